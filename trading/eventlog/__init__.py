@@ -1,0 +1,1 @@
+"""The source of truth: the append-only, partitioned, hash-chained log of events."""

@@ -1,0 +1,66 @@
+"""Owns the monthly partitions of event, "order", trade and fill.
+
+Partitions are made ahead of time, never in the way of an order; there is no DEFAULT partition,
+because one would forbid DETACH CONCURRENTLY. A new partition is created aside with a matching
+CHECK and then attached, so that attaching scans nothing and blocks nobody for long.
+"""
+
+import datetime as dt
+from collections.abc import Iterator
+from typing import Any
+
+from trading.ids import first_id_at
+
+BY_RECORDED_AT = ("event",)
+BY_UUIDV7 = ("order", "trade", "fill")
+KEY = {"event": "recorded_at", "order": "order_id", "trade": "trade_id", "fill": "trade_id"}
+
+
+def month_starts(first: dt.datetime, months: int) -> Iterator[tuple[dt.datetime, dt.datetime]]:
+    """(start, end) of each of `months` months from the one that holds `first`, in UTC."""
+    year, month = first.year, first.month
+    for _ in range(months):
+        start = dt.datetime(year, month, 1, tzinfo=dt.UTC)
+        year, month = (year + 1, 1) if month == 12 else (year, month + 1)
+        yield start, dt.datetime(year, month, 1, tzinfo=dt.UTC)
+
+
+def make_partitions(cursor: Any, *, months_ahead: int, today: dt.datetime | None = None) -> list[str]:
+    """Makes the missing partitions of this month and the next `months_ahead`; answers their names."""
+    today = today or dt.datetime.now(dt.UTC)
+    made = []
+    for table in (*BY_RECORDED_AT, *BY_UUIDV7):
+        for start, end in month_starts(today, months_ahead + 1):
+            name = f"{table}_{start:%Y_%m}"
+            cursor.execute("SELECT to_regclass(%s)", [f'"{name}"'])
+            if cursor.fetchone()[0] is None:
+                _make_one(cursor, table, name, start, end)
+                made.append(name)
+    return made
+
+
+def _make_one(cursor: Any, table: str, name: str, start: dt.datetime, end: dt.datetime) -> None:
+    if table in BY_RECORDED_AT:
+        low, high = start.isoformat(), end.isoformat()
+    else:
+        low, high = first_id_at(start), first_id_at(end)
+    key = KEY[table]
+    cursor.execute("SET LOCAL lock_timeout = '2s'")
+    cursor.execute(f'CREATE TABLE "{name}" (LIKE "{table}" INCLUDING DEFAULTS INCLUDING CONSTRAINTS)')
+    cursor.execute(
+        f'ALTER TABLE "{name}" ADD CONSTRAINT "{name}_bounds" '
+        f"CHECK ({key} IS NOT NULL AND {key} >= '{low}' AND {key} < '{high}')"
+    )
+    cursor.execute(f"""ALTER TABLE "{table}" ATTACH PARTITION "{name}" FOR VALUES FROM ('{low}') TO ('{high}')""")
+    cursor.execute(f'ALTER TABLE "{name}" DROP CONSTRAINT "{name}_bounds"')
+    if table == "event":
+        guard_event_partition(cursor, name)
+
+
+def guard_event_partition(cursor: Any, name: str) -> None:
+    """The parent's TRUNCATE trigger and grants do not reach a partition: each gets its own."""
+    cursor.execute(
+        f'CREATE TRIGGER "{name}_is_not_truncated" BEFORE TRUNCATE ON "{name}" '
+        "FOR EACH STATEMENT EXECUTE FUNCTION refuse_event_change()"
+    )
+    cursor.execute(f'REVOKE UPDATE, DELETE, TRUNCATE ON "{name}" FROM CURRENT_USER')

@@ -1,0 +1,271 @@
+-- The exchange's tables. Money is bigint pips (1 pip = $0.0001), quantities are shares,
+-- identifiers are UUIDv7. Partitions of event, "order", trade and fill are made by
+-- trading.eventlog.partitions, never by hand.
+
+-- Ownership and heads of the log -----------------------------------------------------------------
+
+CREATE TABLE slot (
+    slot           smallint PRIMARY KEY,
+    kind           text        NOT NULL CHECK (kind IN ('market', 'account')),
+    owner          text,
+    epoch          bigint      NOT NULL DEFAULT 0,
+    backend_pid    integer,
+    next_offset    bigint      NOT NULL DEFAULT 0,
+    command_offset text        NOT NULL DEFAULT '0-0',
+    recorded_at    timestamptz NOT NULL DEFAULT to_timestamp(0)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500,
+        autovacuum_vacuum_cost_delay = 0);
+
+INSERT INTO slot (slot, kind)
+SELECT n, CASE WHEN n < 16 THEN 'market' ELSE 'account' END FROM generate_series(0, 31) AS n;
+
+CREATE TABLE slot_layout (
+    only_row      boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    market_slots  smallint NOT NULL,
+    account_slots smallint NOT NULL
+);
+INSERT INTO slot_layout (market_slots, account_slots) VALUES (16, 16);
+
+CREATE TABLE stream (
+    id      uuid PRIMARY KEY,
+    slot    smallint NOT NULL REFERENCES slot,
+    version bigint   NOT NULL,
+    hash    bytea    NOT NULL
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+        autovacuum_vacuum_cost_delay = 0);
+
+CREATE TABLE shard (
+    shard_id     text PRIMARY KEY,
+    started_at   timestamptz NOT NULL DEFAULT now(),
+    heartbeat_at timestamptz NOT NULL DEFAULT now(),
+    state        text NOT NULL DEFAULT 'starting'
+);
+
+-- The log ----------------------------------------------------------------------------------------
+
+CREATE TABLE event (
+    slot        smallint    NOT NULL,
+    slot_offset bigint      NOT NULL,
+    stream_id   uuid        NOT NULL,
+    version     bigint      NOT NULL,
+    type        text        NOT NULL,
+    data        jsonb       NOT NULL,
+    metadata    jsonb       NOT NULL,
+    hash        bytea       NOT NULL,
+    recorded_at timestamptz NOT NULL
+) PARTITION BY RANGE (recorded_at);
+CREATE UNIQUE INDEX event_slot_offset ON event (slot, slot_offset, recorded_at);
+CREATE UNIQUE INDEX event_stream_version ON event (stream_id, version, recorded_at);
+
+CREATE FUNCTION refuse_event_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'the event log is append-only: % refused', TG_OP
+        USING ERRCODE = 'restrict_violation';
+END $$;
+CREATE TRIGGER event_is_append_only BEFORE UPDATE OR DELETE ON event
+    FOR EACH ROW EXECUTE FUNCTION refuse_event_change();
+CREATE TRIGGER event_is_not_truncated BEFORE TRUNCATE ON event
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_event_change();
+REVOKE ALL ON event FROM PUBLIC;
+REVOKE UPDATE, DELETE, TRUNCATE ON event FROM CURRENT_USER;
+
+-- Cash and claims --------------------------------------------------------------------------------
+
+CREATE TABLE cash_account (
+    account_id     uuid PRIMARY KEY,
+    cash_pips      bigint NOT NULL DEFAULT 0 CHECK (cash_pips >= 0),
+    reserved_pips  bigint NOT NULL DEFAULT 0 CHECK (reserved_pips >= 0),
+    debt_pips      bigint NOT NULL DEFAULT 0 CHECK (debt_pips >= 0),
+    fees_paid_pips bigint NOT NULL DEFAULT 0
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+        autovacuum_vacuum_cost_delay = 0);
+
+CREATE TABLE batch (
+    batch_id       uuid PRIMARY KEY,
+    slots          smallint[] NOT NULL,
+    epochs         bigint[]   NOT NULL,
+    accounts       uuid[]     NOT NULL,
+    amounts        bigint[]   NOT NULL,
+    claim_accounts uuid[]     NOT NULL,
+    claim_keys     text[]     NOT NULL,
+    opened_at      timestamptz NOT NULL DEFAULT clock_timestamp()
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200,
+        autovacuum_vacuum_cost_delay = 0);
+
+CREATE TABLE client_order (
+    account_id   uuid  NOT NULL,
+    key          text  NOT NULL,
+    command_hash bytea NOT NULL,
+    order_id     uuid,
+    market_id    uuid,
+    created_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (account_id, key)
+);
+
+CREATE TABLE dead_letter (
+    id         uuid PRIMARY KEY,
+    source     text  NOT NULL,
+    payload    jsonb NOT NULL,
+    error      text  NOT NULL,
+    trace      text  NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- Read models ------------------------------------------------------------------------------------
+
+CREATE TABLE projection_checkpoint (
+    projection  text     NOT NULL,
+    slot        smallint NOT NULL,
+    next_offset bigint   NOT NULL DEFAULT 0,
+    recorded_at timestamptz,
+    PRIMARY KEY (projection, slot)
+) WITH (fillfactor = 50);
+
+CREATE TABLE market (
+    market_id     uuid PRIMARY KEY,
+    slot          smallint NOT NULL,
+    status        text     NOT NULL
+        CHECK (status IN ('draft', 'open', 'suspended', 'closed', 'proposed', 'disputed', 'resolved', 'voided', 'reversed')),
+    tick_pips     integer  NOT NULL CHECK (tick_pips > 0 AND 10000 % tick_pips = 0),
+    taker_fee_e4  integer  NOT NULL CHECK (taker_fee_e4 BETWEEN 0 AND 10000),
+    maker_fee_e4  integer  NOT NULL CHECK (maker_fee_e4 BETWEEN 0 AND 10000),
+    created_at    timestamptz NOT NULL,
+    opens_at      timestamptz,
+    closes_at     timestamptz NOT NULL,
+    resolved_at   timestamptz,
+    resolution    jsonb,
+    settlement_id uuid,
+    seq           bigint NOT NULL
+);
+CREATE INDEX market_open ON market (closes_at) WHERE status = 'open';
+CREATE INDEX market_newest ON market (created_at DESC, market_id DESC);
+
+CREATE TABLE outcome (
+    market_id uuid     NOT NULL REFERENCES market ON DELETE CASCADE,
+    index     smallint NOT NULL,
+    name      text     NOT NULL,
+    PRIMARY KEY (market_id, index)
+);
+
+CREATE TABLE market_summary (
+    market_id          uuid PRIMARY KEY,
+    volume_pips        bigint NOT NULL DEFAULT 0,
+    trade_count        bigint NOT NULL DEFAULT 0,
+    trader_count       bigint NOT NULL DEFAULT 0,
+    open_interest_sets bigint NOT NULL DEFAULT 0,
+    fees_pips          bigint NOT NULL DEFAULT 0,
+    last_prices        integer[] NOT NULL,
+    seq                bigint NOT NULL,
+    updated_at         timestamptz NOT NULL
+);
+CREATE INDEX market_summary_volume ON market_summary (volume_pips DESC, market_id DESC);
+
+CREATE TABLE "order" (
+    order_id        uuid PRIMARY KEY,
+    market_id       uuid     NOT NULL,
+    account_id      uuid     NOT NULL,
+    client_order_id text,
+    outcome         smallint NOT NULL,
+    side            text     NOT NULL CHECK (side IN ('buy', 'sell')),
+    type            text     NOT NULL CHECK (type IN ('limit', 'market')),
+    price_pips      integer  NOT NULL,
+    quantity        bigint   NOT NULL,
+    filled          bigint   NOT NULL DEFAULT 0,
+    cost_pips       bigint   NOT NULL DEFAULT 0,
+    fees_pips       bigint   NOT NULL DEFAULT 0,
+    reserved_pips   bigint   NOT NULL DEFAULT 0,
+    time_in_force   text     NOT NULL,
+    status          text     NOT NULL CHECK (status IN ('open', 'filled', 'cancelled', 'expired', 'rejected')),
+    reason          text,
+    created_at      timestamptz NOT NULL,
+    updated_at      timestamptz NOT NULL,
+    seq             bigint   NOT NULL
+) PARTITION BY RANGE (order_id);
+CREATE INDEX order_open_book ON "order" (market_id, outcome, side, price_pips) WHERE status = 'open';
+CREATE INDEX order_trader_status ON "order" (account_id, status, order_id DESC);
+
+CREATE TABLE trade (
+    trade_id    uuid PRIMARY KEY,
+    market_id   uuid     NOT NULL,
+    outcome     smallint NOT NULL,
+    price_pips  integer  NOT NULL,
+    quantity    bigint   NOT NULL,
+    taker_side  text     NOT NULL,
+    executed_at timestamptz NOT NULL,
+    seq         bigint   NOT NULL
+) PARTITION BY RANGE (trade_id);
+CREATE INDEX trade_market_time ON trade (market_id, executed_at DESC, trade_id DESC);
+
+CREATE TABLE fill (
+    trade_id        uuid     NOT NULL,
+    order_id        uuid     NOT NULL,
+    account_id      uuid     NOT NULL,
+    market_id       uuid     NOT NULL,
+    client_order_id text,
+    outcome         smallint NOT NULL,
+    side            text     NOT NULL,
+    price_pips      integer  NOT NULL,
+    quantity        bigint   NOT NULL,
+    fee_pips        bigint   NOT NULL,
+    role            text     NOT NULL CHECK (role IN ('maker', 'taker')),
+    executed_at     timestamptz NOT NULL,
+    seq             bigint   NOT NULL,
+    PRIMARY KEY (trade_id, order_id)
+) PARTITION BY RANGE (trade_id);
+CREATE INDEX fill_account ON fill (account_id, trade_id DESC);
+CREATE INDEX fill_order ON fill (order_id);
+
+CREATE TABLE position (
+    market_id     uuid     NOT NULL,
+    account_id    uuid     NOT NULL,
+    outcome       smallint NOT NULL,
+    quantity      bigint   NOT NULL DEFAULT 0 CHECK (quantity >= 0),
+    cost_pips     bigint   NOT NULL DEFAULT 0,
+    realized_pips bigint   NOT NULL DEFAULT 0,
+    PRIMARY KEY (market_id, account_id, outcome)
+) PARTITION BY HASH (market_id);
+CREATE INDEX position_account ON position (account_id, market_id);
+
+CREATE TABLE participation (
+    market_id     uuid   NOT NULL,
+    account_id    uuid   NOT NULL,
+    net_cash_pips bigint NOT NULL DEFAULT 0,
+    fees_pips     bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (market_id, account_id)
+) PARTITION BY HASH (market_id);
+
+DO $$
+BEGIN
+    FOR n IN 0..7 LOOP
+        EXECUTE format('CREATE TABLE position_p%s PARTITION OF position FOR VALUES WITH (MODULUS 8, REMAINDER %s)', n, n);
+        EXECUTE format('CREATE TABLE participation_p%s PARTITION OF participation FOR VALUES WITH (MODULUS 8, REMAINDER %s)', n, n);
+    END LOOP;
+END $$;
+
+-- Settlement -------------------------------------------------------------------------------------
+
+CREATE TABLE settlement (
+    settlement_id   uuid PRIMARY KEY,
+    market_id       uuid     NOT NULL UNIQUE,
+    kind            text     NOT NULL CHECK (kind IN ('resolve', 'void')),
+    status          text     NOT NULL CHECK (status IN ('pending', 'running', 'done', 'failed')),
+    payouts         integer[],
+    accounts_total  bigint   NOT NULL DEFAULT 0,
+    accounts_paid   bigint   NOT NULL DEFAULT 0,
+    paid_pips       bigint   NOT NULL DEFAULT 0,
+    collateral_pips bigint   NOT NULL DEFAULT 0,
+    cause_slot      smallint NOT NULL,
+    cause_offset    bigint   NOT NULL,
+    created_at      timestamptz NOT NULL,
+    finished_at     timestamptz
+);
+CREATE INDEX settlement_unfinished ON settlement (created_at) WHERE status IN ('pending', 'running');
+
+CREATE TABLE settlement_account (
+    settlement_id uuid     NOT NULL,
+    account_id    uuid     NOT NULL,
+    step          text     NOT NULL CHECK (step IN ('take_back', 'pay')),
+    amount_pips   bigint   NOT NULL,
+    paid_at       timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (settlement_id, account_id, step)
+);
