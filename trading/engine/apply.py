@@ -1,0 +1,221 @@
+"""Changes a market's state by one event: the only code that does.
+
+It adds up what the events say and knows no rules, so that replaying a log gives the same state
+whatever the rules have become since.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from trading.engine import events as ev
+from trading.engine.book import Book
+from trading.engine.fees import SHARE_PIPS, fee_numerator
+from trading.engine.market import Closing, Holding, Market, Order
+
+
+def apply(market: Market, event: ev.Event, at_us: int) -> None:
+    """Moves the market one event forward; `at_us` is the event's recorded time."""
+    market.seq += 1
+    _APPLIERS[type(event)](market, event, at_us)
+
+
+def _created(market: Market, event: ev.MarketCreated, at_us: int) -> None:
+    market.outcomes = tuple(event.outcomes)
+    market.tick_pips = event.tick
+    market.taker_fee_e4 = event.taker_fee_e4
+    market.maker_fee_e4 = event.maker_fee_e4
+    market.highest_fee_e4 = max(event.taker_fee_e4, event.maker_fee_e4)
+    market.opens_us, market.closes_us = event.opens_us, event.closes_us
+    market.books = [Book() for _ in range(1 if market.is_binary else len(market.outcomes))]
+    market.last_prices = [None] * len(market.outcomes)
+    market.status = "draft"
+
+
+def _opened(market: Market, event: ev.MarketOpened, at_us: int) -> None:
+    market.status = "open"
+
+
+def _suspended(market: Market, event: ev.MarketSuspended, at_us: int) -> None:
+    market.status = "suspended"
+
+
+def _resumed(market: Market, event: ev.MarketResumed, at_us: int) -> None:
+    market.status = "open"
+
+
+def _closed(market: Market, event: ev.MarketClosed, at_us: int) -> None:
+    market.status = "closed"
+    payouts = None if event.payouts is None else tuple(event.payouts)
+    market.closing = Closing(event.reason, payouts, event.settlement, event.evidence)
+
+
+def _resolved(market: Market, event: ev.MarketResolved, at_us: int) -> None:
+    market.status = "resolved"
+
+
+def _voided(market: Market, event: ev.MarketVoided, at_us: int) -> None:
+    market.status = "voided"
+
+
+def _position_opened(market: Market, event: ev.PositionOpened, at_us: int) -> None:
+    market.holdings[event.account] = Holding(len(market.outcomes))
+
+
+def _placed(market: Market, event: ev.OrderPlaced, at_us: int) -> None:
+    order = Order(
+        order_id=event.order, account_id=event.account, client_order_id=event.client_order_id, outcome=event.outcome,
+        side=event.side, order_type=event.type, price_pips=event.price, quantity_shares=event.quantity,
+        time_in_force=event.tif,
+    )  # fmt: skip
+    order.covered_shares = event.covered
+    order.reserved_pips = event.reserved
+    order.created_us = order.updated_us = at_us
+    order.seq = market.seq
+    if market.is_binary:
+        if event.outcome == 1:
+            order.book_price_pips = SHARE_PIPS - event.price
+            order.is_bid = event.side == "sell"
+    else:
+        order.book_index = event.outcome
+    if event.covered:
+        _earmark(market, order, event.covered)
+    market.orders[event.order] = order
+    if event.client_order_id is not None:
+        market.client_orders[event.account, event.client_order_id] = order
+    market.open_counts[event.account] = market.open_counts.get(event.account, 0) + 1
+    if event.tif == "GTC":
+        market.side_of(order).add(order)
+        market.touched.add((order.book_index, order.is_bid, order.book_price_pips))
+
+
+def _earmark(market: Market, order: Order, units: int) -> None:
+    """Moves shares between free and held: positive units back the order, negative are released."""
+    holding = market.holdings[order.account_id]
+    for index in range(len(holding.free)):
+        if (index == order.outcome) == (order.side == "sell"):
+            holding.free[index] -= units
+            holding.held[index] += units
+
+
+def _matched(market: Market, event: ev.OrderMatched, at_us: int) -> None:
+    for leg in event.legs:
+        _apply_leg(market, leg, event.trade, at_us)
+    market.volume_pips += event.price * event.quantity
+    market.last_prices[event.outcome] = event.price
+    if market.is_binary:
+        market.last_prices[1] = SHARE_PIPS - event.price
+
+
+def _apply_leg(market: Market, leg: ev.Leg, trade_id: str, at_us: int) -> None:
+    order = market.orders[leg.order]
+    order.remaining_shares -= leg.quantity
+    order.covered_shares -= leg.delivered
+    order.reserved_pips = leg.reserved
+    rate_e4 = market.taker_fee_e4 if leg.role == "taker" else market.maker_fee_e4
+    if rate_e4:
+        order.fee_numerator += fee_numerator(rate_e4, leg.quantity, leg.price)
+        order.fees_pips += leg.fee
+        market.fees_pips += leg.fee
+    order.cost_pips += leg.price * leg.quantity
+    order.fills.append((trade_id, leg.price, leg.quantity, leg.fee))
+    order.updated_us = at_us
+    order.seq = market.seq
+    if order.time_in_force == "GTC":
+        market.side_of(order).reduce(order, leg.quantity)
+        market.touched.add((order.book_index, order.is_bid, order.book_price_pips))
+    _move_shares(market, leg)
+    if order.remaining_shares == 0:
+        _forget(market, order)
+
+
+def _move_shares(market: Market, leg: ev.Leg) -> None:
+    """Adds the leg's shares to the holding: what was bought, minus what was delivered and netted."""
+    holding = market.holdings[leg.account]
+    free, held = holding.free, holding.held
+    by_cash = leg.quantity - leg.delivered
+    is_buy = leg.side == "buy"
+    for index in range(len(free)):
+        if (index == leg.outcome) == is_buy:
+            free[index] += by_cash - leg.netted
+        else:
+            held[index] -= leg.delivered
+            free[index] -= leg.netted
+    # Sets are counted by shares of outcome 0; every outcome has as many.
+    market.sets -= leg.netted
+    if (leg.outcome == 0) == is_buy:
+        market.sets += by_cash
+    else:
+        market.sets -= leg.delivered
+
+
+def _cancelled(market: Market, event: ev.OrderCancelled, at_us: int) -> None:
+    order = market.orders[event.order]
+    assert order.remaining_shares == event.quantity, "a cancel must take all that is left"
+    order.remaining_shares = 0
+    order.updated_us = at_us
+    order.seq = market.seq
+    if order.time_in_force == "GTC":
+        market.side_of(order).reduce(order, event.quantity)
+        market.touched.add((order.book_index, order.is_bid, order.book_price_pips))
+    order.covered_shares -= event.released
+    order.reserved_pips = 0
+    _release(market, order, event.released, event.netted)
+    _forget(market, order)
+
+
+def _amended(market: Market, event: ev.OrderAmended, at_us: int) -> None:
+    order = market.orders[event.order]
+    less = order.quantity_shares - event.quantity
+    order.quantity_shares = event.quantity
+    order.remaining_shares -= less
+    order.covered_shares -= event.released
+    order.reserved_pips = event.reserved
+    order.updated_us = at_us
+    order.seq = market.seq
+    market.side_of(order).reduce(order, less)
+    market.touched.add((order.book_index, order.is_bid, order.book_price_pips))
+    _release(market, order, event.released, event.netted)
+
+
+def _release(market: Market, order: Order, units: int, netted: int) -> None:
+    if units:
+        _earmark(market, order, -units)
+    if netted:
+        free = market.holdings[order.account_id].free
+        for index in range(len(free)):
+            free[index] -= netted
+        market.sets -= netted
+
+
+def _forget(market: Market, order: Order) -> None:
+    """An ended order leaves the engine; the log and the read models keep it."""
+    del market.orders[order.order_id]
+    if order.client_order_id is not None:
+        del market.client_orders[order.account_id, order.client_order_id]
+    left = market.open_counts[order.account_id] - 1
+    if left:
+        market.open_counts[order.account_id] = left
+    else:
+        del market.open_counts[order.account_id]
+
+
+def _nothing(market: Market, event: ev.Event, at_us: int) -> None:
+    """Refusals are facts of the log that change no state."""
+
+
+_APPLIERS: dict[type, Callable[[Market, Any, int], None]] = {
+    ev.MarketCreated: _created,
+    ev.MarketOpened: _opened,
+    ev.MarketSuspended: _suspended,
+    ev.MarketResumed: _resumed,
+    ev.MarketClosed: _closed,
+    ev.MarketResolved: _resolved,
+    ev.MarketVoided: _voided,
+    ev.OrderPlaced: _placed,
+    ev.OrderRejected: _nothing,
+    ev.OrderMatched: _matched,
+    ev.OrderCancelled: _cancelled,
+    ev.OrderAmended: _amended,
+    ev.CommandRefused: _nothing,
+    ev.PositionOpened: _position_opened,
+}

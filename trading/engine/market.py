@@ -1,0 +1,137 @@
+"""The state of one market: its terms, books, open orders, holdings and totals.
+
+Plain data with small lookups; only apply.py changes it. A binary market keeps one book, of
+outcome 0: orders for outcome 1 stand in it mirrored (buy No at p is sell Yes at 1 − p).
+"""
+
+from typing import NamedTuple
+from zlib import crc32
+
+from trading.engine.book import Book, BookSide
+from trading.engine.fees import SHARE_PIPS
+
+MAX_OPEN_ORDERS = 100_000  # of one account in one market
+
+
+class Order:
+    """An open order in its owner's terms, with where it stands in the book."""
+
+    __slots__ = (
+        "account_id", "book_index", "book_price_pips", "client_order_id", "cost_pips", "covered_shares", "created_us",
+        "fee_numerator", "fees_pips", "fills", "is_bid", "order_id", "order_type", "outcome", "price_pips",
+        "quantity_shares", "remaining_shares", "reserved_pips", "seq", "side", "time_in_force", "updated_us",
+    )  # fmt: skip
+
+    def __init__(
+        self, *, order_id: str, account_id: str, client_order_id: str | None, outcome: int, side: str,
+        order_type: str, price_pips: int, quantity_shares: int, time_in_force: str,
+    ) -> None:  # fmt: skip
+        self.order_id = order_id
+        self.account_id = account_id
+        self.client_order_id = client_order_id
+        self.outcome = outcome
+        self.side = side
+        self.order_type = order_type
+        self.price_pips = price_pips
+        self.quantity_shares = quantity_shares
+        self.time_in_force = time_in_force
+        self.remaining_shares = quantity_shares
+        self.covered_shares = 0
+        self.reserved_pips = 0
+        self.fee_numerator = 0
+        self.fees_pips = 0
+        self.cost_pips = 0
+        self.fills: list[tuple[str, int, int, int]] = []  # (trade, price, quantity, fee)
+        self.created_us = self.updated_us = self.seq = 0
+        self.book_index = 0
+        self.book_price_pips = price_pips
+        self.is_bid = side == "buy"
+
+    @property
+    def filled_shares(self) -> int:
+        return sum(fill[2] for fill in self.fills)
+
+
+class Holding:
+    """Shares of one account: `free` may be sold or netted, `held` back its open orders."""
+
+    __slots__ = ("free", "held")
+
+    def __init__(self, outcomes: int) -> None:
+        self.free = [0] * outcomes
+        self.held = [0] * outcomes
+
+
+class Closing(NamedTuple):
+    """What follows once the book of a closed market is empty."""
+
+    reason: str
+    payouts: tuple[int, ...] | None
+    settlement: str | None
+    evidence: str
+
+
+class Market:
+    """Everything the engine knows of a market. `seq` is its stream's version; 0 means unborn."""
+
+    def __init__(self, market_id: str) -> None:
+        self.market_id = market_id
+        self.market_hash = crc32(market_id.encode())
+        self.seq = 0
+        self.status = "unborn"
+        self.outcomes: tuple[str, ...] = ()
+        self.tick_pips = 1
+        self.taker_fee_e4 = 0
+        self.maker_fee_e4 = 0
+        self.highest_fee_e4 = 0
+        self.closes_us = 0
+        self.opens_us: int | None = None
+        self.closing: Closing | None = None
+        self.books: list[Book] = []
+        self.orders: dict[str, Order] = {}
+        self.client_orders: dict[tuple[str, str], Order] = {}
+        self.open_counts: dict[str, int] = {}
+        self.holdings: dict[str, Holding] = {}
+        self.sets = 0
+        self.fees_pips = 0
+        self.volume_pips = 0
+        self.last_prices: list[int | None] = []
+        # (book, is_bid, price) of every level touched since the publisher last emptied it.
+        self.touched: set[tuple[int, bool, int]] = set()
+
+    @property
+    def is_binary(self) -> bool:
+        return len(self.outcomes) == 2
+
+    @property
+    def collateral_pips(self) -> int:
+        return SHARE_PIPS * self.sets
+
+    def side_of(self, order: Order) -> BookSide:
+        """The side of the book where the order stands."""
+        book = self.books[order.book_index]
+        return book.bids if order.is_bid else book.asks
+
+    def opposite_of(self, order: Order) -> BookSide:
+        """The side of the book that the order trades against."""
+        book = self.books[order.book_index]
+        return book.asks if order.is_bid else book.bids
+
+    def find_order(self, *, account_id: str, order_id: str | None, client_order_id: str | None) -> Order | None:
+        """An open order of the account, or None, also where it is another's."""
+        if order_id is not None:
+            order = self.orders.get(order_id)
+            return order if order is not None and order.account_id == account_id else None
+        if client_order_id is not None:
+            return self.client_orders.get((account_id, client_order_id))
+        return None
+
+    def coverable(self, *, account_id: str, outcome: int, side: str) -> int:
+        """Units of an order that free shares could cover: the shares themselves for a sell, for a
+        buy the complete complements (one share of every other outcome)."""
+        holding = self.holdings.get(account_id)
+        if holding is None:
+            return 0
+        if side == "sell":
+            return holding.free[outcome]
+        return min(shares for index, shares in enumerate(holding.free) if index != outcome)

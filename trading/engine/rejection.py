@@ -1,0 +1,16 @@
+"""Why the engine refuses, in order of precedence: the first rule that applies is the answer."""
+
+from enum import StrEnum
+
+
+class RejectReason(StrEnum):
+    """The values are the public codes of API.md; earlier members win over later ones."""
+
+    MARKET_NOT_OPEN = "market_not_open"
+    OFF_TICK = "off_tick"
+    EXCEEDS_LIMITS = "exceeds_limits"
+    CANNOT_FILL = "cannot_fill"
+    EXCEEDS_AVAILABLE_CASH = "exceeds_available_cash"
+    ORDER_NOT_OPEN = "order_not_open"
+    NOT_FOUND = "not_found"
+    NOT_SUPPORTED = "not_supported"
