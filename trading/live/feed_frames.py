@@ -1,0 +1,100 @@
+"""Frames of the market channels, made from updates and mirrors: each is encoded once, whoever gets it.
+
+    {"channel", "market_id", "seq", "prev_seq", "sent_at", "data"}
+
+`prev_seq` is the `seq` of the frame before it in the same channel; None starts the channel afresh: what came between
+is in `data` (book, ticker), or may be missing and has to be looked up (trades). This module sends nothing.
+"""
+
+import datetime as dt
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from trading.checksum import PRICE_TEXTS
+from trading.live.book_mirror import BookMirror, FeedLevel, FeedTicker, FeedTrade
+from trading.money import format_pips
+
+_EPOCH = dt.datetime(1970, 1, 1)
+_ENCODER = msgspec.json.Encoder()
+
+
+def encode(document: Any) -> str:
+    """JSON text of plain data."""
+    return _ENCODER.encode(document).decode()
+
+
+def rfc3339(at_us: int) -> str:
+    """Microseconds since the epoch as `2026-11-23T20:31:00.123456Z`."""
+    return (_EPOCH + dt.timedelta(microseconds=at_us)).isoformat(timespec="microseconds") + "Z"
+
+
+def sent_now() -> str:
+    """The moment a frame is made."""
+    return rfc3339(time.time_ns() // 1000)
+
+
+def frame(*, channel: str, market_id: str, seq: int, prev_seq: int | None, data: Any) -> str:
+    """One numbered frame of a market's channel."""
+    return encode(
+        {
+            "channel": channel,
+            "market_id": market_id,
+            "seq": seq,
+            "prev_seq": prev_seq,
+            "sent_at": sent_now(),
+            "data": data,
+        }
+    )
+
+
+def book_snapshot(mirror: BookMirror) -> dict[str, Any]:
+    """Everything the books hold."""
+    return {"type": "snapshot", "bids": mirror.bids(), "asks": mirror.asks(), "checksum": mirror.checksum()}
+
+
+def book_delta(mirror: BookMirror, levels: Iterable[FeedLevel]) -> dict[str, Any]:
+    """The levels that just changed in `mirror`, with their new sizes."""
+    names = mirror.names
+    changes = [(names[index], side, PRICE_TEXTS[price], quantity) for index, side, price, quantity in levels]
+    return {"type": "delta", "changes": changes, "checksum": mirror.checksum()}
+
+
+def trade_rows(names: Sequence[str], trades: Iterable[FeedTrade]) -> list[dict[str, Any]]:
+    """Trades as REST lists them, newest first; `trades` come oldest first."""
+    rows = [
+        {
+            "trade_id": trade_id,
+            "outcome": names[index],
+            "price": PRICE_TEXTS[price],
+            "quantity": quantity,
+            "taker_side": taker_side,
+            "at": rfc3339(at_us),
+            "seq": seq,
+        }
+        for trade_id, index, price, quantity, taker_side, at_us, seq in trades
+    ]
+    rows.reverse()
+    return rows
+
+
+def ticker_data(names: Sequence[str], ticker: FeedTicker) -> dict[str, Any]:
+    """Prices by outcome name, volume in dollars and open interest in sets; None where there is no price."""
+    data: dict[str, Any] = {
+        name: {
+            "last_price": _price_text(ticker.last, index),
+            "best_bid": _price_text(ticker.bid, index),
+            "best_ask": _price_text(ticker.ask, index),
+        }
+        for index, name in enumerate(names)
+    }
+    data["volume"] = format_pips(ticker.volume_pips)
+    data["open_interest"] = ticker.open_interest
+    return data
+
+
+def _price_text(prices: Sequence[int | None], index: int) -> str | None:
+    price = prices[index] if index < len(prices) else None
+    return None if price is None else PRICE_TEXTS[price]
