@@ -1,0 +1,1 @@
+"""The outermost layer: embedded servers, process watching, health, metrics, throttles. Owns no truth."""

@@ -1,0 +1,116 @@
+"""Reads the process environment. What it lacks comes from DATA_DIR/runtime.env, which `manage.py up` keeps
+while its embedded servers run, so that a command in another terminal finds them. Owns no setting itself."""
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+
+BASE_DIR = Path(__file__).resolve().parent.parent.parent
+RUNTIME_FILE = "runtime.env"
+SECRET_KEY_FILE = "secret_key"
+
+
+def data_dir() -> Path:
+    """Where the embedded servers and the processes write; relative paths count from the project's top."""
+    return BASE_DIR / (os.environ.get("DATA_DIR") or ".data")
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """KEY=value lines of a file; empty if there is none or it may not be read."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+_RUNTIME = read_env_file(data_dir() / RUNTIME_FILE)
+
+
+def text(name: str, default: str = "") -> str:
+    """The variable, else what `up` wrote, else the default; an empty variable counts as unset."""
+    return os.environ.get(name) or _RUNTIME.get(name) or default
+
+
+def number(name: str, default: int) -> int:
+    value = text(name, str(default))
+    try:
+        return int(value)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}") from None
+
+
+def flag(name: str, default: bool) -> bool:
+    value = text(name, "1" if default else "0").lower()
+    if value in {"1", "true", "yes", "on"}:
+        return True
+    if value in {"0", "false", "no", "off"}:
+        return False
+    raise ImproperlyConfigured(f"{name} must be 1 or 0, not {value!r}")
+
+
+def words(name: str, default: str = "") -> list[str]:
+    """A list separated by commas."""
+    return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def origin(value: str) -> str:
+    """`scheme://host[:port]` of a full origin, in lower case; refuses a bare host name."""
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/"):
+        raise ImproperlyConfigured(f"ALLOWED_ORIGINS needs full origins such as https://example.org, not {value!r}")
+    return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+def secret_key_file() -> str:
+    """The key that `up` made for this DATA_DIR; empty if there is none."""
+    try:
+        return (data_dir() / SECRET_KEY_FILE).read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def database(url: str) -> dict[str, Any]:
+    """Django's settings of the PostgreSQL database at a libpq URL, with pool, timeouts and process name."""
+    try:
+        parts = conninfo_to_dict(url)
+    except ProgrammingError as error:
+        raise ImproperlyConfigured(f"the database URL is not one libpq understands: {error}") from None
+    server_options = {
+        "statement_timeout": number("STATEMENT_TIMEOUT_MS", 30_000),
+        "transaction_timeout": number("TRANSACTION_TIMEOUT_MS", 5_000),
+        "jit": "off",
+    }
+    given = str(parts.pop("options", "") or "")
+    options: dict[str, Any] = {
+        "application_name": f"pmarket-{text('PROCESS_NAME', 'process')}",
+        "connect_timeout": 5,
+        "options": " ".join([given, *(f"-c {name}={value}" for name, value in server_options.items())]).strip(),
+    }
+    settings = {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": parts.pop("dbname", "pmarket"),
+        "USER": parts.pop("user", ""),
+        "PASSWORD": parts.pop("password", ""),
+        "HOST": parts.pop("host", ""),
+        "PORT": parts.pop("port", ""),
+        "CONN_MAX_AGE": 0,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {**options, **parts},
+    }
+    if pool := _pool():
+        settings["OPTIONS"]["pool"] = pool
+    return settings
+
+
+def _pool() -> dict[str, Any]:
+    """psycopg's pool: 10 to 50 connections, an idle one closed after 300 s. DB_POOL_MAX=0 means no pool."""
+    most = number("DB_POOL_MAX", 50)
+    if most == 0:
+        return {}
+    return {"min_size": min(number("DB_POOL_MIN", 10), most), "max_size": most, "max_idle": 300, "timeout": 10}
