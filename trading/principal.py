@@ -1,6 +1,7 @@
 """Who acts, and what trading needs of authentication and throttling, as protocols.
 
-`accounts` and `ops` implement the protocols and `pmarket` plugs them in; this module imports nothing of theirs.
+`accounts` and `ops` implement the protocols and `pmarket` plugs them in; this module imports nothing of
+theirs.
 """
 
 from dataclasses import dataclass
@@ -38,8 +39,8 @@ class Principal:
         return self.is_staff and ADMIN in self.scopes
 
     @property
-    def throttle_subject(self) -> str:
-        """Whose bucket pays: the key's, or the user's for a session."""
+    def actor(self) -> str:
+        """Who acted, as events' metadata names it, and whose bucket pays: the key, or the user of a session."""
         return f"key:{self.key_id}" if self.key_id is not None else f"user:{self.user_id}"
 
 

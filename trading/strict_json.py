@@ -1,11 +1,11 @@
 """The one JSON decoder for requests, in both lanes and on the sockets: bytes in, plain Python out.
 
-It refuses, as InvalidRequest: invalid UTF-8, duplicate keys, NaN and Infinity, integers beyond 64 bits, numbers
-longer than 40 characters, nesting deeper than 32, unpaired surrogates and NUL in strings (PostgreSQL's text takes
-neither), anything after the document; and as BodyTooLarge a body over 1 MB.
+It refuses, as InvalidRequest: invalid UTF-8, duplicate keys, NaN and Infinity, integers beyond 64 bits,
+numbers longer than 40 characters, nesting deeper than 32, unpaired surrogates and NUL in strings
+(PostgreSQL's text takes neither), anything after the document; and as BodyTooLarge a body over 1 MB.
 
-No float ever appears. A number with a fraction or an exponent stays the text it was written as, as `JsonNumber`;
-`JsonNumber` is a subclass of str, so whoever wants a JSON *string* asks `type(value) is str`.
+No float ever appears. A number with a fraction or an exponent stays the text it was written as, as
+`JsonNumber`; `JsonNumber` is a subclass of str, so whoever wants a JSON *string* asks `type(value) is str`.
 """
 
 import json

@@ -41,7 +41,7 @@ def test_no_float_appears_for_any_spelling_of_a_number():
         b"1.",
         b".5",
         b"+1",
-        "１".encode(),
+        "\uff11".encode(),
         b"9223372036854775808",
         b"-9223372036854775809",
         b"9" * 5000,

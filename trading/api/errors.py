@@ -1,7 +1,7 @@
 """Every error of the DRF lane as a problem document; wired in as DRF's exception handler.
 
-An ExchangeError says itself what it is. DRF's and Django's own exceptions are translated. Anything else is a bug:
-it is logged with its traceback and answered as a 500 problem document that tells nothing of its inside.
+An ExchangeError says itself what it is. DRF's and Django's own exceptions are translated. Anything else is a
+bug: it is logged with its traceback and answered as a 500 problem document that tells nothing of its inside.
 """
 
 import logging

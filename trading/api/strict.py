@@ -1,8 +1,8 @@
 """Serializers and fields for request bodies that take nothing on trust.
 
-DRF's own fields are lenient: "5" is an integer to them and 5 a text, and unknown fields vanish. Here each JSON type
-stays what it is, unknown fields are errors, and money is pips. For use with `trading.strict_json`, whose JsonNumber
-is a str subclass; hence the exact `type(...) is str` below.
+DRF's own fields are lenient: "5" is an integer to them and 5 a text, and unknown fields vanish. Here each
+JSON type stays what it is, unknown fields are errors, and money is pips. For use with `trading.strict_json`,
+whose JsonNumber is a str subclass; hence the exact `type(...) is str` below.
 """
 
 from collections.abc import Mapping

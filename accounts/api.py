@@ -1,0 +1,272 @@
+"""The account API under /api/v1: registration, keys, money, socket tickets, notifications. Thin: services write."""
+
+import uuid
+from typing import Any
+
+from django.views.decorators.debug import sensitive_variables
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts import selectors, services, tickets
+from accounts.lists import PAGE_PARAMETERS, page_of
+from accounts.models import User
+from accounts.permissions import CanRead, CanTrade
+from accounts.serializers import (
+    AccountSerializer,
+    CashSerializer,
+    FreshKeySerializer,
+    KeyListSerializer,
+    KeyRequestSerializer,
+    KeySerializer,
+    MarkedReadSerializer,
+    MarkReadSerializer,
+    MoneySerializer,
+    NotificationListSerializer,
+    NotificationSerializer,
+    RegisteredSerializer,
+    RegistrationSerializer,
+    TicketSerializer,
+)
+from trading.api.errors import request_id_of
+from trading.api.schema import problems
+from trading.api.strict import StrictSerializer
+from trading.cash import CashAnswer
+from trading.errors import InvalidRequest, NotFound
+from trading.money import format_pips
+from trading.principal import Principal, require_principal
+
+TAGS = ["account"]
+
+
+def body_of(request: Request, serializer_class: type[StrictSerializer]) -> dict[str, Any]:
+    """The request body as the serializer takes it; DRF's ValidationError otherwise."""
+    serializer = serializer_class(data=request.data)
+    serializer.is_valid(raise_exception=True)
+    return serializer.validated_data
+
+
+class RegisterView(APIView):
+    """Anyone may register; credentials are not looked at."""
+
+    authentication_classes = ()
+    permission_classes = ()
+    throttle_class_name = "sign_in"
+
+    @extend_schema(
+        tags=TAGS,
+        summary="Register a user",
+        description="Creates a user with an empty account and a first key with the scopes read and trade, shown once.",
+        auth=[],
+        request=RegistrationSerializer,
+        responses={201: RegisteredSerializer, **problems(400, 413)},
+    )
+    @sensitive_variables()
+    def post(self, request: Request) -> Response:
+        user, key = services.register_with_key(**body_of(request, RegistrationSerializer))
+        answer = {
+            "user_id": str(user.pk),
+            "account_id": str(user.account_id),
+            "username": user.username,
+            "api_key": key.secret,
+        }
+        return Response(answer, status=status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"})
+
+
+class KeysView(APIView):
+    """The caller's keys."""
+
+    permission_classes = (CanRead,)
+
+    @extend_schema(
+        tags=TAGS,
+        summary="List API keys",
+        description="Newest first, without the keys themselves and without revoked ones.",
+        parameters=PAGE_PARAMETERS,
+        responses={200: KeyListSerializer, **problems(400, 401, 403)},
+    )
+    def get(self, request: Request) -> Response:
+        rows, following = page_of(selectors.keys_of(_user(request)), request)
+        return Response({"results": KeySerializer(rows, many=True).data, "next": following})
+
+    @extend_schema(
+        tags=TAGS,
+        summary="Create an API key",
+        description="`key` is shown this once. A key grants no scope it lacks; `admin` is for staff.",
+        request=KeyRequestSerializer,
+        responses={201: FreshKeySerializer, **problems(400, 401, 403, 422)},
+    )
+    @sensitive_variables()
+    def post(self, request: Request) -> Response:
+        wanted = body_of(request, KeyRequestSerializer)
+        issued = services.issue_key(user=_user(request), by=_principal(request), **wanted)
+        answer = {**KeySerializer(issued.row).data, "key": issued.secret}
+        return Response(answer, status=status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"})
+
+
+class KeyView(APIView):
+    """One of the caller's keys."""
+
+    permission_classes = (CanRead,)
+
+    @extend_schema(
+        tags=TAGS,
+        summary="Revoke an API key",
+        description="A key ends only keys with no more scopes than its own. The fast lane follows within 2 seconds.",
+        parameters=[OpenApiParameter("key_id", uuid.UUID, OpenApiParameter.PATH)],
+        responses={204: None, **problems(401, 403, 404)},
+    )
+    def delete(self, request: Request, key_id: str) -> Response:
+        try:
+            wanted = str(uuid.UUID(key_id))
+        except ValueError:
+            raise NotFound("There is no such key.") from None
+        services.revoke_key(user=_user(request), key_id=wanted, by=_principal(request))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class AccountView(APIView):
+    """The caller's money."""
+
+    permission_classes = (CanRead,)
+
+    @extend_schema(
+        tags=TAGS,
+        summary="Read the account",
+        description="Cash is read from the primary.",
+        responses={200: AccountSerializer, **problems(401, 403)},
+    )
+    def get(self, request: Request) -> Response:
+        return Response(selectors.account_view(_principal(request).account_id))
+
+
+class DepositView(APIView):
+    """Play money in."""
+
+    permission_classes = (CanTrade,)
+
+    @extend_schema(
+        tags=TAGS,
+        summary="Deposit play money",
+        description="200 instead of 201 if this `client_id` had been done before. Over the faucet's limit: "
+        "422 `exceeds_limits`.",
+        request=MoneySerializer,
+        responses={201: CashSerializer, 200: CashSerializer, **problems(400, 401, 403, 409, 422)},
+    )
+    def post(self, request: Request) -> Response:
+        wanted = body_of(request, MoneySerializer)
+        return _cash_response(
+            services.deposit(
+                principal=_principal(request),
+                amount_pips=wanted["amount"],
+                client_id=wanted["client_id"],
+                request_id=request_id_of(request),
+            )
+        )
+
+
+class WithdrawView(APIView):
+    """Play money out."""
+
+    permission_classes = (CanTrade,)
+
+    @extend_schema(
+        tags=TAGS,
+        summary="Withdraw play money",
+        description="Of free cash only: else 422 `exceeds_available_cash`.",
+        request=MoneySerializer,
+        responses={201: CashSerializer, 200: CashSerializer, **problems(400, 401, 403, 409, 422)},
+    )
+    def post(self, request: Request) -> Response:
+        wanted = body_of(request, MoneySerializer)
+        return _cash_response(
+            services.withdraw(
+                principal=_principal(request),
+                amount_pips=wanted["amount"],
+                client_id=wanted["client_id"],
+                request_id=request_id_of(request),
+            )
+        )
+
+
+class TicketView(APIView):
+    """The way from a session to an authenticated socket."""
+
+    permission_classes = (CanRead,)
+
+    @extend_schema(
+        tags=TAGS,
+        summary="Get a one-time socket ticket",
+        description='Send it within 30 seconds as `{"op": "auth", "ticket": …}`; it works once.',
+        request=None,
+        responses={201: TicketSerializer, **problems(401, 403, 503)},
+    )
+    def post(self, request: Request) -> Response:
+        answer = {"ticket": tickets.issue(_principal(request)), "expires_in_s": tickets.LIFETIME_SECONDS}
+        return Response(answer, status=status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"})
+
+
+class NotificationsView(APIView):
+    """What happened to the account."""
+
+    permission_classes = (CanRead,)
+
+    @extend_schema(
+        tags=TAGS,
+        summary="List notifications",
+        description="Newest first.",
+        parameters=[
+            *PAGE_PARAMETERS,
+            OpenApiParameter("unread", bool, description="`true`: only unread ones"),
+        ],
+        responses={200: NotificationListSerializer, **problems(400, 401, 403)},
+    )
+    def get(self, request: Request) -> Response:
+        unread = request.query_params.get("unread", "false")
+        if unread not in ("true", "false"):
+            raise InvalidRequest(errors={"unread": ["must be true or false"]})
+        account_id = _principal(request).account_id
+        found = selectors.notifications_of(account_id, unread_only=unread == "true")
+        rows, following = page_of(found, request)
+        return Response(
+            {
+                "results": NotificationSerializer(rows, many=True).data,
+                "next": following,
+                "unread": selectors.unread_count(account_id),
+            }
+        )
+
+
+class NotificationsReadView(APIView):
+    """Marking notifications as read."""
+
+    permission_classes = (CanRead,)
+
+    @extend_schema(
+        tags=TAGS,
+        summary="Mark notifications as read",
+        description="Those named in `ids`, or all of them.",
+        request=MarkReadSerializer,
+        responses={200: MarkedReadSerializer, **problems(400, 401, 403)},
+    )
+    def post(self, request: Request) -> Response:
+        wanted = body_of(request, MarkReadSerializer)
+        return Response(
+            {"read": services.mark_read(account_id=_principal(request).account_id, ids=wanted["ids"])}
+        )
+
+
+def _principal(request: Request) -> Principal:
+    return require_principal(request.auth)
+
+
+def _user(request: Request) -> User:
+    assert isinstance(request.user, User), "an authenticated request has a user"
+    return request.user
+
+
+def _cash_response(answer: CashAnswer) -> Response:
+    body = {"cash": format_pips(answer.cash_pips), "as_of": answer.as_of}
+    return Response(body, status=status.HTTP_200_OK if answer.replayed else status.HTTP_201_CREATED)

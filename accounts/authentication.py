@@ -1,0 +1,217 @@
+"""Who sends a request: API keys for bots, the session cookie with CSRF for pages, one Principal for both.
+
+    KeyAuthenticator         the fast lane and the sockets; a key's row is read at most once in 2 s and
+    process ApiKeyAuthentication     DRF, `Authorization: Bearer pm_…`; reads the row each time, so a
+    revocation is instant SessionAuthentication    DRF, the session cookie
+
+Whatever is wrong with a credential, the answer is 401 with the same words: it tells nobody whether a key
+exists.
+"""
+
+import asyncio
+import datetime as dt
+import ipaddress
+import time
+from dataclasses import dataclass
+
+from django.db import connection
+from django.http import HttpRequest
+from rest_framework import authentication as drf_authentication
+from rest_framework import exceptions as drf
+from rest_framework.request import Request
+
+from accounts import tickets
+from accounts.client_ip import Network, client_ip, is_within, parse_address
+from accounts.key_usage import note_use
+from accounts.keys import key_digest, looks_like_key
+from accounts.models import ApiKey, User
+from trading.errors import NotAuthenticated
+from trading.principal import ADMIN, READ, TRADE, Principal
+
+CACHE_SECONDS = 2.0
+# Random keys must not fill the memory: past this the cache starts afresh.
+CACHE_ENTRIES = 20_000
+
+BAD_HEADER = "The Authorization header must be 'Bearer pm_…'."
+BAD_KEY = "This API key does not count: unknown, expired, revoked, or not for this address."
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKey:
+    """What is remembered of a key's row: enough to judge a request without the database."""
+
+    principal: Principal
+    key_id: str
+    expires_at: float
+    networks: tuple[Network, ...]
+
+    def counts_for(self, ip: str | None) -> bool:
+        """Whether it may be used now from that address."""
+        if time.time() >= self.expires_at:
+            return False
+        if not self.networks:
+            return True
+        address = parse_address(ip)
+        return address is not None and is_within(address, self.networks)
+
+
+def principal_of_user(user: User) -> Principal:
+    """A signed-in person's Principal: everything the person may do."""
+    scopes = {READ, TRADE, ADMIN} if user.is_staff else {READ, TRADE}
+    return Principal(
+        account_id=str(user.account_id),
+        user_id=user.pk,
+        key_id=None,
+        scopes=frozenset(scopes),
+        is_staff=user.is_staff,
+    )
+
+
+def bearer_key(authorization: str | bytes) -> str:
+    """The key in an Authorization header. Raises NotAuthenticated for any other header."""
+    text = authorization.decode("latin-1") if isinstance(authorization, bytes) else authorization
+    scheme, _, key = text.strip().partition(" ")
+    key = key.strip()
+    if scheme.lower() != "bearer" or not looks_like_key(key):
+        raise NotAuthenticated(BAD_HEADER)
+    return key
+
+
+def find_key(digest: bytes) -> ApiKey | None:
+    """The live key with that hash, its active user loaded; None if there is none."""
+    row = ApiKey.objects.select_related("user").filter(key_hash=digest).first()
+    if row is None or not row.user.is_active or not row.is_live_at(dt.datetime.now(dt.UTC)):
+        return None
+    return row
+
+
+def known_key(row: ApiKey) -> KnownKey:
+    """A key's row as it is judged and remembered."""
+    principal = Principal(
+        account_id=str(row.user.account_id),
+        user_id=row.user_id,
+        key_id=str(row.id),
+        scopes=frozenset(row.scopes),
+        is_staff=row.user.is_staff,
+        tier=row.tier,
+    )
+    networks = tuple(ipaddress.ip_network(text) for text in row.ip_allowlist)
+    return KnownKey(principal, str(row.id), row.expires_at.timestamp(), networks)
+
+
+class KeyAuthenticator:
+    """Keys for the fast lane (implements trading.principal.Authenticator).
+
+    A revoked key may go on for CACHE_SECONDS. Unknown keys are remembered too, so that a flood of one bad key
+    costs one read. Async calls for the same key wait for one read together. Not for use from several event
+    loops at once.
+    """
+
+    def __init__(self) -> None:
+        self._cache: dict[bytes, tuple[float, KnownKey | None]] = {}
+        self._reads: dict[bytes, asyncio.Future[KnownKey | None]] = {}
+
+    async def authenticate(self, authorization: str | bytes | None, ip: str | None) -> Principal | None:
+        """The caller behind an Authorization header; None if there is no header."""
+        if authorization is None:
+            return None
+        return await self.authenticate_key(bearer_key(authorization), ip)
+
+    async def authenticate_key(self, key: str, ip: str | None) -> Principal:
+        """The caller behind a bare key."""
+        digest = self._digest(key)
+        entry = self._cache.get(digest)
+        if entry is not None and entry[0] > time.monotonic():
+            return self._judge(entry[1], ip)
+        return self._judge(await self._shared_read(digest), ip)
+
+    async def redeem_ticket(self, ticket: str) -> Principal:
+        """The caller behind a one-time ticket."""
+        return await asyncio.to_thread(tickets.redeem, ticket)
+
+    def authenticate_blocking(self, authorization: str | bytes | None, ip: str | None) -> Principal | None:
+        """As `authenticate`, for a thread."""
+        if authorization is None:
+            return None
+        digest = self._digest(bearer_key(authorization))
+        entry = self._cache.get(digest)
+        if entry is not None and entry[0] > time.monotonic():
+            return self._judge(entry[1], ip)
+        return self._judge(self._read(digest), ip)
+
+    @staticmethod
+    def _digest(key: str) -> bytes:
+        if not looks_like_key(key):
+            raise NotAuthenticated(BAD_KEY)
+        return key_digest(key)
+
+    @staticmethod
+    def _judge(known: KnownKey | None, ip: str | None) -> Principal:
+        if known is None or not known.counts_for(ip):
+            raise NotAuthenticated(BAD_KEY)
+        note_use(known.key_id)
+        return known.principal
+
+    async def _shared_read(self, digest: bytes) -> KnownKey | None:
+        read = self._reads.get(digest)
+        if read is None:
+            read = asyncio.ensure_future(asyncio.to_thread(self._read_and_release, digest))
+            self._reads[digest] = read
+            read.add_done_callback(lambda _: self._reads.pop(digest, None))
+        # Shielded: one caller that goes away must not cancel the read of the others.
+        return await asyncio.shield(read)
+
+    def _read_and_release(self, digest: bytes) -> KnownKey | None:
+        try:
+            return self._read(digest)
+        finally:
+            # This thread belongs to no request, so nobody else gives its connection back.
+            connection.close()
+
+    def _read(self, digest: bytes) -> KnownKey | None:
+        row = find_key(digest)
+        known = known_key(row) if row is not None else None
+        if len(self._cache) >= CACHE_ENTRIES:
+            self._cache.clear()
+        self._cache[digest] = (time.monotonic() + CACHE_SECONDS, known)
+        return known
+
+
+class ApiKeyAuthentication(drf_authentication.BaseAuthentication):
+    """DRF's door for keys: `request.user` is the key's user, `request.auth` the Principal."""
+
+    def authenticate(self, request: Request) -> tuple[User, Principal] | None:
+        authorization = request.META.get("HTTP_AUTHORIZATION")
+        if authorization is None:
+            return None
+        # DRF handles its own exceptions here; ours would escape again from every later look at request.user.
+        try:
+            row = find_key(key_digest(bearer_key(authorization)))
+        except NotAuthenticated as error:
+            raise drf.AuthenticationFailed(error.detail) from None
+        if row is None:
+            raise drf.AuthenticationFailed(BAD_KEY)
+        known = known_key(row)
+        if not known.counts_for(client_ip(request)):
+            raise drf.AuthenticationFailed(BAD_KEY)
+        note_use(known.key_id)
+        return row.user, known.principal
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+class SessionAuthentication(drf_authentication.SessionAuthentication):
+    """DRF's door for pages: Django's session, with CSRF enforced on every method that writes."""
+
+    def authenticate(self, request: Request) -> tuple[User, Principal] | None:
+        found = super().authenticate(request)
+        if found is None:
+            return None
+        return found[0], principal_of_user(found[0])
+
+
+def principal_of_page(request: HttpRequest) -> Principal:
+    """The Principal of a signed-in page request; guard the view with login_required."""
+    assert isinstance(request.user, User)
+    return principal_of_user(request.user)
