@@ -125,6 +125,7 @@ def _apply_leg(market: Market, leg: ev.Leg, trade_id: str, at_us: int) -> None:
         market.touched.add((order.book_index, order.is_bid, order.book_price_pips))
     _move_shares(market, leg)
     if order.remaining_shares == 0:
+        order.status = "filled"
         _forget(market, order)
 
 
@@ -152,6 +153,7 @@ def _cancelled(market: Market, event: ev.OrderCancelled, at_us: int) -> None:
     order = market.orders[event.order]
     assert order.remaining_shares == event.quantity, "a cancel must take all that is left"
     order.remaining_shares = 0
+    order.status, order.reason = "cancelled", event.reason
     order.updated_us = at_us
     order.seq = market.seq
     if order.time_in_force == "GTC":

@@ -19,7 +19,8 @@ class Order:
     __slots__ = (
         "account_id", "book_index", "book_price_pips", "client_order_id", "cost_pips", "covered_shares", "created_us",
         "fee_numerator", "fees_pips", "fills", "is_bid", "order_id", "order_type", "outcome", "price_pips",
-        "quantity_shares", "remaining_shares", "reserved_pips", "seq", "side", "time_in_force", "updated_us",
+        "quantity_shares", "reason", "remaining_shares", "reserved_pips", "seq", "side", "status", "time_in_force",
+        "updated_us",
     )  # fmt: skip
 
     def __init__(
@@ -36,6 +37,8 @@ class Order:
         self.quantity_shares = quantity_shares
         self.time_in_force = time_in_force
         self.remaining_shares = quantity_shares
+        self.status = "open"
+        self.reason: str | None = None
         self.covered_shares = 0
         self.reserved_pips = 0
         self.fee_numerator = 0

@@ -1,0 +1,35 @@
+"""`manage.py engine`: one shard of the matching engine."""
+
+import gc
+import signal
+from typing import Any
+
+import redis
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from trading.connection import own_connection
+from trading.shard.process import Shard
+from trading.shard.slots import new_shard_id
+
+
+class Command(BaseCommand):
+    help = "Run a matching engine process: it owns slots of the log and works their command streams."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        shard = Shard(
+            shard_id=new_shard_id(),
+            connect=lambda: own_connection("pmarket-engine"),
+            bus=redis.Redis.from_url(settings.VALKEY_URL),
+            feed=redis.Redis.from_url(settings.FEED_URL),
+        )
+
+        def stop(*_: object) -> None:
+            shard.stopping = True
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+        # Orders live long and form no cycles: full collections would only scan them again and again.
+        gc.freeze()
+        gc.set_threshold(50_000, 50, 1000)
+        shard.run()

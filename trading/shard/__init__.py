@@ -1,0 +1,1 @@
+"""The engine process: reads commands, reserves, matches, commits, publishes. See trading/README.md."""

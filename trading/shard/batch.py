@@ -1,0 +1,184 @@
+"""MATCH: runs a batch's commands through the engine and gathers what T2 and the replies need.
+
+Pure but for the markets it changes in memory: if the commit fails, those are dropped and loaded
+from the log again.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from trading.engine import events as ev
+from trading.engine.apply import apply
+from trading.engine.codec import EVENT_NAMES, command_data, event_data
+from trading.engine.commands import AmendOrder, CancelOrder, CancelOrders
+from trading.engine.decide import decide
+from trading.engine.market import Market, Order
+from trading.eventlog.append import Head, NewEvent, encode_row
+from trading.eventlog.codec import timestamp_text
+from trading.order_view import order_view, rejected_view
+from trading.shard.commit import CashChange, CommitPlan
+from trading.shard.slots import OwnedSlot
+from trading.wire import Envelope, Outcome
+
+
+@dataclasses.dataclass(slots=True)
+class Trade:
+    """An execution as the feed tells it."""
+
+    trade_id: str
+    outcome: int
+    price_pips: int
+    quantity_shares: int
+    taker_side: str
+    seq: int
+
+
+class Batch:
+    """The commands between two commits, and what they led to."""
+
+    def __init__(self, *, slots: dict[int, OwnedSlot], granted: dict[str, int], now_us: int) -> None:
+        self.now_us = max([now_us, *(s.recorded_us for s in slots.values())])
+        self.recorded_at = timestamp_text(self.now_us)
+        self.slots = slots
+        self.offsets = {slot: owned.next_offset for slot, owned in slots.items()}
+        self.command_offsets = {slot: owned.command_offset for slot, owned in slots.items()}
+        self.available = dict(granted)
+        self.cash = {account_id: CashChange() for account_id in granted}
+        self.rows: list[bytes] = []
+        self.heads: dict[int, dict[str, Head]] = {}
+        self.markets: dict[str, Market] = {}
+        self.trades: dict[str, list[Trade]] = {}
+        self.counts: dict[str, int] = {}
+        self.refusals: dict[str, int] = {}
+        self._replies: list[tuple[str, Callable[[], Outcome]]] = []
+
+    def run(self, *, slot: int, gateway_id: str, envelope: Envelope, market: Market, head: Head) -> Head:
+        """Decides and applies one command; answers the new head of the market's stream."""
+        command = envelope.command
+        subject = _named_order(market, command)
+        granted = self.available.get(envelope.account_id, 0)
+        first: ev.Event | None = None
+        seq_before = market.seq
+        for event in decide(market, command, budget_pips=granted, now_us=self.now_us):
+            before = _reserves(market, event)
+            apply(market, event, self.now_us)
+            metadata: dict[str, Any] = {}
+            if first is None:
+                first = event
+                metadata = {
+                    "command": command_data(command), "granted": granted, "actor": envelope.actor,
+                    "request_id": envelope.request_id, "at_us": self.now_us,
+                }  # fmt: skip
+                if isinstance(event, ev.OrderPlaced):
+                    subject = market.orders[event.order]
+            head = self._append(slot, market, head, event, metadata)
+            self._move_cash(market, event, before)
+        if first is not None:
+            self.markets[market.market_id] = market
+            self.heads.setdefault(slot, {})[market.market_id] = head
+        if gateway_id:
+            self._reply(slot, gateway_id, envelope, market, first, subject, market.seq - seq_before)
+        return head
+
+    def _append(self, slot: int, market: Market, head: Head, event: ev.Event, metadata: dict[str, Any]) -> Head:
+        name = EVENT_NAMES[type(event)]
+        offset = self.offsets[slot]
+        row, head = encode_row(
+            slot=slot, slot_offset=offset, stream_id=market.market_id, head=head,
+            event=NewEvent(name, event_data(event), metadata), recorded_at=self.recorded_at,
+        )  # fmt: skip
+        assert head.version == market.seq, "the log and the market disagree on the version"
+        self.rows.append(row)
+        self.offsets[slot] = offset + 1
+        self.counts[name] = self.counts.get(name, 0) + 1
+        return head
+
+    def _move_cash(self, market: Market, event: ev.Event, before: tuple[int, ...]) -> None:
+        """Adds an event's changes of free and reserved cash to what T2 will write."""
+        if isinstance(event, ev.OrderMatched):
+            for leg, reserved in zip(event.legs, before, strict=True):
+                self._add_cash(leg.account, leg.cash, leg.reserved - reserved, leg.fee)
+            self.trades.setdefault(market.market_id, []).append(
+                Trade(event.trade, event.outcome, event.price, event.quantity, event.taker_side, market.seq)
+            )
+        elif isinstance(event, ev.OrderPlaced):
+            self._add_cash(event.account, event.cash, event.reserved, 0)
+        elif isinstance(event, ev.OrderCancelled):
+            self._add_cash(event.account, event.cash, -before[0], 0)
+        elif isinstance(event, ev.OrderAmended):
+            self._add_cash(event.account, event.cash, event.reserved - before[0], 0)
+
+    def _add_cash(self, account_id: str, cash: int, reserved: int, fee: int) -> None:
+        self.available[account_id] = self.available.get(account_id, 0) + cash
+        change = self.cash.get(account_id)
+        if change is None:
+            change = self.cash[account_id] = CashChange()
+        change.reserved += reserved
+        change.fees += fee
+
+    def _reply(
+        self, slot: int, gateway_id: str, envelope: Envelope, market: Market, first: ev.Event | None,
+        subject: Order | None, events: int,
+    ) -> None:  # fmt: skip
+        command, command_id, offset = envelope.command, envelope.command_id, self.offsets[slot] - 1
+        if isinstance(first, ev.OrderRejected | ev.CommandRefused):
+            self.refusals[first.reason] = self.refusals.get(first.reason, 0) + 1
+            view = rejected_view(first, market, self.now_us) if isinstance(first, ev.OrderRejected) else None
+            self.answer(gateway_id, Outcome(command_id, "refused", slot, offset, [first.reason, view]))
+        elif market.seq == 0:
+            self.answer(gateway_id, Outcome(command_id, "missing", slot, offset, None))
+        elif isinstance(command, CancelOrders):
+            self.answer(gateway_id, Outcome(command_id, "count", slot, offset, events))
+        elif subject is not None:
+            # The order is shown as the commit leaves it, after later commands of the batch too.
+            def as_committed() -> Outcome:
+                view = order_view(subject, market.market_id)
+                return Outcome(command_id, "order", slot, self.offsets[slot] - 1, view)
+
+            self._replies.append((gateway_id, as_committed))
+        else:
+            self.answer(gateway_id, Outcome(command_id, "market", slot, offset, market.status))
+
+    def answer(self, gateway_id: str, outcome: Outcome) -> None:
+        """Adds a finished reply."""
+        if gateway_id:
+            self._replies.append((gateway_id, lambda: outcome))
+
+    def replies(self) -> dict[str, list[Outcome]]:
+        """The outcomes for each gateway; call once, after the last command."""
+        by_gateway: dict[str, list[Outcome]] = {}
+        for gateway_id, make in self._replies:
+            by_gateway.setdefault(gateway_id, []).append(make())
+        return by_gateway
+
+    def plan(self, batch_id: str | None) -> CommitPlan:
+        """What T2 has to write."""
+        for account_id, left in self.available.items():
+            assert left >= 0, "a command spent more than it was granted"
+            if left or account_id in self.cash:
+                self.cash[account_id].credit = left
+        changes = {a: c for a, c in self.cash.items() if c.credit or c.reserved or c.fees}
+        slots = list(self.slots.values())
+        return CommitPlan(
+            batch_id, slots, [self.offsets[s.slot] for s in slots], [self.command_offsets[s.slot] for s in slots],
+            self.recorded_at, self.rows, self.heads, changes,
+        )  # fmt: skip
+
+
+def _named_order(market: Market, command: Any) -> Order | None:
+    """The open order that a cancel or an amend means, as it is before it ends."""
+    if not isinstance(command, CancelOrder | AmendOrder):
+        return None
+    return market.find_order(
+        account_id=command.account_id, order_id=command.order_id, client_order_id=command.client_order_id
+    )
+
+
+def _reserves(market: Market, event: ev.Event) -> tuple[int, ...]:
+    """What the orders of an event hold in reserve before it."""
+    if isinstance(event, ev.OrderMatched):
+        return tuple([market.orders[leg.order].reserved_pips for leg in event.legs])
+    if isinstance(event, ev.OrderCancelled | ev.OrderAmended):
+        return (market.orders[event.order].reserved_pips,)
+    return ()

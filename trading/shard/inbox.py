@@ -1,0 +1,102 @@
+"""The commands waiting for this shard: Valkey streams read from the offsets that commits stored.
+
+No consumer groups and no acknowledgements: what was consumed is known to PostgreSQL alone, and a
+stream is trimmed only behind that.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import redis
+
+from trading.ids import market_slot
+from trading.shard.slots import OwnedSlot
+from trading.wire import FRAME_FIELD, Envelope, command_stream, decode_frame
+
+log = logging.getLogger(__name__)
+
+MAX_BATCH_COMMANDS = 500
+READ_ENTRIES = 200
+
+
+class Entry(NamedTuple):
+    """One stream entry: a gateway's frame."""
+
+    slot: int
+    entry_id: str
+    gateway_id: str
+    envelopes: list[Envelope]
+
+
+class Inbox:
+    """Reads ahead of the commits; `rewind` starts again from what is stored."""
+
+    def __init__(self, valkey: redis.Redis) -> None:
+        self._valkey = valkey
+        self._cursors: dict[bytes, bytes] = {}
+        self._slots: dict[bytes, int] = {}
+        self._waiting: deque[Entry] = deque()
+
+    def rewind(self, slots: Iterable[OwnedSlot]) -> None:
+        """Forgets what was read ahead and goes back to the consumed offsets.
+
+        The no-op entry just above each offset makes a Valkey that came back empty or behind count
+        on from there, so that no later command gets an id that was already passed.
+        """
+        self._waiting.clear()
+        self._cursors = {command_stream(s.slot).encode(): s.command_offset.encode() for s in slots}
+        self._slots = {command_stream(s.slot).encode(): s.slot for s in slots}
+        pipeline = self._valkey.pipeline(transaction=False)
+        for stream, offset in self._cursors.items():
+            milliseconds, sequence = offset.split(b"-")
+            pipeline.xadd(stream, {b"noop": b""}, id=b"%b-%d" % (milliseconds, int(sequence) + 1))
+        for result in pipeline.execute(raise_on_error=False):
+            if isinstance(result, redis.ResponseError) and "equal or smaller" in str(result):
+                continue
+            if isinstance(result, Exception):
+                raise result
+
+    def take(self, wait_ms: int | None) -> list[Entry]:
+        """What waits, at most about MAX_BATCH_COMMANDS commands; if nothing does, waits `wait_ms` (None: not at all)."""
+        if len(self._waiting) < READ_ENTRIES:
+            self._read(None if self._waiting else wait_ms)
+        taken: list[Entry] = []
+        commands = 0
+        while self._waiting and (not taken or commands + len(self._waiting[0].envelopes) <= MAX_BATCH_COMMANDS):
+            entry = self._waiting.popleft()
+            commands += len(entry.envelopes)
+            taken.append(entry)
+        return taken
+
+    def _read(self, wait_ms: int | None) -> None:
+        reply = self._valkey.xread(self._cursors, count=READ_ENTRIES, block=wait_ms)  # type: ignore[arg-type]
+        for stream, entries in reply or ():
+            slot = self._slots[stream]
+            for entry_id, fields in entries:
+                self._waiting.append(_entry(slot, entry_id.decode(), fields))
+            self._cursors[stream] = entries[-1][0]
+
+    def trim(self, slots: Iterable[OwnedSlot]) -> None:
+        """Drops what every commit has passed; the consumed entry itself stays."""
+        pipeline = self._valkey.pipeline(transaction=False)
+        for owned in slots:
+            pipeline.xtrim(command_stream(owned.slot), minid=owned.command_offset, approximate=True)
+        pipeline.execute()
+
+
+def _entry(slot: int, entry_id: str, fields: dict[bytes, bytes]) -> Entry:
+    """A stream entry; one that no gateway wrote carries no command and is passed over."""
+    if FRAME_FIELD not in fields:
+        return Entry(slot, entry_id, "", [])
+    try:
+        gateway_id, envelopes = decode_frame(fields[FRAME_FIELD])
+    except ValueError as error:
+        log.error("entry %s of slot %d passed over: %s", entry_id, slot, error)
+        return Entry(slot, entry_id, "", [])
+    strays = [e for e in envelopes if market_slot(e.command.market_id) != slot]
+    if strays:
+        log.error("%d commands for other slots in entry %s of slot %d passed over", len(strays), entry_id, slot)
+        envelopes = [e for e in envelopes if e not in strays]
+    return Entry(slot, entry_id, gateway_id, envelopes)

@@ -1,0 +1,118 @@
+"""PUBLISH: tells gateways, hubs, caches and projectors what was committed. Never before it was.
+
+A message may be lost; nothing depends on it. Feeds are numbered (`seq`, `prev`), replies are
+looked up, and after a restart or an emptied Valkey every book is written afresh (`reset`).
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import redis
+
+from trading.engine.fees import SHARE_PIPS
+from trading.engine.market import Market
+from trading.shard.batch import Batch, Trade
+from trading.wire import Outcome, encode_outcomes, outcome_channel
+
+FEED_CHANNEL = "feed"
+WAKE_CHANNEL = "wake"
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Publisher:
+    """Remembers the `seq` last published for each market."""
+
+    def __init__(self, *, bus: redis.Redis, feed: redis.Redis) -> None:
+        self._bus = bus
+        self._feed = feed
+        self._published: dict[str, int] = {}
+
+    def publish(self, batch: Batch, replies: dict[str, list[Outcome]]) -> None:
+        """Books, prices and trades of the batch's markets first, so that a reply can be followed by a read."""
+        if batch.markets:
+            pipeline = self._feed.pipeline(transaction=True)
+            updates = []
+            for market in batch.markets.values():
+                levels = self._write_book(pipeline, market)
+                trades = batch.trades.get(market.market_id, [])
+                updates.append(self._update(pipeline, market, levels, trades, batch.now_us, reset=False))
+            pipeline.publish(FEED_CHANNEL, _encode(updates))
+            pipeline.publish(WAKE_CHANNEL, b"")
+            pipeline.execute()
+        if replies:
+            pipeline = self._bus.pipeline(transaction=False)
+            for gateway_id, outcomes in replies.items():
+                pipeline.publish(outcome_channel(gateway_id), encode_outcomes(outcomes))
+            pipeline.execute()
+
+    def answer(self, gateway_id: str, outcomes: list[Outcome]) -> None:
+        """Outcomes outside a batch's own reply."""
+        self._bus.publish(outcome_channel(gateway_id), encode_outcomes(outcomes))
+
+    def rewrite(self, markets: Iterable[Market], at_us: int) -> None:
+        """Writes whole books, and has every hub read them again."""
+        for market in markets:
+            pipeline = self._feed.pipeline(transaction=True)
+            pipeline.delete(f"book:{market.market_id}")
+            fields: dict[str, int] = {"seq": market.seq}
+            for index, book in enumerate(market.books):
+                for name, side in (("bid", book.bids), ("ask", book.asks)):
+                    fields.update({f"{index}|{name}|{price}": size for price, size in side.depth()})
+            pipeline.hset(f"book:{market.market_id}", mapping=fields)
+            market.touched.clear()
+            update = self._update(pipeline, market, [], [], at_us, reset=True)
+            pipeline.publish(FEED_CHANNEL, _encode([update]))
+            pipeline.execute()
+        self._feed.publish(WAKE_CHANNEL, b"")
+
+    def _write_book(self, pipeline: Any, market: Market) -> list[tuple[int, str, int, int]]:
+        """Writes the touched levels to the book's hash; answers them with their sizes now."""
+        levels, kept, gone = [], {"seq": market.seq}, []
+        for index, is_bid, price in market.touched:
+            book = market.books[index]
+            size = (book.bids if is_bid else book.asks).size_at(price)
+            name = "bid" if is_bid else "ask"
+            levels.append((index, name, price, size))
+            if size:
+                kept[f"{index}|{name}|{price}"] = size
+            else:
+                gone.append(f"{index}|{name}|{price}")
+        market.touched.clear()
+        key = f"book:{market.market_id}"
+        pipeline.hset(key, mapping=kept)
+        if gone:
+            pipeline.hdel(key, *gone)
+        return levels
+
+    def _update(
+        self, pipeline: Any, market: Market, levels: list[tuple[int, str, int, int]], trades: list[Trade], at_us: int,
+        *, reset: bool,
+    ) -> dict[str, Any]:  # fmt: skip
+        bids, asks = tops(market)
+        ticker = {
+            "last": market.last_prices, "bid": bids, "ask": asks, "volume_pips": market.volume_pips,
+            "open_interest": market.sets,
+        }  # fmt: skip
+        pipeline.set(f"ticker:{market.market_id}", _encode({"seq": market.seq, "status": market.status, **ticker}))
+        previous = self._published.get(market.market_id, 0)
+        self._published[market.market_id] = market.seq
+        return {
+            "m": market.market_id, "seq": market.seq, "prev": previous, "at_us": at_us, "levels": levels,
+            "trades": [
+                (t.trade_id, t.outcome, t.price_pips, t.quantity_shares, t.taker_side, at_us, t.seq) for t in trades
+            ],
+            "ticker": ticker, "status": market.status, "reset": reset,
+        }  # fmt: skip
+
+
+def tops(market: Market) -> tuple[list[int | None], list[int | None]]:
+    """Best bid and best ask of every outcome; the second of a binary market mirrors the first."""
+    bids = [book.bids.best_price() for book in market.books]
+    asks = [book.asks.best_price() for book in market.books]
+    if market.is_binary and market.books:
+        bid, ask = bids[0], asks[0]
+        bids.append(None if ask is None else SHARE_PIPS - ask)
+        asks.append(None if bid is None else SHARE_PIPS - bid)
+    return bids, asks

@@ -1,0 +1,93 @@
+"""T1: claims the commands' keys and takes the cash they may need, in one statement and without fsync.
+
+Nothing is acknowledged before T2, whose flush carries T1's record with it. Everything taken
+stands in one `batch` row, so whoever finds the row can give it all back.
+"""
+
+from typing import Any, NamedTuple
+
+from trading.ids import new_id
+from trading.shard.slots import OwnedSlot, SlotLost
+
+
+class Claim(NamedTuple):
+    """A command's key, for ever: the same key never executes twice."""
+
+    account_id: str
+    key: str
+    command_hash: bytes
+    order_id: str | None
+    market_id: str
+
+
+class Reservation(NamedTuple):
+    """What T1 took: cash by account, and the keys that were new."""
+
+    batch_id: str
+    granted: dict[str, int]
+    claimed: set[tuple[str, str]]
+
+
+def reserve(connection: Any, *, slots: list[OwnedSlot], claims: list[Claim], needs: dict[str, int]) -> Reservation:
+    """Runs T1. Raises SlotLost where a slot has another epoch; then nothing was done.
+
+    Claims are sorted and cash rows locked in id order, so that batches of different shards never
+    deadlock. An account that has less than it needs gives what it has; one without a cash row gives 0.
+    """
+    batch_id = new_id()
+    claims = sorted(claims, key=lambda c: (c.account_id, c.key))
+    row = connection.execute(
+        _RESERVE,
+        {
+            "batch": batch_id,
+            "slots": [s.slot for s in slots],
+            "epochs": [s.epoch for s in slots],
+            "accounts": [c.account_id for c in claims],
+            "keys": [c.key for c in claims],
+            "hashes": [c.command_hash for c in claims],
+            "orders": [c.order_id for c in claims],
+            "markets": [c.market_id for c in claims],
+            "needy": list(needs),
+            "needs": list(needs.values()),
+        },
+    ).fetchone()
+    if row is None:
+        raise SlotLost(f"one of slots {[s.slot for s in slots]} has another owner")
+    accounts, amounts, claim_accounts, claim_keys, _ = row
+    return Reservation(
+        batch_id, dict(zip(accounts, amounts, strict=True)), set(zip(claim_accounts, claim_keys, strict=True))
+    )
+
+
+_RESERVE = """
+WITH mine AS MATERIALIZED (
+    SELECT slot.slot FROM slot JOIN unnest(%(slots)s::smallint[], %(epochs)s::bigint[]) AS m(slot, epoch)
+        ON slot.slot = m.slot AND slot.epoch = m.epoch FOR SHARE OF slot
+), held AS MATERIALIZED (
+    SELECT count(*) = cardinality(%(slots)s::smallint[]) AS all_mine FROM mine
+), claimed AS (
+    INSERT INTO client_order (account_id, key, command_hash, order_id, market_id)
+    SELECT c.* FROM unnest(%(accounts)s::uuid[], %(keys)s::text[], %(hashes)s::bytea[], %(orders)s::uuid[],
+                           %(markets)s::uuid[]) AS c
+    WHERE (SELECT all_mine FROM held)
+    ON CONFLICT DO NOTHING RETURNING account_id, key
+), need AS (
+    SELECT * FROM unnest(%(needy)s::uuid[], %(needs)s::bigint[]) AS n(account_id, need_pips)
+), locked AS MATERIALIZED (
+    SELECT account_id FROM cash_account
+    WHERE account_id = ANY(%(needy)s::uuid[]) AND (SELECT all_mine FROM held)
+    ORDER BY account_id FOR UPDATE
+), taken AS (
+    UPDATE cash_account c SET cash_pips = c.cash_pips - least(c.cash_pips, need.need_pips)
+    FROM locked JOIN need USING (account_id) WHERE c.account_id = locked.account_id
+    RETURNING c.account_id, old.cash_pips - new.cash_pips AS amount
+)
+INSERT INTO batch (batch_id, slots, epochs, accounts, amounts, claim_accounts, claim_keys)
+SELECT %(batch)s, %(slots)s::smallint[], %(epochs)s::bigint[],
+       ARRAY(SELECT account_id FROM taken ORDER BY account_id), ARRAY(SELECT amount FROM taken ORDER BY account_id),
+       ARRAY(SELECT account_id FROM claimed ORDER BY account_id, key),
+       ARRAY(SELECT key FROM claimed ORDER BY account_id, key)
+WHERE (SELECT all_mine FROM held)
+RETURNING accounts::text[], amounts, claim_accounts::text[], claim_keys,
+          set_config('synchronous_commit', 'off', true)
+"""
