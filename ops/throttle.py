@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis
 import redis.asyncio
@@ -32,12 +32,14 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
-from rest_framework.views import APIView
 
 from accounts.client_ip import client_ip
 from trading.api.errors import problem_response
 from trading.errors import RateLimited
 from trading.principal import Allowance, Principal
+
+if TYPE_CHECKING:  # DRF's views import this module, by its settings.
+    from rest_framework.views import APIView
 
 logger = logging.getLogger(__name__)
 
@@ -277,7 +279,7 @@ class TokenBucketThrottle(BaseThrottle):
     def __init__(self) -> None:
         self._allowance: Allowance | None = None
 
-    def allow_request(self, request: Request, view: APIView) -> bool:
+    def allow_request(self, request: Request, view: "APIView") -> bool:
         if not settings.THROTTLE:
             return True
         names = getattr(view, "throttle_class_name", "general")
