@@ -6,18 +6,17 @@
 is in `data` (book, ticker), or may be missing and has to be looked up (trades). This module sends nothing.
 """
 
-import datetime as dt
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from trading.checksum import PRICE_TEXTS
+from trading.eventlog.codec import timestamp_text
 from trading.live.book_mirror import BookMirror, FeedLevel, FeedTicker, FeedTrade
 from trading.money import format_pips
 
-_EPOCH = dt.datetime(1970, 1, 1)
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -26,28 +25,14 @@ def encode(document: Any) -> str:
     return _ENCODER.encode(document).decode()
 
 
-def rfc3339(at_us: int) -> str:
-    """Microseconds since the epoch as `2026-11-23T20:31:00.123456Z`."""
-    return (_EPOCH + dt.timedelta(microseconds=at_us)).isoformat(timespec="microseconds") + "Z"
-
-
 def sent_now() -> str:
     """The moment a frame is made."""
-    return rfc3339(time.time_ns() // 1000)
+    return timestamp_text(time.time_ns() // 1000)
 
 
-def frame(*, channel: str, market_id: str, seq: int, prev_seq: int | None, data: Any) -> str:
-    """One numbered frame of a market's channel."""
-    return encode(
-        {
-            "channel": channel,
-            "market_id": market_id,
-            "seq": seq,
-            "prev_seq": prev_seq,
-            "sent_at": sent_now(),
-            "data": data,
-        }
-    )
+def frame(*, labels: Mapping[str, str], seq: int | None, prev_seq: int | None, data: Any) -> str:
+    """One numbered frame; `labels` say of which channel and market."""
+    return encode({**labels, "seq": seq, "prev_seq": prev_seq, "sent_at": sent_now(), "data": data})
 
 
 def book_snapshot(mirror: BookMirror) -> dict[str, Any]:
@@ -71,7 +56,7 @@ def trade_rows(names: Sequence[str], trades: Iterable[FeedTrade]) -> list[dict[s
             "price": PRICE_TEXTS[price],
             "quantity": quantity,
             "taker_side": taker_side,
-            "at": rfc3339(at_us),
+            "at": timestamp_text(at_us),
             "seq": seq,
         }
         for trade_id, index, price, quantity, taker_side, at_us, seq in trades

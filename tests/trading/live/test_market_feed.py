@@ -1,0 +1,309 @@
+"""A market's channels: whoever joins whenever, whatever is lost, each client ends with the shard's book."""
+
+import json
+from typing import Any
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.trading.live.feed_client import BookClient, FakeShard, shown
+from trading.live import outbox as outbox_module
+from trading.live.book_mirror import BookMirror, FeedTicker, FeedUpdate
+from trading.live.channel import Subscription
+from trading.live.market_feed import MarketFeed, RecentTrades
+from trading.live.outbox import Outbox
+
+MARKET = "0199aaaa-0000-7000-8000-000000000001"
+NAMES = ["Ann", "Bea", "Cid"]
+
+
+class Desk:
+    """A MarketFeed with its shard: the test decides what arrives and when the snapshot is read."""
+
+    def __init__(self, names: list[str] = NAMES) -> None:
+        self.names = names
+        self.shard = FakeShard(MARKET, outcomes=len(names))
+        self.reads = 0
+        self.feed = MarketFeed(
+            market_id=MARKET,
+            names=names,
+            recent_trades=RecentTrades(),
+            read_again=lambda feed: self._ask(),
+            count=lambda channel, frames: None,
+        )
+
+    def _ask(self) -> None:
+        self.reads += 1
+
+    def deliver(self, update: dict[str, Any]) -> None:
+        decoded = msgspec.msgpack.decode(msgspec.msgpack.encode(update), type=FeedUpdate)
+        self.feed.recent_trades.take(decoded)
+        self.feed.take(decoded)
+
+    def restore(self) -> bool:
+        mirror = BookMirror.from_hash(self.names, self.shard.book_hash())
+        assert mirror is not None
+        return self.feed.restore(mirror, msgspec.convert(self.shard.ticker(), FeedTicker))
+
+    def join(self, channel: str = "book") -> Outbox:
+        outbox = Outbox()
+        self.feed.join(Subscription(outbox, self.feed.channels[channel]))
+        return outbox
+
+
+def sent(outbox: Outbox) -> list[dict[str, Any]]:
+    """Take everything queued."""
+    frames = [json.loads(text) for text in outbox._frames]
+    outbox._frames.clear()
+    outbox._characters = 0
+    return frames
+
+
+def seqs(frames: list[dict[str, Any]]) -> list[tuple[int | None, int]]:
+    return [(frame["prev_seq"], frame["seq"]) for frame in frames]
+
+
+def test_snapshot_is_followed_by_deltas_that_link_to_it():
+    desk = Desk()
+    desk.restore()
+    outbox = desk.join()
+    desk.deliver(desk.shard.change((0, "bid", 100, 5), events=3))
+    desk.deliver(desk.shard.change((0, "bid", 100, 0)))
+    frames = sent(outbox)
+    assert seqs(frames) == [(None, 1), (1, 4), (4, 5)]
+    assert frames[0]["channel"] == "book"
+    assert frames[0]["market_id"] == MARKET
+    assert frames[1]["data"]["changes"] == [["Ann", "bid", "0.0100", 5]]
+
+
+def test_who_joins_in_the_middle_gets_the_same_next_delta_as_everyone():
+    desk = Desk()
+    desk.restore()
+    early = desk.join()
+    desk.deliver(desk.shard.change((0, "bid", 100, 5)))
+    desk.deliver(desk.shard.change(events=4))  # nothing of the book: its number stands
+    late = desk.join()
+    desk.deliver(desk.shard.change((1, "ask", 100, 5)))
+    assert sent(early)[-1] == sent(late)[-1]
+    assert late._frames is not early._frames
+
+
+def test_change_elsewhere_raises_no_book_number():
+    desk = Desk()
+    desk.restore()
+    outbox = desk.join()
+    desk.deliver(desk.shard.change(trades=[("t1", 0, 6500, 3, "buy")]))
+    assert seqs(sent(outbox)) == [(None, 1)]
+    assert desk.feed.channels["book"].seq == 1
+    assert desk.feed.channels["trades"].seq == 2
+
+
+def test_join_before_the_snapshot_waits_and_updates_meanwhile_are_kept():
+    desk = Desk()
+    outbox = desk.join()
+    assert sent(outbox) == []
+    read_late = desk.shard.change((0, "bid", 100, 5))
+    desk.deliver(read_late)
+    desk.restore()  # the snapshot holds that update already
+    desk.deliver(read_late)
+    desk.deliver(desk.shard.change((0, "bid", 200, 5)))
+    assert seqs(sent(outbox)) == [(None, 2), (2, 3)]
+
+
+def test_gap_tells_nothing_until_the_snapshot_is_read_and_links_to_the_last_frame():
+    desk = Desk()
+    desk.restore()
+    outbox = desk.join()
+    desk.shard.change((0, "bid", 100, 5))  # lost
+    desk.deliver(desk.shard.change((0, "bid", 200, 5)))
+    desk.deliver(desk.shard.change((0, "bid", 300, 5)))
+    assert desk.reads == 1
+    assert seqs(sent(outbox)) == [(None, 1)]
+    newcomer = desk.join()
+    desk.restore()
+    assert seqs(sent(outbox)) == [(1, 4)]
+    assert seqs(sent(newcomer)) == [(None, 4)]
+
+
+def test_reset_reads_the_snapshot_again_even_at_the_same_number():
+    desk = Desk()
+    desk.restore()
+    outbox = desk.join()
+    trades = desk.join("trades")
+    desk.shard.levels[0, "bid", 100] = 7
+    desk.deliver(desk.shard.change(reset=True, events=0))
+    desk.restore()
+    assert desk.reads == 1
+    frames = sent(outbox)
+    assert seqs(frames) == [(None, 1), (1, 1)]
+    assert frames[1]["data"]["bids"]["Ann"] == [["0.0100", 7]]
+    assert seqs(sent(trades)) == [(None, 1)]  # nothing can have been traded meanwhile
+
+
+def test_snapshot_older_than_what_was_told_is_refused():
+    desk = Desk()
+    desk.shard.seq = desk.shard.published = 9
+    desk.restore()
+    desk.feed.lose()
+    desk.shard.seq = 8
+    assert desk.restore() is False
+    assert not desk.feed.is_current
+
+
+def test_trades_come_newest_first_and_a_newcomer_gets_the_recent_ones():
+    desk = Desk()
+    desk.restore()
+    outbox = desk.join("trades")
+    desk.deliver(desk.shard.change(trades=[("t1", 0, 6500, 3, "buy"), ("t2", 0, 6400, 2, "sell")]))
+    newcomer = desk.join("trades")
+    first, second = sent(outbox)
+    assert first["data"] == []
+    assert [row["trade_id"] for row in second["data"]] == ["t2", "t1"]
+    assert second["data"][1] == {
+        "trade_id": "t1",
+        "outcome": "Ann",
+        "price": "0.6500",
+        "quantity": 3,
+        "taker_side": "buy",
+        "at": "2023-11-14T22:13:20.000000Z",
+        "seq": 2,
+    }
+    (joined,) = sent(newcomer)
+    assert (joined["prev_seq"], joined["seq"], joined["data"]) == (None, 2, second["data"])
+
+
+def test_lost_trades_show_as_a_fresh_start_of_the_channel():
+    desk = Desk()
+    desk.restore()
+    outbox = desk.join("trades")
+    desk.deliver(desk.shard.change(trades=[("t1", 0, 6500, 3, "buy")]))
+    desk.shard.change(trades=[("lost", 0, 6500, 3, "buy")])
+    desk.deliver(desk.shard.change(trades=[("t3", 0, 6500, 3, "buy")]))
+    desk.restore()
+    frames = sent(outbox)
+    assert seqs(frames) == [(None, 1), (1, 2), (None, 4)]
+    assert [row["trade_id"] for row in frames[-1]["data"]] == ["t3"]
+
+
+def test_ticker_is_sent_when_it_changes_with_null_for_unknown_prices():
+    desk = Desk(["Yes", "No"])
+    desk.restore()
+    outbox = desk.join("ticker")
+    desk.deliver(desk.shard.change((0, "bid", 6500, 5)))
+    desk.deliver(desk.shard.change((0, "bid", 6400, 5)))
+    frames = sent(outbox)
+    assert seqs(frames) == [(None, 1), (1, 2)]
+    assert frames[1]["data"] == {
+        "Yes": {"last_price": None, "best_bid": "0.6500", "best_ask": None},
+        "No": {"last_price": None, "best_bid": None, "best_ask": None},
+        "volume": "0.0000",
+        "open_interest": 0,
+    }
+
+
+def test_foul_update_is_answered_by_a_new_snapshot():
+    desk = Desk()
+    desk.restore()
+    outbox = desk.join()
+    desk.deliver({**desk.shard.change(), "levels": [(17, "bid", 100, 1)]})
+    assert desk.reads == 1
+    desk.restore()
+    assert seqs(sent(outbox)) == [(None, 1), (1, 2)]
+
+
+def test_slow_socket_skips_book_frames_and_gets_a_snapshot_later(monkeypatch):
+    monkeypatch.setattr(outbox_module, "MAX_FRAMES", 2)
+    desk = Desk()
+    desk.restore()
+    outbox, client = desk.join(), BookClient()
+    for price in range(100, 120):
+        desk.deliver(desk.shard.change((0, "bid", price, 5)))
+    assert len(outbox._frames) == 2
+    assert outbox.is_lagging
+    drain(outbox, client)
+    assert client.levels == shown(desk.shard, NAMES)
+    desk.deliver(desk.shard.change((0, "bid", 100, 0)))
+    drain(outbox, client)
+    assert client.levels == shown(desk.shard, NAMES)
+    assert client.snapshots == 2
+
+
+def test_slow_socket_is_closed_where_a_trade_would_be_lost(monkeypatch):
+    monkeypatch.setattr(outbox_module, "MAX_FRAMES", 2)
+    desk = Desk()
+    desk.restore()
+    outbox = desk.join("trades")
+    for _ in range(3):
+        desk.deliver(desk.shard.change(trades=[("t", 0, 6500, 3, "buy")]))
+    assert outbox._close is not None
+    assert outbox._close[0] == 1013
+
+
+def drain(outbox: Outbox, client: BookClient) -> None:
+    """What the writer does for a socket that reads again."""
+    while True:
+        if not outbox._frames:
+            outbox._catch_up()
+        if not outbox._frames:
+            return
+        text = outbox._frames.popleft()
+        outbox._characters -= len(text)
+        client.take(text)
+
+
+level_changes = st.lists(
+    st.tuples(st.integers(0, 2), st.sampled_from(["bid", "ask"]), st.integers(1, 30), st.integers(0, 3)),
+    max_size=4,
+    unique_by=lambda level: level[:3],
+)
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("change"), level_changes),
+        st.tuples(st.just("lost"), level_changes),
+        st.tuples(st.just("reset"), level_changes),
+        st.tuples(st.sampled_from(["join", "restore", "outage", "read", "leave"]), st.just([])),
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(steps=steps)
+def test_snapshot_and_deltas_always_equal_a_fresh_snapshot(steps):
+    desk, clients = Desk(), []
+    normal = outbox_module.MAX_FRAMES
+    outbox_module.MAX_FRAMES = 4
+    try:
+        for step, levels in steps:
+            play(
+                desk, clients, step, [level for level in levels if level[3] or level[:3] in desk.shard.levels]
+            )
+        desk.restore()
+        for outbox, client in clients:
+            drain(outbox, client)
+            assert client.levels == shown(desk.shard, NAMES)
+    finally:
+        outbox_module.MAX_FRAMES = normal
+
+
+def play(desk: Desk, clients: list[tuple[Outbox, BookClient]], step: str, levels: list[Any]) -> None:
+    if step == "change":
+        desk.deliver(desk.shard.change(*levels))
+    elif step == "lost":
+        desk.shard.change(*levels)
+    elif step == "reset":
+        desk.deliver(desk.shard.change(*levels, reset=True))
+    elif step == "join":
+        clients.append((desk.join(), BookClient()))
+    elif step == "restore" and not desk.feed.is_current:
+        desk.restore()
+    elif step == "outage":
+        desk.feed.lose()
+    elif step == "leave" and clients:
+        outbox, _ = clients.pop()
+        channel = desk.feed.channels["book"]
+        channel.subscribers = {s for s in channel.subscribers if s.outbox is not outbox}
+    elif step == "read":
+        for outbox, client in clients:
+            drain(outbox, client)

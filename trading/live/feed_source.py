@@ -1,0 +1,114 @@
+"""The one connection a hub listens to Valkey on.
+
+It says when it is up and when it is down, because what is published while it is down is lost to it: a client library
+that reconnects by itself would hide just that. A connection on which nothing comes back counts as down too.
+"""
+
+import asyncio
+import logging
+import math
+import random
+import time
+from collections.abc import Callable
+
+import redis.asyncio as redis
+from redis.exceptions import RedisError
+
+PING_SECONDS = 2.0
+SILENCE_SECONDS = 6.0
+FIRST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 2.0
+
+log = logging.getLogger(__name__)
+
+
+class FeedSource:
+    """Subscribes to channels and hands their messages over, in one event loop.
+
+    `on_message(channel, data)` for each message, `on_subscribed(channel)` when a subscription is confirmed (again
+    after every reconnect), `on_down()` when the connection is lost. They must not block.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        on_message: Callable[[bytes, bytes], None],
+        on_subscribed: Callable[[bytes], None],
+        on_down: Callable[[], None],
+    ) -> None:
+        self._pool = redis.ConnectionPool.from_url(url, protocol=2, socket_connect_timeout=2.0)
+        self._on_message = on_message
+        self._on_subscribed = on_subscribed
+        self._on_down = on_down
+        self._channels: set[bytes] = set()
+        self._to_send: asyncio.Queue[tuple[bytes, ...]] = asyncio.Queue()
+        self._heard_at = 0.0
+
+    def subscribe(self, channel: bytes) -> None:
+        """Listen to a channel from now on, across reconnects."""
+        self._channels.add(channel)
+        self._to_send.put_nowait((b"SUBSCRIBE", channel))
+
+    def unsubscribe(self, channel: bytes) -> None:
+        """Stop listening to it."""
+        self._channels.discard(channel)
+        self._to_send.put_nowait((b"UNSUBSCRIBE", channel))
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        pause_s = FIRST_PAUSE_SECONDS
+        while True:
+            began = time.monotonic()
+            try:
+                await self._listen()
+            except (RedisError, OSError, TimeoutError) as error:
+                log.warning("feed connection lost: %s", error)
+            self._on_down()
+            if time.monotonic() - began > LONGEST_PAUSE_SECONDS:
+                pause_s = FIRST_PAUSE_SECONDS
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  (spreads reconnects)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_SECONDS)
+
+    async def _listen(self) -> None:
+        """One connection, from its start to its loss."""
+        connection = self._pool.make_connection()
+        try:
+            await connection.connect()
+            self._to_send = asyncio.Queue()
+            for channel in self._channels:
+                self._to_send.put_nowait((b"SUBSCRIBE", channel))
+            self._heard_at = time.monotonic()
+            tasks = {
+                asyncio.ensure_future(self._read(connection)),
+                asyncio.ensure_future(self._write(connection)),
+            }
+            try:
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                done.pop().result()
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            await connection.disconnect(nowait=True)
+
+    async def _read(self, connection: redis.Connection) -> None:
+        while True:
+            reply = await connection.read_response(timeout=math.inf)
+            self._heard_at = time.monotonic()
+            kind = reply[0]
+            if kind == b"message":
+                self._on_message(reply[1], reply[2])
+            elif kind == b"subscribe":
+                self._on_subscribed(reply[1])
+
+    async def _write(self, connection: redis.Connection) -> None:
+        while True:
+            try:
+                command = await asyncio.wait_for(self._to_send.get(), PING_SECONDS)
+            except TimeoutError:
+                if time.monotonic() - self._heard_at > SILENCE_SECONDS:
+                    raise TimeoutError(f"no sign of life for {SILENCE_SECONDS} s") from None
+                command = (b"PING",)
+            await connection.send_command(*command, check_health=False)

@@ -1,0 +1,322 @@
+"""The hub: one a process, between Valkey's feed and this process's sockets.
+
+It follows the whole feed over one connection, keeps a MarketFeed for each market somebody here subscribes to, and
+sends each frame, encoded once, to all its sockets. It subscribes first and reads the snapshot second, so nothing is
+missed and nothing told twice. A hub without Valkey says nothing but heartbeats that name no number.
+"""
+
+import asyncio
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+import redis.asyncio as redis
+from redis.exceptions import RedisError
+
+from trading.errors import Overloaded
+from trading.live.book_mirror import BookMirror, FeedTicker, FeedUpdate, decode_ticker, decode_updates
+from trading.live.channel import Channel, Subscription
+from trading.live.feed_source import FeedSource
+from trading.live.market_feed import MarketFeed, RecentTrades
+from trading.live.outbox import Outbox
+
+FEED = b"feed"
+ACCOUNT_PREFIX = b"account:"
+ACCOUNT = "account"
+
+FIRST_RETRY_SECONDS = 0.05
+LONGEST_RETRY_SECONDS = 1.0
+CONFIRM_SECONDS = 2.0
+SNAPSHOTS_AT_ONCE = 8
+# Markets of which recent trades and names are kept; past that the oldest known are forgotten.
+MAX_KNOWN_MARKETS = 5_000
+
+LoadNames = Callable[[str], Awaitable[Sequence[str]]]
+
+log = logging.getLogger(__name__)
+
+
+class Hub:
+    """Channels of markets and accounts for the sockets of one event loop.
+
+    `load_names(market_id)` gives a market's outcome names in order and raises NotFound for an unknown one.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        load_names: LoadNames,
+        count: Callable[[str, int], None] = lambda channel, frames: None,
+    ) -> None:
+        self._url = url
+        self._load_names = load_names
+        self._count_outside = count
+        self._names: dict[str, Sequence[str]] = {}
+        self._recent: dict[str, RecentTrades] = {}
+        self._markets: dict[str, MarketFeed] = {}
+        self._accounts: dict[str, Channel] = {}
+        self._confirmed: dict[bytes, asyncio.Future[None]] = {}
+        self._reading: dict[str, asyncio.Task[None]] = {}
+        self._listener: asyncio.Task[None] | None = None
+        self._frames: Counter[str] = Counter()
+        self._heard_at: float | None = None
+        self.is_live = False
+        self.sockets = 0
+
+    # Life ---------------------------------------------------------------------------------------
+
+    def ensure_started(self) -> None:
+        """Begin to listen, in the running event loop; harmless if it has begun."""
+        if self._listener is not None and not self._listener.done():
+            return
+        self._snapshots = asyncio.Semaphore(SNAPSHOTS_AT_ONCE)
+        self._valkey = redis.Redis.from_url(self._url, socket_timeout=2.0, socket_connect_timeout=2.0)
+        self._source = FeedSource(
+            self._url, on_message=self._take, on_subscribed=self._subscribed, on_down=self._down
+        )
+        self._source.subscribe(FEED)
+        self._listener = asyncio.create_task(self._source.run(), name="hub")
+
+    async def stop(self) -> None:
+        """Stop listening; the sockets are their server's business."""
+        tasks = [task for task in (self._listener, *self._reading.values()) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._listener is not None:
+            await self._valkey.aclose()
+            self._listener = None
+
+    def health(self) -> dict[str, Any]:
+        """What /ws/health tells of this process; no I/O."""
+        feeds = self._markets.values()
+        channels = [channel for feed in feeds for channel in feed.channels.values()]
+        waiting = sum(not feed.is_current for feed in feeds)
+        return {
+            "status": "ok" if self.is_live and not waiting else "degraded",
+            "feed_connected": self.is_live,
+            "last_message_age_s": None
+            if self._heard_at is None
+            else round(time.monotonic() - self._heard_at, 3),
+            "sockets": self.sockets,
+            "markets": len(self._markets),
+            "markets_waiting": waiting,
+            "subscriptions": sum(len(c.subscribers) for c in [*channels, *self._accounts.values()]),
+            "frames_sent": dict(self._frames),
+        }
+
+    # Sockets ------------------------------------------------------------------------------------
+
+    async def outcome_names(self, market_id: str) -> Sequence[str]:
+        """A market's outcome names, read once; NotFound for an unknown market."""
+        names = self._names.get(market_id)
+        if names is None:
+            names = await self._load_names(market_id)
+            _bound(self._names)
+            self._names[market_id] = names
+        return names
+
+    def join_market(self, outbox: Outbox, channel: str, market_id: str, names: Sequence[str]) -> Subscription:
+        """Subscribe a socket; its first frame is queued now, or as soon as the market's state is known."""
+        feed = self._markets.get(market_id)
+        if feed is None:
+            feed = self._open(market_id, names)
+        subscription = Subscription(outbox, feed.channels[channel])
+        feed.join(subscription)
+        return subscription
+
+    async def join_account(self, outbox: Outbox, account_id: str) -> Subscription:
+        """Subscribe a socket to its account's notifications; Overloaded while Valkey is away."""
+        name = ACCOUNT_PREFIX + account_id.encode()
+        channel = self._accounts.get(account_id)
+        if channel is None:
+            channel = Channel(
+                {"channel": ACCOUNT}, topic=account_id, may_skip=False, snapshot=dict, count=self._count
+            )
+            channel.seq = 0
+            self._accounts[account_id] = channel
+            self._confirmed[name] = asyncio.get_running_loop().create_future()
+            self._source.subscribe(name)
+        subscription = Subscription(outbox, channel)
+        channel.subscribers.add(subscription)
+        try:
+            await asyncio.wait_for(asyncio.shield(self._confirmed[name]), CONFIRM_SECONDS)
+        except BaseException as error:
+            self.leave(subscription)
+            if isinstance(error, TimeoutError):
+                raise Overloaded("Notifications cannot be followed right now.") from None
+            raise
+        # Notifications that came while this waited are the channel's, not yet this socket's.
+        subscription.started = True
+        return subscription
+
+    def leave(self, subscription: Subscription) -> None:
+        """End a subscription; what nobody here follows any more is dropped."""
+        channel = subscription.channel
+        channel.subscribers.discard(subscription)
+        if channel.subscribers:
+            return
+        if channel.name == ACCOUNT:
+            self._drop_account(channel)
+        else:
+            self._drop_idle_market(channel.topic)
+
+    def _drop_idle_market(self, market_id: str) -> None:
+        feed = self._markets.get(market_id)
+        if feed is None or feed.has_subscribers:
+            return
+        del self._markets[market_id]
+        reading = self._reading.pop(market_id, None)
+        if reading is not None:
+            reading.cancel()
+
+    def _drop_account(self, channel: Channel) -> None:
+        if self._accounts.get(channel.topic) is channel:
+            name = ACCOUNT_PREFIX + channel.topic.encode()
+            del self._accounts[channel.topic]
+            self._confirmed.pop(name).cancel()
+            self._source.unsubscribe(name)
+
+    # Valkey -------------------------------------------------------------------------------------
+
+    def _subscribed(self, name: bytes) -> None:
+        if name == FEED:
+            self.is_live = True
+            for feed in self._markets.values():
+                self._read(feed)
+            return
+        account = self._accounts.get(name[len(ACCOUNT_PREFIX) :].decode())
+        if account is not None:
+            account.is_current = True
+            if not self._confirmed[name].done():
+                self._confirmed[name].set_result(None)
+
+    def _down(self) -> None:
+        """Whatever is published from now on is missed, until the feed is subscribed again."""
+        self.is_live = False
+        self._recent.clear()
+        for task in self._reading.values():
+            task.cancel()
+        self._reading.clear()
+        for feed in self._markets.values():
+            feed.lose()
+            feed.recent_trades = self._recent.setdefault(feed.market_id, RecentTrades())
+        for account_id, channel in self._accounts.items():
+            # A number nobody gets: the gap shows that notifications may be missing.
+            channel.seq = (channel.seq or 0) + 1
+            channel.is_current = False
+            name = ACCOUNT_PREFIX + account_id.encode()
+            if self._confirmed[name].done():
+                self._confirmed[name] = asyncio.get_running_loop().create_future()
+
+    def _take(self, name: bytes, message: bytes) -> None:
+        self._heard_at = time.monotonic()
+        try:
+            if name == FEED:
+                for update in decode_updates(message):
+                    self._take_update(update)
+            else:
+                self._notify(name[len(ACCOUNT_PREFIX) :].decode(), message)
+        except (msgspec.MsgspecError, ValueError):
+            log.exception("a message on %r cannot be read", name)
+            if name == FEED:
+                self._reread_all()
+
+    def _take_update(self, update: FeedUpdate) -> None:
+        feed = self._markets.get(update.m)
+        if feed is None:
+            self._recent_trades(update.m).take(update)
+            return
+        feed.recent_trades.take(update)
+        try:
+            feed.take(update)
+        except Exception:
+            # One market's foul update must not take the feed of all others down.
+            log.exception("an update of market %s cannot be told", update.m)
+            feed.lose()
+            self._read(feed)
+
+    def _notify(self, account_id: str, message: bytes) -> None:
+        channel = self._accounts.get(account_id)
+        if channel is not None:
+            notification = json.loads(message)
+            channel.publish((channel.seq or 0) + 1, {**notification, "type": "notification"})
+
+    def _reread_all(self) -> None:
+        for feed in self._markets.values():
+            feed.lose()
+            self._read(feed)
+
+    # Snapshots ----------------------------------------------------------------------------------
+
+    def _open(self, market_id: str, names: Sequence[str]) -> MarketFeed:
+        feed = MarketFeed(
+            market_id=market_id,
+            names=names,
+            recent_trades=self._recent_trades(market_id),
+            read_again=self._read,
+            count=self._count,
+        )
+        self._markets[market_id] = feed
+        if self.is_live:
+            self._read(feed)
+        return feed
+
+    def _read(self, feed: MarketFeed) -> None:
+        """See to it that the feed's snapshot is read, from a moment after now."""
+        running = self._reading.pop(feed.market_id, None)
+        if running is not None and running is not asyncio.current_task():
+            running.cancel()
+        task = asyncio.create_task(self._read_until_current(feed), name=f"snapshot {feed.market_id}")
+        self._reading[feed.market_id] = task
+
+    async def _read_until_current(self, feed: MarketFeed) -> None:
+        pause_s = FIRST_RETRY_SECONDS
+        while True:
+            try:
+                async with self._snapshots:
+                    found = await self._read_snapshot(feed)
+                if found is not None and feed.restore(*found):
+                    break
+            except (RedisError, OSError, TimeoutError, msgspec.MsgspecError, ValueError) as error:
+                log.warning("snapshot of market %s: %s", feed.market_id, error)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_RETRY_SECONDS)
+        # restore() may have met a gap among the updates kept meanwhile, and ordered another reading.
+        if self._reading.get(feed.market_id) is asyncio.current_task():
+            del self._reading[feed.market_id]
+
+    async def _read_snapshot(self, feed: MarketFeed) -> tuple[BookMirror, FeedTicker | None] | None:
+        """Book and ticker as of one moment; None if Valkey does not know the market's book."""
+        async with self._valkey.pipeline(transaction=True) as pipe:
+            pipe.hgetall(f"book:{feed.market_id}")
+            pipe.get(f"ticker:{feed.market_id}")
+            book, ticker = await pipe.execute()
+        mirror = BookMirror.from_hash(feed.names, book)
+        if mirror is None:
+            return None
+        return mirror, decode_ticker(ticker) if ticker is not None else None
+
+    # Small things -------------------------------------------------------------------------------
+
+    def _recent_trades(self, market_id: str) -> RecentTrades:
+        recent = self._recent.get(market_id)
+        if recent is None:
+            _bound(self._recent)
+            recent = self._recent[market_id] = RecentTrades()
+        return recent
+
+    def _count(self, channel: str, frames: int) -> None:
+        self._frames[channel] += frames
+        self._count_outside(channel, frames)
+
+
+def _bound(known: dict[str, Any]) -> None:
+    """Make room for one more by forgetting the oldest."""
+    if len(known) >= MAX_KNOWN_MARKETS:
+        del known[next(iter(known))]

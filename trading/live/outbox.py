@@ -1,0 +1,124 @@
+"""What waits to be sent to one socket: a bounded queue with one writer.
+
+A socket that reads too slowly fills it. Then frames that a later one replaces are skipped (their subscription asks
+for a snapshot once the queue is empty again); for any other frame the socket is closed with 1013, never thinned out.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+MAX_FRAMES = 512
+MAX_CHARACTERS = 1_000_000
+# A frame that a socket has not taken in that time means nobody reads there.
+STALL_SECONDS = 30.0
+CLOSE_SECONDS = 5.0
+
+TRY_AGAIN_LATER = 1013
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class Lagging(Protocol):
+    """A subscription that has skipped frames."""
+
+    def catch_up(self) -> str | None:
+        """A frame that replaces what was skipped; empty if it is no longer wanted.
+
+        None while there is none; the outbox is woken when there may be one.
+        """
+
+
+class Outbox:
+    """Frames for one socket, in order. Not for use from another event loop or thread."""
+
+    __slots__ = ("_characters", "_close", "_frames", "_lagging", "_send_began", "_waiter")
+
+    def __init__(self) -> None:
+        self._frames: deque[str] = deque()
+        self._characters = 0
+        self._lagging: list[Lagging] = []
+        self._close: tuple[int, str] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._send_began: float | None = None
+
+    @property
+    def is_closing(self) -> bool:
+        return self._close is not None
+
+    @property
+    def is_lagging(self) -> bool:
+        """Whether some subscription has skipped frames and not caught up yet."""
+        return bool(self._lagging)
+
+    def put(self, text: str) -> bool:
+        """Queue a frame; False if there is no room for it. An empty queue takes a frame of any size."""
+        frames = self._frames
+        if len(frames) >= MAX_FRAMES or (frames and self._characters + len(text) > MAX_CHARACTERS):
+            return False
+        frames.append(text)
+        self._characters += len(text)
+        self.wake()
+        return True
+
+    def put_or_close(self, text: str) -> None:
+        """Queue a frame that must not be lost."""
+        if not self.put(text):
+            self.close(TRY_AGAIN_LATER, "this socket reads too slowly")
+
+    def lag(self, subscription: Lagging) -> None:
+        """Ask that subscription for a frame as soon as everything queued is sent."""
+        self._lagging.append(subscription)
+
+    def close(self, code: int, reason: str) -> None:
+        """Drop what waits and close; the first call's code counts."""
+        if self._close is None:
+            self._close = code, reason
+            self._frames.clear()
+            self._lagging.clear()
+            self.wake()
+
+    def is_stalled(self) -> bool:
+        """Whether the socket has left one frame untaken for STALL_SECONDS, or a close for CLOSE_SECONDS."""
+        if self._send_began is None:
+            return False
+        limit = CLOSE_SECONDS if self.is_closing else STALL_SECONDS
+        return time.monotonic() - self._send_began > limit
+
+    def wake(self) -> None:
+        """Let the writer look again."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def write(self, send: Send) -> None:
+        """Send what is queued until the socket closes or is to be closed."""
+        while self._close is None:
+            if not self._frames:
+                self._catch_up()
+            if not self._frames:
+                self._waiter = asyncio.get_running_loop().create_future()
+                await self._waiter
+                continue
+            text = self._frames.popleft()
+            self._characters -= len(text)
+            await self._timed(send, {"type": "websocket.send", "text": text})
+        code, reason = self._close
+        await self._timed(send, {"type": "websocket.close", "code": code, "reason": reason})
+
+    async def _timed(self, send: Send, message: dict[str, Any]) -> None:
+        # The server's send waits while the connection's own buffer is full: that is where slowness shows.
+        self._send_began = time.monotonic()
+        await send(message)
+        self._send_began = None
+
+    def _catch_up(self) -> None:
+        lagging, self._lagging = self._lagging, []
+        for subscription in lagging:
+            text = subscription.catch_up()
+            if text is None:
+                self._lagging.append(subscription)
+            elif text:
+                self._frames.append(text)
+                self._characters += len(text)
