@@ -1,7 +1,7 @@
 """What every test stands on: one throw-away PostgreSQL and Valkey a run, and `exchange`, the real processes.
 
 The servers are started before Django reads its settings and stopped when pytest ends, however it ends. Tests in this
-process use Django's test database; `exchange` has a database and a Valkey of its own, so that neither disturbs the other.
+process use Django's test database; `exchange` has a database and a Valkey of its own: neither disturbs the other.
 """
 
 import os

@@ -17,7 +17,14 @@ from ops.embedded.postgres import PostgresServer
 from ops.embedded.process import free_port, make_traversable, port_is_free, server_user
 from ops.embedded.valkey import ValkeyServer
 
-__all__ = ["DataDirLock", "DataDirLocked", "EmbeddedError", "EmbeddedServers", "PostgresServer", "ValkeyServer"]
+__all__ = [
+    "DataDirLock",
+    "DataDirLocked",
+    "EmbeddedError",
+    "EmbeddedServers",
+    "PostgresServer",
+    "ValkeyServer",
+]
 
 STATE_FILE = "servers.json"
 
@@ -50,7 +57,9 @@ class EmbeddedServers:
             if postgres
             else None,
             valkey=ValkeyServer(
-                data_dir / "valkey", port=state.port("valkey_port"), password=state.password("valkey_password")
+                data_dir / "valkey",
+                port=state.port("valkey_port"),
+                password=state.password("valkey_password"),
             )
             if valkey
             else None,

@@ -22,7 +22,9 @@ class DataDirLock:
             self.data_dir.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.data_dir / "up.lock", os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
-            raise EmbeddedError(f"the data directory {self.data_dir} cannot be written: {error.strerror}") from None
+            raise EmbeddedError(
+                f"the data directory {self.data_dir} cannot be written: {error.strerror}"
+            ) from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -153,7 +153,12 @@ class PostgresServer:
             password_file.flush()
             give(password_file.name, self.user)
             command = [str(self.bin_dir / "initdb"), "-D", str(self.data_dir), "--username=postgres"]
-            command += ["--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8", "--no-instructions"]
+            command += [
+                "--encoding=UTF8",
+                "--locale-provider=builtin",
+                "--locale=C.UTF-8",
+                "--no-instructions",
+            ]
             command += ["--auth=scram-sha-256", f"--pwfile={password_file.name}"]
             if not self.durable:
                 command.append("--no-sync")
@@ -183,9 +188,14 @@ class PostgresServer:
                         sql.Identifier(ROLE), sql.Literal(self._password)
                     )
                 )
-            if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone() is None:
+            if (
+                connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
+                is None
+            ):
                 connection.execute(
-                    sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(DATABASE), sql.Identifier(ROLE))
+                    sql.SQL("CREATE DATABASE {} OWNER {}").format(
+                        sql.Identifier(DATABASE), sql.Identifier(ROLE)
+                    )
                 )
 
 
@@ -199,4 +209,3 @@ def _bin_dir() -> Path:
         if not (folder / name).is_file():
             raise BinaryMissing(f"PostgreSQL's binary {name} is missing from {folder}")
     return folder
-

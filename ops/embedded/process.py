@@ -62,7 +62,9 @@ def server_user() -> str | None:
         except KeyError:
             continue
     try:
-        subprocess.run(["useradd", "--system", "--no-create-home", "pmarket"], check=True, capture_output=True)
+        subprocess.run(
+            ["useradd", "--system", "--no-create-home", "pmarket"], check=True, capture_output=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return "nobody"
     return "pmarket"
@@ -123,7 +125,9 @@ def spawn(command: Sequence[str], *, user: str | None, log: IO[bytes], cwd: Path
     )
 
 
-def wait_until(ready: Callable[[], bool], *, process: subprocess.Popen[bytes], timeout_s: float, name: str) -> None:
+def wait_until(
+    ready: Callable[[], bool], *, process: subprocess.Popen[bytes], timeout_s: float, name: str
+) -> None:
     """Poll until the server answers; raises EmbeddedError if it ends first or takes too long."""
     deadline = time.monotonic() + timeout_s
     while not ready():

@@ -67,7 +67,9 @@ class ValkeyServer:
     def launch(self) -> None:
         """Start the server on settings that are already written; also used after it died."""
         with self.log_path.open("ab") as log:
-            self.process = spawn([str(self.binary), str(self.config)], user=self.user, log=log, cwd=self.data_dir)
+            self.process = spawn(
+                [str(self.binary), str(self.config)], user=self.user, log=log, cwd=self.data_dir
+            )
         self.pid_file.write_text(f"{self.process.pid}\n")
         try:
             wait_until(self._answers, process=self.process, timeout_s=15, name="Valkey")

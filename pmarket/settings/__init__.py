@@ -64,7 +64,7 @@ AUTH_PASSWORD_VALIDATORS = [
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
 AUTH_USER_MODEL = "accounts.User"
-LOGIN_URL = "/sign-in"
+LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "/"
 
 # Django -------------------------------------------------------------------------------------------
@@ -92,6 +92,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "pmarket.middleware.RequestIdMiddleware",
+    "ops.throttle.RateLimitMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -160,7 +161,10 @@ CACHES = {
 SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
 
 CHANNEL_LAYERS = {
-    "default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [FEED_URL], "prefix": "layer"}}
+    "default": {
+        "BACKEND": "channels_redis.core.RedisChannelLayer",
+        "CONFIG": {"hosts": [FEED_URL], "prefix": "layer"},
+    }
 }
 
 # API ----------------------------------------------------------------------------------------------
@@ -172,7 +176,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PARSER_CLASSES": ["trading.api.parsers.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_THROTTLE_CLASSES": ["ops.throttle.TokenBucketThrottle"] if THROTTLE else [],
+    "DEFAULT_THROTTLE_CLASSES": ["ops.throttle.TokenBucketThrottle"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "trading.api.errors.exception_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
@@ -215,7 +219,7 @@ DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True  # RequestIdMiddleware has jud
 PROMETHEUS_EXPORT_MIGRATIONS = False
 
 # While the apps are being written, what is not there yet is left out. TO BE REMOVED.
-import importlib.util as _iu  # noqa: E402
+
 from pathlib import Path as _P  # noqa: E402
 
 
@@ -229,4 +233,6 @@ if not _there("accounts.models"):
     AUTH_USER_MODEL = "auth.User"
 for _k, _v in list(REST_FRAMEWORK.items()):
     if isinstance(_v, list):
-        REST_FRAMEWORK[_k] = [d for d in _v if d.startswith(("rest_framework", "drf")) or _there(d.rsplit(".", 1)[0])]
+        REST_FRAMEWORK[_k] = [
+            d for d in _v if d.startswith(("rest_framework", "drf")) or _there(d.rsplit(".", 1)[0])
+        ]

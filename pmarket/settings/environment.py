@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 RUNTIME_FILE = "runtime.env"
-SECRET_KEY_FILE = "secret_key"
+SECRET_KEY_FILE = "secret_key"  # noqa: S105  (a file's name)
 
 
 def data_dir() -> Path:
@@ -63,7 +63,9 @@ def origin(value: str) -> str:
     """`scheme://host[:port]` of a full origin, in lower case; refuses a bare host name."""
     parts = urlsplit(value)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/"):
-        raise ImproperlyConfigured(f"ALLOWED_ORIGINS needs full origins such as https://example.org, not {value!r}")
+        raise ImproperlyConfigured(
+            f"ALLOWED_ORIGINS needs full origins such as https://example.org, not {value!r}"
+        )
     return f"{parts.scheme}://{parts.netloc}".lower()
 
 
@@ -90,7 +92,9 @@ def database(url: str) -> dict[str, Any]:
     options: dict[str, Any] = {
         "application_name": f"pmarket-{text('PROCESS_NAME', 'process')}",
         "connect_timeout": 5,
-        "options": " ".join([given, *(f"-c {name}={value}" for name, value in server_options.items())]).strip(),
+        "options": " ".join(
+            [given, *(f"-c {name}={value}" for name, value in server_options.items())]
+        ).strip(),
     }
     settings = {
         "ENGINE": "django.db.backends.postgresql",
@@ -113,4 +117,9 @@ def _pool() -> dict[str, Any]:
     most = number("DB_POOL_MAX", 50)
     if most == 0:
         return {}
-    return {"min_size": min(number("DB_POOL_MIN", 10), most), "max_size": most, "max_idle": 300, "timeout": 10}
+    return {
+        "min_size": min(number("DB_POOL_MIN", 10), most),
+        "max_size": most,
+        "max_idle": 300,
+        "timeout": 10,
+    }

@@ -1,0 +1,202 @@
+"""What the probes say: is the process ready, do its dependencies answer, how far behind are slots and projections.
+
+Reads only, with short timeouts; a dependency that fails is a finding, never an exception.
+"""
+
+import functools
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import redis
+from django.conf import settings
+from django.db import DatabaseError, connection, connections
+from django.db.migrations.executor import MigrationExecutor
+
+from trading.metrics import PROJECTION_LAG_EVENTS, PROJECTION_LAG_SECONDS, SLOT_LAG
+from trading.wire import FRAME_FIELD, command_stream, decode_frame
+
+OK, DEGRADED = "ok", "degraded"
+# Past these the exchange still answers, but not as promised.
+PROJECTION_LAG_LIMIT_S = 10.0
+HEARTBEAT_LIMIT_S = 10.0
+# A backlog beyond this many frames is told as "at least".
+FRAMES_COUNTED = 1000
+
+Report = dict[str, Any]
+
+_SLOTS = """
+    SELECT slot.slot, slot.kind, slot.owner, slot.epoch, slot.next_offset, slot.command_offset,
+           extract(epoch FROM clock_timestamp() - shard.heartbeat_at)::float8
+    FROM slot LEFT JOIN shard ON shard.shard_id = slot.owner ORDER BY slot.slot
+"""
+_PROJECTIONS = """
+    SELECT checkpoint.projection,
+           sum(slot.next_offset - checkpoint.next_offset)::bigint,
+           coalesce(max(extract(epoch FROM clock_timestamp() - waiting.recorded_at)), 0)::float8
+    FROM projection_checkpoint AS checkpoint
+    JOIN slot USING (slot)
+    LEFT JOIN LATERAL (
+        SELECT recorded_at FROM event
+        WHERE event.slot = slot.slot AND event.slot_offset = checkpoint.next_offset
+          AND event.recorded_at >= coalesce(checkpoint.recorded_at, '-infinity')
+    ) AS waiting ON slot.next_offset > checkpoint.next_offset
+    GROUP BY checkpoint.projection ORDER BY checkpoint.projection
+"""
+_EVENTS_LAST_60S = "SELECT count(*) FROM event WHERE recorded_at > clock_timestamp() - interval '60 seconds'"
+
+
+def readiness() -> Report:
+    """Can this process serve? `status` is `ok` or `degraded`; each check is `ok` or says what is wrong."""
+    checks = {
+        "database": _finding(_ping_database),
+        "migrations": _finding(_require_migrations),
+        "valkey": _finding(lambda: _ping_valkey(settings.VALKEY_URL)),
+    }
+    return {"status": OK if all(found == OK for found in checks.values()) else DEGRADED, "checks": checks}
+
+
+def deep() -> Report:
+    """Every dependency with its latency, the log's recent activity and how far behind the projections are."""
+    dependencies = {name: _timed(check) for name, check in _dependencies().items()}
+    report: Report = {"status": OK, "dependencies": dependencies, "events_last_60s": None, "projections": {}}
+    try:
+        report["events_last_60s"] = _rows(_EVENTS_LAST_60S)[0][0]
+        report["projections"] = projection_lags()
+    except DatabaseError:
+        report["status"] = DEGRADED
+    late = any(lag["seconds"] > PROJECTION_LAG_LIMIT_S for lag in report["projections"].values())
+    if late or any(found["status"] != OK for found in dependencies.values()):
+        report["status"] = DEGRADED
+    return report
+
+
+def matching() -> Report:
+    """Each market slot with its owner, heads and waiting commands. `degraded` when a slot has no living owner."""
+    try:
+        rows = [row for row in _rows(_SLOTS) if row[1] == "market"]
+        lags = _waiting_commands([(row[0], row[5]) for row in rows])
+        projections = projection_lags()
+    except (DatabaseError, redis.RedisError) as error:
+        return {"status": DEGRADED, "detail": type(error).__name__, "slots": [], "projections": {}}
+    slots = [
+        {"slot": slot, "owner": owner, "epoch": epoch, "offset": next_offset, "lag": lags[slot], "alive": _alive(age)}
+        for slot, _kind, owner, epoch, next_offset, _command_offset, age in rows
+    ]
+    status = OK if all(slot["owner"] and slot["alive"] for slot in slots) else DEGRADED
+    return {"status": status, "slots": slots, "projections": projections}
+
+
+def projection_lags() -> dict[str, dict[str, Any]]:
+    """Per projection: events committed and not yet projected, and how long the oldest of them has waited."""
+    return {name: {"events": events, "seconds": round(age, 3)} for name, events, age in _rows(_PROJECTIONS)}
+
+
+def update_gauges() -> None:
+    """Bring the lag gauges up to date before they are read; a dependency that is down leaves them as they were."""
+    report = matching()
+    for slot in report["slots"]:
+        SLOT_LAG.labels(slot=slot["slot"]).set(slot["lag"])
+    for name, lag in report["projections"].items():
+        PROJECTION_LAG_EVENTS.labels(projection=name).set(lag["events"])
+        PROJECTION_LAG_SECONDS.labels(projection=name).set(lag["seconds"])
+
+
+def _alive(heartbeat_age_s: float | None) -> bool:
+    return heartbeat_age_s is not None and heartbeat_age_s < HEARTBEAT_LIMIT_S
+
+
+def _waiting_commands(slots: Iterable[tuple[int, str]]) -> dict[int, int]:
+    """Commands in each slot's stream behind the offset that the last commit stored."""
+    numbers, offsets = zip(*slots, strict=True)
+    pipe = _valkey(settings.VALKEY_URL).pipeline(transaction=False)
+    for slot, offset in zip(numbers, offsets, strict=True):
+        pipe.xrange(command_stream(slot), min=f"({offset}", max="+", count=FRAMES_COUNTED)
+    return {
+        slot: sum(_commands_in(entry) for _id, entry in entries)
+        for slot, entries in zip(numbers, pipe.execute(), strict=True)
+    }
+
+
+def _commands_in(entry: dict[bytes, bytes]) -> int:
+    frame = entry.get(FRAME_FIELD)
+    if frame is None:
+        return 0
+    try:
+        return len(decode_frame(frame)[1])
+    except ValueError:
+        return 1
+
+
+def _dependencies() -> dict[str, Callable[[], None]]:
+    checks: dict[str, Callable[[], None]] = {"database": _ping_database}
+    for alias in settings.REPLICAS:
+        checks[alias] = functools.partial(_ping_database, alias)
+    urls = {
+        "valkey": settings.VALKEY_URL,
+        "cache": settings.CACHE_URL,
+        "broker": settings.BROKER_URL,
+        "feed": settings.FEED_URL,
+    }
+    for name, url in urls.items():
+        if name == "valkey" or url != settings.VALKEY_URL:
+            checks[name] = functools.partial(_ping_valkey, url)
+    return checks
+
+
+def _timed(check: Callable[[], None]) -> Report:
+    started = time.perf_counter()
+    status = _finding(check)
+    return {"status": status, "latency_ms": round((time.perf_counter() - started) * 1000, 2)}
+
+
+def _finding(check: Callable[[], None]) -> str:
+    """`ok`, or the kind of failure; texts of drivers may hold addresses and are not told to everyone."""
+    try:
+        check()
+    except Exception as error:  # Whatever a driver raises is the finding.
+        return type(error).__name__
+    return OK
+
+
+def _ping_database(alias: str = "default") -> None:
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+def _ping_valkey(url: str) -> None:
+    if not url.startswith(("redis", "valkey", "unix")):
+        return  # A broker of another kind is watched by its own means.
+    _valkey(url).ping()
+
+
+@functools.cache
+def _valkey(url: str) -> redis.Redis:
+    return redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1)
+
+
+class MigrationsMissing(Exception):
+    """The database is older than the code."""
+
+
+def _require_migrations() -> None:
+    if not _migrations_were_applied():
+        raise MigrationsMissing
+
+
+_applied = False
+
+
+def _migrations_were_applied() -> bool:
+    """Once true it stays true for this process, whose code does not change."""
+    global _applied
+    if not _applied:
+        executor = MigrationExecutor(connection)
+        _applied = not executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return _applied
+
+
+def _rows(query: str) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        return list(cursor.fetchall())

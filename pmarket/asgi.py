@@ -1,0 +1,16 @@
+"""The `live` process: the fast lane on HTTP, sockets at /ws/v1, on ASGI."""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pmarket.settings")
+
+import django
+
+django.setup()
+
+from pmarket.live import application
+from pmarket.middleware import require_lasting_secret_key
+
+__all__ = ["application"]
+
+require_lasting_secret_key()

@@ -1,0 +1,48 @@
+"""The exchange's own figures for Prometheus, as objects that the code at work counts on.
+
+With several processes each counts in files of its own under PROMETHEUS_MULTIPROC_DIR, and `/metrics` adds them up.
+Names are public: dashboards and alerts use them.
+"""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+ORDERS = Counter("exchange_orders_total", "Orders by what became of them", ["outcome"])
+TRADES = Counter("exchange_trades_total", "Trades committed")
+REFUSALS = Counter("exchange_refusals_total", "Refused requests and orders", ["code"])
+
+BATCH_SIZE = Histogram(
+    "exchange_batch_commands", "Commands in a batch of a shard", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+)
+BATCH_SECONDS = Histogram(
+    "exchange_batch_seconds",
+    "Time a batch took, by step: read, reserve, match, commit, publish",
+    ["step"],
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
+)
+SLOT_LAG = Gauge(
+    "exchange_slot_lag_commands", "Commands waiting for the shard", ["slot"], multiprocess_mode="mostrecent"
+)
+
+PROJECTION_LAG_EVENTS = Gauge(
+    "exchange_projection_lag_events",
+    "Events committed and not yet projected",
+    ["projection"],
+    multiprocess_mode="mostrecent",
+)
+PROJECTION_LAG_SECONDS = Gauge(
+    "exchange_projection_lag_seconds",
+    "Age of what a projection shows",
+    ["projection"],
+    multiprocess_mode="mostrecent",
+)
+
+PROJECTION_HALTED = Gauge(
+    "exchange_projection_halted",
+    "1 where a projection has stopped at an event it cannot apply",
+    ["projection"],
+    multiprocess_mode="mostrecent",
+)
+PROJECTED_EVENTS = Counter("exchange_projected_events_total", "Events applied to the read models", ["projection"])
+
+SOCKETS = Gauge("exchange_sockets", "Open WebSockets", multiprocess_mode="livesum")
+FRAMES = Counter("exchange_frames_total", "Frames sent to WebSockets")
