@@ -1,0 +1,90 @@
+"""Celery's part of trading: settlements, markets whose time has come, partitions.
+
+Every task may run twice or die half-way and be sent again: the work itself is idempotent. Nothing waits
+in the broker (no ETA): what is due is a row, and a periodic task finds it. Periodic, by beat:
+
+    resend_settlements   every 5 s      queue settlement
+    close_due_markets    every second   queue market
+    make_partitions      daily          queue report
+"""
+
+import logging
+
+from celery import shared_task
+from django.db import connection, transaction
+
+from trading.engine.commands import CloseMarket, Command, OpenMarket
+from trading.errors import ExchangeError
+from trading.eventlog import partitions
+from trading.gateway import gateway_sync
+from trading.ids import new_id
+from trading.settlement import FAILED, RUNNING, settle, stalled_settlements
+
+log = logging.getLogger(__name__)
+
+SETTLEMENT, MARKET, REPORT = "settlement", "market", "report"
+
+RESEND_EXPIRES_S = 10
+"""A reminder that no worker has read by then is dropped; another one is under way."""
+
+DUE_MARKETS = 100
+"""Most that one run opens or closes; the rest is a second later's."""
+
+MONTHS_AHEAD = 3
+
+
+@shared_task(queue=SETTLEMENT, acks_late=True, reject_on_worker_lost=True)
+def settle_market(settlement_id: str) -> str:
+    """Pay a settlement for a while, and have the rest done by the next one in the queue."""
+    status = settle(settlement_id)
+    if status == RUNNING:
+        settle_market.delay(settlement_id)
+    elif status == FAILED:
+        log.error("settlement %s has failed and needs a person", settlement_id)
+    return status
+
+
+@shared_task(queue=SETTLEMENT)
+def resend_settlements() -> int:
+    """Send what nobody is at: new, waiting for its projection, or left by a worker that died."""
+    stalled = stalled_settlements()
+    for settlement_id in stalled:
+        settle_market.apply_async(args=[settlement_id], expires=RESEND_EXPIRES_S)
+    return len(stalled)
+
+
+@shared_task(queue=MARKET)
+def close_due_markets() -> int:
+    """Open the drafts and close the markets whose time has come. Answers how many commands were accepted."""
+    return sum(_submitted(command) for command in _due_commands())
+
+
+@shared_task(queue=REPORT)
+def make_partitions() -> list[str]:
+    """Partitions of the months to come, made long before a row needs them."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        return partitions.make_partitions(cursor, months_ahead=MONTHS_AHEAD)
+
+
+def _due_commands() -> list[Command]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT market_id::text, closes_at <= now() FROM market "
+            "WHERE (status IN ('draft', 'open', 'suspended') AND closes_at <= now()) "
+            "OR (status = 'draft' AND opens_at <= now()) ORDER BY least(closes_at, opens_at) LIMIT %s",
+            [DUE_MARKETS],
+        )
+        return [
+            CloseMarket(market_id=market_id) if closes else OpenMarket(market_id=market_id)
+            for market_id, closes in cursor.fetchall()
+        ]
+
+
+def _submitted(command: Command) -> bool:
+    """Whether the exchange took the command; what it did not take is still due next time."""
+    try:
+        gateway_sync().submit(command, actor="system", request_id=new_id())
+    except ExchangeError as error:
+        log.info("%s of market %s: %s", type(command).__name__, command.market_id, error)
+        return False
+    return True
