@@ -14,7 +14,7 @@ from celery import shared_task
 from django.db import connection, transaction
 
 from trading.engine.commands import CloseMarket, Command, OpenMarket
-from trading.errors import ExchangeError
+from trading.errors import ExchangeError, Refused
 from trading.eventlog import partitions
 from trading.gateway import gateway_sync
 from trading.ids import new_id
@@ -56,7 +56,18 @@ def resend_settlements() -> int:
 @shared_task(queue=MARKET)
 def close_due_markets() -> int:
     """Open the drafts and close the markets whose time has come. Answers how many commands were accepted."""
-    return sum(_submitted(command) for command in _due_commands())
+    accepted = 0
+    for command in _due_commands():
+        try:
+            gateway_sync().submit(command, actor="system", request_id=new_id())
+            accepted += 1
+        except Refused as refusal:
+            log.info("%s of market %s: %s", type(command).__name__, command.market_id, refusal.code)
+        except ExchangeError as error:
+            # The engine does not answer: what is due stays due, and is found again.
+            log.warning("%s of market %s: %s", type(command).__name__, command.market_id, error)
+            break
+    return accepted
 
 
 @shared_task(queue=REPORT)
@@ -78,13 +89,3 @@ def _due_commands() -> list[Command]:
             CloseMarket(market_id=market_id) if closes else OpenMarket(market_id=market_id)
             for market_id, closes in cursor.fetchall()
         ]
-
-
-def _submitted(command: Command) -> bool:
-    """Whether the exchange took the command; what it did not take is still due next time."""
-    try:
-        gateway_sync().submit(command, actor="system", request_id=new_id())
-    except ExchangeError as error:
-        log.info("%s of market %s: %s", type(command).__name__, command.market_id, error)
-        return False
-    return True
