@@ -1,0 +1,217 @@
+"""Reads of the catalogue: one market, a page of markets, the categories.
+
+Joins the texts (market_listing) with trading's state and summary, which share the market's id. Markets that the
+engine has not confirmed have no state and are not found. Prices are not here: see markets.quotes.
+"""
+
+import base64
+import binascii
+import datetime as dt
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from django.db import connection
+
+from markets.models import SEARCH_CONFIG
+from trading.errors import InvalidRequest, NotFound
+
+STATUSES = (
+    "draft", "open", "suspended", "closed", "proposed", "disputed", "resolved", "voided", "reversed",
+)  # fmt: skip
+NUL = "\0"
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A market as its rows have it. Money in pips, interest in sets; `last_prices` in the outcomes' order."""
+
+    market_id: str
+    slug: str
+    question: str
+    description: str
+    resolution_criteria: str
+    category: str
+    outcomes: Sequence[str]
+    status: str
+    tick_pips: int
+    taker_fee_e4: int
+    maker_fee_e4: int
+    created_at: dt.datetime
+    opens_at: dt.datetime | None
+    closes_at: dt.datetime
+    resolved_at: dt.datetime | None
+    resolution: dict[str, Any] | None
+    volume_pips: int
+    trade_count: int
+    trader_count: int
+    open_interest_sets: int
+    last_prices: Sequence[int | None]
+    seq: int
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether one book, of the first outcome, serves both."""
+        return len(self.outcomes) == 2
+
+    @property
+    def payouts(self) -> Sequence[int] | None:
+        """What a share of each outcome has paid, in pips; None unless resolved."""
+        return self.resolution["payouts"] if self.resolution else None
+
+
+_COLUMNS = """
+    l.market_id::text, l.slug, l.question, l.description, l.resolution_criteria, l.category, l.outcomes,
+    m.status, m.tick_pips, m.taker_fee_e4, m.maker_fee_e4, m.created_at, m.opens_at, m.closes_at, m.resolved_at,
+    m.resolution::text, s.volume_pips, s.trade_count, s.trader_count, s.open_interest_sets, s.last_prices,
+    greatest(m.seq, s.seq)
+FROM market_listing l JOIN market m USING (market_id) JOIN market_summary s USING (market_id)
+"""
+_RESOLUTION = 15
+
+
+class _Ordering(NamedTuple):
+    """A list's order: the column, its type on the way through a cursor, and its direction."""
+
+    column: str
+    sql_type: str
+    descending: bool
+
+
+ORDERINGS = {
+    "newest": _Ordering("m.created_at", "timestamptz", descending=True),
+    "volume": _Ordering("s.volume_pips", "bigint", descending=True),
+    "closes_at": _Ordering("m.closes_at", "timestamptz", descending=False),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which markets, and in which order."""
+
+    statuses: Sequence[str] = ()
+    category: str | None = None
+    query: str | None = None
+    ordering: str = "newest"
+
+
+def find(id_or_slug: str) -> Listing:
+    """The market with that id or slug. Raises NotFound."""
+    identifier = market_uuid(id_or_slug)
+    if identifier is not None:
+        rows = _fetch("WHERE l.market_id = %s", [identifier])
+    elif NUL in id_or_slug:
+        rows = []
+    else:
+        rows = _fetch("WHERE l.slug = %s", [id_or_slug])
+    if not rows:
+        raise NotFound("There is no such market.")
+    return rows[0]
+
+
+def by_ids(market_ids: Sequence[str]) -> dict[str, Listing]:
+    """The markets with these ids, by id."""
+    return {row.market_id: row for row in _fetch("WHERE l.market_id = ANY(%s::uuid[])", [list(market_ids)])}
+
+
+def page(wanted: Wanted, *, limit: int, cursor: str | None) -> tuple[list[Listing], str | None]:
+    """One page of markets and the cursor of the next (None at the end). O(limit) past the index, by key.
+
+    Raises InvalidRequest for a cursor of another list. With `volume`, a market whose volume passes the
+    cursor's between two pages may be missed or come twice.
+    """
+    ordering = ORDERINGS[wanted.ordering]
+    conditions, arguments = _conditions(wanted)
+    if cursor is not None:
+        key, market_id = _decode_cursor(cursor, wanted.ordering)
+        sign = "<" if ordering.descending else ">"
+        conditions.append(f"({ordering.column}, l.market_id) {sign} (%s::{ordering.sql_type}, %s::uuid)")
+        arguments += [key, market_id]
+    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    direction = "DESC" if ordering.descending else "ASC"
+    rows = _fetch(
+        f"{where} ORDER BY {ordering.column} {direction}, l.market_id {direction} LIMIT %s",
+        [*arguments, limit + 1],
+    )
+    if len(rows) <= limit:
+        return rows, None
+    return rows[:limit], _encode_cursor(rows[limit - 1], wanted.ordering)
+
+
+def categories() -> list[tuple[str, int]]:
+    """Every category with its number of markets that are open, the fullest first."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT l.category, count(*) FILTER (WHERE m.status = 'open') AS open "
+            "FROM market_listing l JOIN market m USING (market_id) GROUP BY 1 ORDER BY open DESC, 1"
+        )
+        return cursor.fetchall()
+
+
+def market_uuid(text: str) -> str | None:
+    """The canonical id if the text is one, else None: no slug has this form."""
+    try:
+        return str(uuid.UUID(text)) if len(text) == 36 else None
+    except ValueError:
+        return None
+
+
+def _fetch(rest: str, arguments: Sequence[Any]) -> list[Listing]:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {_COLUMNS} {rest}", arguments)
+        rows = cursor.fetchall()
+    return [
+        Listing(
+            *row[:_RESOLUTION],
+            json.loads(row[_RESOLUTION]) if row[_RESOLUTION] else None,
+            *row[_RESOLUTION + 1 :],
+        )
+        for row in rows
+    ]
+
+
+def _conditions(wanted: Wanted) -> tuple[list[str], list[Any]]:
+    conditions: list[str] = []
+    arguments: list[Any] = []
+    if wanted.statuses:
+        conditions.append("m.status = ANY(%s)")
+        arguments.append(list(wanted.statuses))
+    if wanted.category is not None:
+        conditions.append("l.category = %s")
+        arguments.append(wanted.category)
+    if wanted.query:
+        # Whole words as people search the web, or else every word as the beginning of one.
+        conditions.append(
+            "l.search @@ (websearch_to_tsquery(%s::regconfig, %s) || to_tsquery(%s::regconfig, %s))"
+        )
+        arguments += [SEARCH_CONFIG, wanted.query, SEARCH_CONFIG, prefix_query(wanted.query)]
+    return conditions, arguments
+
+
+def prefix_query(text: str) -> str:
+    """`infla tar` as `infla:* & tar:*`. Only letters and digits get through, so that nothing is an operator."""
+    words = "".join(letter if letter.isalnum() else " " for letter in text).split()
+    return " & ".join(f"{word}:*" for word in words)
+
+
+def _encode_cursor(row: Listing, ordering: str) -> str:
+    key = {"newest": row.created_at, "volume": row.volume_pips, "closes_at": row.closes_at}[ordering]
+    text = f"{ordering}|{key.isoformat() if isinstance(key, dt.datetime) else key}|{row.market_id}"
+    return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+
+
+def _decode_cursor(cursor: str, ordering: str) -> tuple[Any, str]:
+    """The key and id to go on from."""
+    try:
+        raw = base64.b64decode(cursor.encode() + b"==", altchars=b"-_", validate=True).decode()
+        for_ordering, key_text, market_id = raw.split("|")
+        key = int(key_text) if ordering == "volume" else dt.datetime.fromisoformat(key_text)
+        if for_ordering != ordering or market_uuid(market_id) is None:
+            raise ValueError("another list's")
+        if isinstance(key, int) and not 0 <= key < 2**63:
+            raise ValueError("no volume")
+    except (ValueError, binascii.Error):
+        raise InvalidRequest(errors={"cursor": ["is not a cursor of this list"]}) from None
+    return key, market_id

@@ -1,0 +1,183 @@
+"""Request bodies of the catalogue API, taken strictly, and the shapes of its answers for the OpenAPI document."""
+
+import datetime as dt
+import re
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from markets.models import OUTCOME_NAME_MAX, OUTCOMES_MAX, OUTCOMES_MIN, QUESTION_MAX, QUESTION_MIN, TEXT_MAX
+from markets.selectors import STATUSES
+from markets.services import REASON_MAX
+from markets.terms import DEFAULT_TICK_PIPS, MAX_FEE_E4, MarketTerms
+from trading.api.strict import PipsField, StrictCharField, StrictSerializer
+from trading.money import SHARE_PIPS
+
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
+
+
+@extend_schema_field(OpenApiTypes.DATETIME)
+class MomentField(serializers.Field):
+    """An RFC 3339 time with its offset from UTC."""
+
+    default_error_messages = {"invalid": "Must be an RFC 3339 time such as 2030-01-31T12:00:00Z."}
+
+    def to_internal_value(self, data: Any) -> dt.datetime:
+        if type(data) is not str or _MOMENT.fullmatch(data) is None:
+            self.fail("invalid")
+        try:
+            return dt.datetime.fromisoformat(data.upper()).astimezone(dt.UTC)
+        except (ValueError, OverflowError):
+            self.fail("invalid")
+
+
+class MarketRequestSerializer(StrictSerializer):
+    """POST /markets. What the words and terms must be like is checked in markets.terms."""
+
+    question = StrictCharField(min_length=QUESTION_MIN, max_length=QUESTION_MAX)
+    description = StrictCharField(max_length=TEXT_MAX, allow_blank=True, default="")
+    resolution_criteria = StrictCharField(max_length=TEXT_MAX)
+    category = StrictCharField()
+    outcomes = serializers.ListField(
+        child=StrictCharField(max_length=OUTCOME_NAME_MAX), min_length=OUTCOMES_MIN, max_length=OUTCOMES_MAX
+    )
+    closes_at = MomentField()
+    opens_at = MomentField(required=False, allow_null=True, default=None)
+    tick = PipsField(min_pips=1, max_pips=SHARE_PIPS - 1, default=DEFAULT_TICK_PIPS)
+    taker_fee = PipsField(max_pips=MAX_FEE_E4, default=0)
+    maker_fee = PipsField(max_pips=MAX_FEE_E4, default=0)
+
+    def terms(self) -> MarketTerms:
+        """The body as terms."""
+        body = self.validated_data
+        return MarketTerms(
+            question=body["question"],
+            description=body["description"],
+            resolution_criteria=body["resolution_criteria"],
+            category=body["category"],
+            outcomes=tuple(body["outcomes"]),
+            closes_at=body["closes_at"],
+            opens_at=body["opens_at"],
+            tick_pips=body["tick"],
+            # A fee of "0.0700" is 700 ten-thousandths, as a price of "0.0700" is 700 pips.
+            taker_fee_e4=body["taker_fee"],
+            maker_fee_e4=body["maker_fee"],
+        )
+
+
+class SuspendRequestSerializer(StrictSerializer):
+    """POST /markets/{id}/suspend."""
+
+    reason = StrictCharField(max_length=REASON_MAX, allow_blank=True, default="")
+
+
+class ResumeRequestSerializer(StrictSerializer):
+    """POST /markets/{id}/resume: nothing to say."""
+
+
+class ResolveRequestSerializer(StrictSerializer):
+    """POST /markets/{id}/resolve: one of `outcome` and `payouts`."""
+
+    outcome = StrictCharField(required=False, default=None, max_length=OUTCOME_NAME_MAX)
+    payouts = serializers.DictField(
+        child=PipsField(max_pips=SHARE_PIPS), required=False, default=None, allow_empty=False
+    )
+    evidence = StrictCharField(max_length=TEXT_MAX)
+
+
+class VoidRequestSerializer(StrictSerializer):
+    """POST /markets/{id}/void."""
+
+    evidence = StrictCharField(max_length=TEXT_MAX)
+
+
+class OutcomeSerializer(serializers.Serializer):
+    """An outcome with its prices; null where there is none."""
+
+    name = serializers.CharField()
+    last_price = serializers.CharField(allow_null=True)
+    best_bid = serializers.CharField(allow_null=True)
+    best_ask = serializers.CharField(allow_null=True)
+
+
+class ResolutionSerializer(serializers.Serializer):
+    """How a market ended."""
+
+    kind = serializers.ChoiceField(choices=["resolve", "void"])
+    outcome = serializers.CharField(allow_null=True)
+    payouts = serializers.DictField(child=serializers.CharField(), allow_null=True)
+    evidence = serializers.CharField()
+    settlement_id = serializers.CharField()
+
+
+class MarketSerializer(serializers.Serializer):
+    """A market as API.md has it."""
+
+    market_id = serializers.UUIDField()
+    slug = serializers.CharField()
+    question = serializers.CharField()
+    description = serializers.CharField()
+    resolution_criteria = serializers.CharField()
+    category = serializers.CharField()
+    outcomes = OutcomeSerializer(many=True)
+    status = serializers.ChoiceField(choices=STATUSES)
+    tick = serializers.CharField()
+    taker_fee = serializers.CharField()
+    maker_fee = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    opens_at = serializers.DateTimeField(allow_null=True)
+    closes_at = serializers.DateTimeField()
+    resolved_at = serializers.DateTimeField(allow_null=True)
+    volume = serializers.CharField()
+    volume_24h = serializers.CharField()
+    trade_count = serializers.IntegerField()
+    trader_count = serializers.IntegerField()
+    open_interest = serializers.IntegerField()
+    resolution = ResolutionSerializer(allow_null=True)
+    seq = serializers.IntegerField()
+
+
+class MarketAnswerSerializer(MarketSerializer):
+    """One market, with the token of what it reflects."""
+
+    as_of = serializers.CharField()
+
+
+class MarketListSerializer(serializers.Serializer):
+    """A page of markets."""
+
+    results = MarketSerializer(many=True)
+    next = serializers.CharField(allow_null=True)
+    as_of = serializers.CharField()
+
+
+class ChangeSerializer(serializers.Serializer):
+    """What a change of a market's status left."""
+
+    market_id = serializers.UUIDField()
+    status = serializers.ChoiceField(choices=STATUSES)
+    as_of = serializers.CharField()
+
+
+class EndingSerializer(ChangeSerializer):
+    """A market on its way to be settled."""
+
+    settlement_id = serializers.UUIDField()
+
+
+class SettlementSerializer(serializers.Serializer):
+    """How far a settlement is."""
+
+    settlement_id = serializers.UUIDField()
+    market_id = serializers.UUIDField()
+    kind = serializers.ChoiceField(choices=["resolve", "void"])
+    status = serializers.ChoiceField(choices=["pending", "running", "done", "failed"])
+    accounts_paid = serializers.IntegerField()
+    accounts_total = serializers.IntegerField()
+    paid = serializers.CharField()
+    collateral = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    finished_at = serializers.DateTimeField(allow_null=True)
+    as_of = serializers.CharField()

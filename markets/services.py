@@ -1,0 +1,202 @@
+"""The one door for writing markets: create, suspend, resume, resolve and void.
+
+Each call checks its input, sends one command through the gateway and answers when the engine has committed it. API,
+pages, admin and demo all come through here. Nothing here touches orders, cash or positions: those follow from events.
+"""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.text import slugify
+
+from markets.models import SLUG_MAX, TEXT_MAX, Market
+from markets.selectors import market_uuid
+from markets.terms import MarketTerms, checked_line, checked_terms, checked_text
+from trading.engine.commands import (
+    Command,
+    CreateMarket,
+    ResolveMarket,
+    ResumeMarket,
+    SuspendMarket,
+    VoidMarket,
+)
+from trading.errors import ExchangeError, InvalidRequest, OutcomeUnknown, Refused
+from trading.eventlog.codec import to_us
+from trading.gateway import gateway_sync
+from trading.ids import new_id
+from trading.money import SHARE_PIPS, format_pips
+
+REASON_MAX = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asks, for the event log's metadata."""
+
+    user_id: int | None
+    request_id: str | None = None
+
+    @property
+    def name(self) -> str:
+        return "system" if self.user_id is None else f"user:{self.user_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What the engine committed: the market's status after it, and from where on reads show it."""
+
+    market_id: str
+    status: str
+    as_of: str
+    settlement_id: str | None = None
+
+
+def create_market(terms: MarketTerms, *, actor: Actor) -> tuple[Market, Change]:
+    """A new market, open at once unless `opens_at` says later.
+
+    Raises InvalidRequest for terms that break a rule. The text is written first and taken back if the engine
+    refuses; if its answer never comes (OutcomeUnknown) the text stays, and is shown once the engine's word is there.
+    """
+    terms = checked_terms(terms, now=timezone.now())
+    market = _write_listing(terms, actor)
+    try:
+        change = confirm_market(market, terms, actor=actor)
+    except OutcomeUnknown:
+        raise
+    except ExchangeError:
+        market.delete()
+        raise
+    return market, change
+
+
+def confirm_market(market: Market, terms: MarketTerms, *, actor: Actor) -> Change:
+    """Have the engine begin the stream of a market whose text is written."""
+    command = CreateMarket(
+        market_id=str(market.market_id),
+        question=terms.question,
+        outcomes=terms.outcomes,
+        category=terms.category,
+        tick_pips=terms.tick_pips,
+        taker_fee_e4=terms.taker_fee_e4,
+        maker_fee_e4=terms.maker_fee_e4,
+        opens_us=None if terms.opens_at is None else to_us(terms.opens_at),
+        closes_us=to_us(terms.closes_at),
+    )
+    return _submit(command, actor)
+
+
+def suspend(market_id: str, *, reason: str, actor: Actor) -> Change:
+    """Stop matching for a while. Refused with `market_not_open` unless the market is open."""
+    reason = checked_line(reason, field="reason", most=REASON_MAX)
+    return _submit(SuspendMarket(market_id=market_id, reason=reason), actor)
+
+
+def resume(market_id: str, *, actor: Actor) -> Change:
+    """Let a suspended market trade again. Refused with `market_not_open` unless it is suspended."""
+    return _submit(ResumeMarket(market_id=market_id), actor)
+
+
+def resolve(
+    market: Market,
+    *,
+    outcome: str | None = None,
+    payouts: Mapping[str, int] | None = None,
+    evidence: str,
+    actor: Actor,
+) -> Change:
+    """Close the market and fix what a share of each outcome pays: $1 for `outcome`, or by `payouts` (pips by name).
+
+    Exactly one of the two is given; outcomes that `payouts` leaves out pay nothing. Raises InvalidRequest for unknown
+    names and sums other than $1; Refused with `market_not_open` if the market has been decided before.
+    """
+    _require_direct_way()
+    command = ResolveMarket(
+        market_id=str(market.market_id),
+        payouts_pips=payout_vector(market.outcomes, outcome=outcome, payouts=payouts),
+        settlement_id=new_id(),
+        evidence=checked_text(evidence, field="evidence", most=TEXT_MAX, least=1),
+    )
+    return _submit(command, actor, settlement_id=command.settlement_id)
+
+
+def void(market_id: str, *, evidence: str, actor: Actor) -> Change:
+    """Close the market and have everything that was paid in given back. Refused as `resolve`."""
+    _require_direct_way()
+    command = VoidMarket(
+        market_id=market_id,
+        settlement_id=new_id(),
+        evidence=checked_text(evidence, field="evidence", most=TEXT_MAX, least=1),
+    )
+    return _submit(command, actor, settlement_id=command.settlement_id)
+
+
+def payout_vector(
+    names: list[str], *, outcome: str | None, payouts: Mapping[str, int] | None
+) -> tuple[int, ...]:
+    """Pips a share of each outcome pays, in the outcomes' order."""
+    if (outcome is None) == (payouts is None):
+        raise InvalidRequest("Give either outcome or payouts.")
+    if outcome is not None:
+        if outcome not in names:
+            raise InvalidRequest(errors={"outcome": ["The market has no such outcome."]})
+        return tuple(SHARE_PIPS if name == outcome else 0 for name in names)
+    assert payouts is not None
+    if unknown := [name for name in payouts if name not in names]:
+        raise InvalidRequest(errors={"payouts": [f"The market has no outcome {unknown[0]!r}."]})
+    total = sum(payouts.values())
+    if total != SHARE_PIPS or min(payouts.values()) < 0:
+        raise InvalidRequest(errors={"payouts": [f"Must sum to 1.0000, not {format_pips(total)}."]})
+    return tuple(payouts.get(name, 0) for name in names)
+
+
+def _require_direct_way() -> None:
+    """Resolving at once is for exchanges that ask for no second person and no dispute window."""
+    if settings.RESOLUTION_APPROVALS or settings.DISPUTE_WINDOW_S:
+        raise Refused("not_supported", "Resolutions of this exchange need approval.")
+
+
+def _write_listing(terms: MarketTerms, actor: Actor) -> Market:
+    """The row with the first free slug; whoever loses a race for one takes a slug that nobody else can want."""
+    market_id = uuid.UUID(new_id())
+    plain = slug_of(terms.question)
+    unique = f"{plain[: SLUG_MAX - 9]}-{market_id.hex[-8:]}"
+    for slug in (plain, unique) if plain else (unique.lstrip("-"),):
+        try:
+            with transaction.atomic():
+                return Market.objects.create(
+                    market_id=market_id,
+                    slug=slug,
+                    question=terms.question,
+                    description=terms.description,
+                    resolution_criteria=terms.resolution_criteria,
+                    category=terms.category,
+                    outcomes=list(terms.outcomes),
+                    created_by_id=actor.user_id,
+                )
+        except IntegrityError:
+            continue
+    raise AssertionError("a slug made from a fresh id is taken")
+
+
+def slug_of(question: str) -> str:
+    """The question as a path segment, cut at a word; empty if it has no ASCII letter or digit, or reads as an id."""
+    slug = slugify(question)
+    if market_uuid(slug) is not None:
+        return ""
+    if len(slug) <= SLUG_MAX:
+        return slug
+    return slug[: SLUG_MAX + 1].rpartition("-")[0] or slug[:SLUG_MAX]
+
+
+def _submit(command: Command, actor: Actor, *, settlement_id: str | None = None) -> Change:
+    outcome = gateway_sync().submit(command, actor=actor.name, request_id=actor.request_id)
+    return Change(
+        market_id=command.market_id,
+        status=str(outcome.payload),
+        as_of=f"{outcome.slot}-{outcome.offset}",
+        settlement_id=settlement_id,
+    )
