@@ -9,11 +9,15 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 from ops.embedded import EmbeddedServers
 from tests.running_exchange import RunningExchange
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 # `python -m pytest -n` starts further processes: these find the first one's PostgreSQL here.
 POSTGRES_VARIABLE = "PMARKET_TEST_DATABASE_URL"
@@ -86,3 +90,46 @@ def _cheap_passwords() -> Iterator[None]:
 
     with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
         yield
+
+
+# Browsers -----------------------------------------------------------------------------------------
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+def cannot_run(reason: str) -> NoReturn:
+    """A test that cannot run here says so, and fails where CI=true: nothing passes because it was left out."""
+    if os.environ.get("CI", "").lower() in {"1", "true"}:
+        pytest.fail(f"not run: {reason}")
+    pytest.skip(f"not run: {reason}")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of this machine's Chromium."""
+    for name in CHROMIUM_NAMES:
+        if path := shutil.which(name):
+            return path
+    cannot_run("no Chromium")
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator["Browser"]:
+    """A headless browser for a module of tests marked `browser`.
+
+    While it runs, an event loop runs in this thread: such a module holds no async tests and no ORM calls.
+    """
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"], headless=True)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(browser: "Browser") -> Iterator["Page"]:
+    """A page with cookies of its own. A test that wants a phone calls `page.set_viewport_size`."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    yield context.new_page()
+    context.close()
