@@ -1,0 +1,1 @@
+"""Accounts: registration, keys, money, sign-in, notifications, throttle."""
