@@ -1,0 +1,1 @@
+"""The pure engine's behaviour: no Django, no database, no clock."""

@@ -1,0 +1,165 @@
+"""Everybody's cash, reserves and shares, added up from events alone.
+
+A third reading, of the event fields as the log's documentation explains them: it knows neither
+books nor prices' priority, and fails where an event's figures do not follow from each other.
+"""
+
+from collections import defaultdict
+
+from trading.engine import events as ev
+
+DOLLAR = 10_000
+
+
+class Statement:
+    """Balances of one market's accounts; `add` takes the events in their order."""
+
+    def __init__(self, deposits: dict[str, int]) -> None:
+        self.deposited = sum(deposits.values())
+        self.cash: dict[str, int] = defaultdict(int, deposits)
+        self.orders: dict[str, ev.OrderPlaced] = {}
+        self.reserved: dict[str, int] = {}
+        self.covered: dict[str, int] = {}
+        self.left: dict[str, int] = {}
+        self.paid_numerator: dict[str, int] = {}
+        self.fees_of: dict[str, int] = {}
+        self.shares: dict[str, list[int]] = {}
+        self.rates = {"maker": 0, "taker": 0}
+        self.outcomes = 0
+        self.fees = 0
+        self.collateral = 0
+        self.status = "unborn"
+
+    def add(self, event: ev.Event) -> None:
+        assert self.status not in ("resolved", "voided") or isinstance(
+            event, ev.OrderRejected | ev.CommandRefused
+        ), "something happened after the end"
+        reader = getattr(self, f"_{type(event).__name__}", None)
+        if reader is not None:
+            reader(event)
+
+    def check(self) -> None:
+        """Money is conserved, nobody is below zero, the shares of each outcome back the collateral."""
+        held = sum(self.cash.values()) + sum(self.reserved.values()) + self.fees + self.collateral
+        assert held == self.deposited, f"{held} pips for {self.deposited} deposited"
+        assert all(cash >= 0 for cash in self.cash.values()), "an account is below zero"
+        assert all(reserve >= 0 for reserve in self.reserved.values()), "a negative reserve"
+        for index in range(self.outcomes):
+            assert sum(row[index] for row in self.shares.values()) * DOLLAR == self.collateral
+        for account, row in self.shares.items():
+            earmarked = self.earmarked(account)
+            free = [held - mark for held, mark in zip(row, earmarked, strict=True)]
+            assert min(free) == 0, "free shares are below zero or hold a complete set"
+
+    def earmarked(self, account: str) -> list[int]:
+        marks = [0] * self.outcomes
+        for name, order in self.orders.items():
+            if order.account == account:
+                for index in range(self.outcomes):
+                    if (index == order.outcome) == (order.side == "sell"):
+                        marks[index] += self.covered[name]
+        return marks
+
+    def _MarketCreated(self, event: ev.MarketCreated) -> None:
+        self.outcomes = len(event.outcomes)
+        self.rates = {"maker": event.maker_fee_e4, "taker": event.taker_fee_e4}
+
+    def _MarketResolved(self, event: ev.MarketResolved) -> None:
+        self._ended(event.sets, event.fees, "resolved")
+
+    def _MarketVoided(self, event: ev.MarketVoided) -> None:
+        self._ended(event.sets, event.fees, "voided")
+
+    def _ended(self, sets: int, fees: int, status: str) -> None:
+        assert not self.orders, "a market ended with open orders"
+        assert (sets * DOLLAR, fees) == (self.collateral, self.fees)
+        self.status = status
+
+    def _PositionOpened(self, event: ev.PositionOpened) -> None:
+        assert event.account not in self.shares, "a position was opened twice"
+        self.shares[event.account] = [0] * self.outcomes
+
+    def _OrderPlaced(self, event: ev.OrderPlaced) -> None:
+        assert event.order not in self.orders
+        assert event.cash == -event.reserved
+        self.orders[event.order] = event
+        self.reserved[event.order] = event.reserved
+        self.covered[event.order] = event.covered
+        self.left[event.order] = event.quantity
+        self.paid_numerator[event.order] = self.fees_of[event.order] = 0
+        self.cash[event.account] += event.cash
+
+    def _OrderMatched(self, event: ev.OrderMatched) -> None:
+        assert [leg.role for leg in event.legs] == ["maker", "taker"]
+        assert event.legs[0].account != event.legs[1].account, "an account traded with itself"
+        for leg in event.legs:
+            self._leg(leg)
+
+    def _leg(self, leg: ev.Leg) -> None:
+        order = self.orders[leg.order]
+        assert (leg.account, leg.outcome, leg.side) == (order.account, order.outcome, order.side)
+        assert leg.price <= order.price if leg.side == "buy" else leg.price >= order.price, (
+            "worse than the limit"
+        )
+        assert leg.delivered == min(self.covered[leg.order], leg.quantity), "shares are used before cash"
+        row, by_cash, is_buy = self.shares[leg.account], leg.quantity - leg.delivered, leg.side == "buy"
+        for index in range(self.outcomes):
+            row[index] += by_cash if (index == leg.outcome) == is_buy else -leg.delivered
+            row[index] -= leg.netted
+        if is_buy:
+            flow = (DOLLAR - leg.price) * leg.delivered - leg.price * by_cash
+        else:
+            flow = leg.price * leg.delivered - (DOLLAR - leg.price) * by_cash
+        flow += DOLLAR * leg.netted
+        assert leg.cash == flow - leg.fee + self.reserved[leg.order] - leg.reserved
+        self.collateral -= flow
+        self._fee(leg)
+        self.cash[leg.account] += leg.cash
+        self.reserved[leg.order] = leg.reserved
+        self.covered[leg.order] -= leg.delivered
+        self.left[leg.order] -= leg.quantity
+        assert self.left[leg.order] >= 0
+        if self.left[leg.order] == 0:
+            assert leg.reserved == 0, "a filled order kept cash"
+            self._forget(leg.order)
+
+    def _fee(self, leg: ev.Leg) -> None:
+        self.paid_numerator[leg.order] += (
+            self.rates[leg.role] * leg.quantity * leg.price * (DOLLAR - leg.price)
+        )
+        self.fees_of[leg.order] += leg.fee
+        self.fees += leg.fee
+        exact, charged = self.paid_numerator[leg.order], self.fees_of[leg.order] * 100_000_000
+        assert 0 <= charged - exact < 100_000_000, "an order's fee is the exact one, rounded up once"
+
+    def _OrderCancelled(self, event: ev.OrderCancelled) -> None:
+        assert event.quantity == self.left[event.order]
+        assert event.released == self.covered[event.order]
+        assert event.cash == self.reserved[event.order] + DOLLAR * event.netted
+        self._release(event.account, event.netted, event.cash)
+        self._forget(event.order)
+
+    def _OrderAmended(self, event: ev.OrderAmended) -> None:
+        order = self.orders[event.order]
+        less = order.quantity - event.quantity
+        assert less >= 0
+        uncovered = self.left[event.order] - self.covered[event.order]
+        assert event.released == max(0, less - uncovered), "a reduction frees cash before shares"
+        assert event.cash == self.reserved[event.order] - event.reserved + DOLLAR * event.netted
+        self.orders[event.order] = order._replace(quantity=event.quantity)
+        self.left[event.order] -= less
+        self.covered[event.order] -= event.released
+        self.reserved[event.order] = event.reserved
+        self._release(event.account, event.netted, event.cash)
+
+    def _release(self, account: str, netted: int, cash: int) -> None:
+        self.cash[account] += cash
+        if netted:
+            self.collateral -= DOLLAR * netted
+            self.shares[account] = [shares - netted for shares in self.shares[account]]
+
+    def _forget(self, order: str) -> None:
+        for table in (
+            self.orders, self.reserved, self.covered, self.left, self.paid_numerator, self.fees_of
+        ):  # fmt: skip
+            del table[order]
