@@ -39,6 +39,8 @@ COMMAND_NAMES: dict[type, str] = {
     cmd.VoidMarket: "void_market",
     cmd.SweepOrders: "sweep_orders",
 }
+# JSON and msgpack give lists back where these have tuples.
+_WITH_TUPLES = (ev.MarketCreated, ev.MarketClosed, ev.MarketResolved, cmd.CreateMarket, cmd.ResolveMarket)
 EVENT_TYPES: dict[str, type] = {name: kind for kind, name in EVENT_NAMES.items()}
 COMMAND_TYPES: dict[str, type] = {name: kind for kind, name in COMMAND_NAMES.items()}
 
@@ -56,6 +58,8 @@ def event_from(type_name: str, data: dict[str, Any]) -> ev.Event:
     kind = EVENT_TYPES[type_name]
     if kind is ev.OrderMatched:
         data = data | {"legs": tuple(ev.Leg(**leg) for leg in data["legs"])}
+    elif kind in _WITH_TUPLES:
+        data = {name: tuple(value) if type(value) is list else value for name, value in data.items()}
     event: ev.Event = kind(**data)
     return event
 
@@ -67,5 +71,8 @@ def command_data(command: cmd.Command) -> list[Any]:
 
 def command_from(data: list[Any]) -> cmd.Command:
     """Reverses `command_data`. Raises KeyError or TypeError for what no gateway sends."""
-    command: cmd.Command = COMMAND_TYPES[data[0]](*data[1:])
+    kind, fields = COMMAND_TYPES[data[0]], data[1:]
+    if kind in _WITH_TUPLES:
+        fields = [tuple(value) if type(value) is list else value for value in fields]
+    command: cmd.Command = kind(*fields)
     return command
