@@ -10,13 +10,14 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import redis.asyncio as redis
 from redis.exceptions import RedisError
 
+from trading import metrics
 from trading.errors import Overloaded
 from trading.live.book_mirror import BookMirror, FeedTicker, FeedUpdate, decode_ticker, decode_updates
 from trading.live.channel import Channel, Subscription
@@ -32,31 +33,17 @@ FIRST_RETRY_SECONDS = 0.05
 LONGEST_RETRY_SECONDS = 1.0
 CONFIRM_SECONDS = 2.0
 SNAPSHOTS_AT_ONCE = 8
-# Markets of which recent trades and names are kept; past that the oldest known are forgotten.
-MAX_KNOWN_MARKETS = 5_000
-
-LoadNames = Callable[[str], Awaitable[Sequence[str]]]
+# Markets of which recent trades are kept; past that the oldest known are forgotten.
+MAX_REMEMBERED_MARKETS = 5_000
 
 log = logging.getLogger(__name__)
 
 
 class Hub:
-    """Channels of markets and accounts for the sockets of one event loop.
+    """Channels of markets and accounts for the sockets of one event loop; `url` is the feed's Valkey."""
 
-    `load_names(market_id)` gives a market's outcome names in order and raises NotFound for an unknown one.
-    """
-
-    def __init__(
-        self,
-        *,
-        url: str,
-        load_names: LoadNames,
-        count: Callable[[str, int], None] = lambda channel, frames: None,
-    ) -> None:
+    def __init__(self, *, url: str) -> None:
         self._url = url
-        self._load_names = load_names
-        self._count_outside = count
-        self._names: dict[str, Sequence[str]] = {}
         self._recent: dict[str, RecentTrades] = {}
         self._markets: dict[str, MarketFeed] = {}
         self._accounts: dict[str, Channel] = {}
@@ -111,15 +98,6 @@ class Hub:
         }
 
     # Sockets ------------------------------------------------------------------------------------
-
-    async def outcome_names(self, market_id: str) -> Sequence[str]:
-        """A market's outcome names, read once; NotFound for an unknown market."""
-        names = self._names.get(market_id)
-        if names is None:
-            names = await self._load_names(market_id)
-            _bound(self._names)
-            self._names[market_id] = names
-        return names
 
     def join_market(self, outbox: Outbox, channel: str, market_id: str, names: Sequence[str]) -> Subscription:
         """Subscribe a socket; its first frame is queued now, or as soon as the market's state is known."""
@@ -307,16 +285,11 @@ class Hub:
     def _recent_trades(self, market_id: str) -> RecentTrades:
         recent = self._recent.get(market_id)
         if recent is None:
-            _bound(self._recent)
+            if len(self._recent) >= MAX_REMEMBERED_MARKETS:
+                del self._recent[next(iter(self._recent))]
             recent = self._recent[market_id] = RecentTrades()
         return recent
 
     def _count(self, channel: str, frames: int) -> None:
         self._frames[channel] += frames
-        self._count_outside(channel, frames)
-
-
-def _bound(known: dict[str, Any]) -> None:
-    """Make room for one more by forgetting the oldest."""
-    if len(known) >= MAX_KNOWN_MARKETS:
-        del known[next(iter(known))]
+        metrics.FRAMES.inc(frames)

@@ -11,10 +11,11 @@ the newest `seq` of each subscription, null where the hub cannot vouch for one; 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+from trading import metrics
 from trading.errors import (
     ExchangeError,
     InternalError,
@@ -38,6 +39,7 @@ MAX_FRAME_BYTES = 65_536
 MAX_SUBSCRIPTIONS = 200
 # The flood that ends a socket: so many frames over its rate, none of which was done.
 MAX_REFUSED_FRAMES = 1_000
+MAX_KNOWN_MARKETS = 5_000
 
 POLICY_VIOLATION = 1008
 MESSAGE_TOO_BIG = 1009
@@ -48,6 +50,13 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 log = logging.getLogger(__name__)
+
+
+class FoundMarket(NamedTuple):
+    """What a socket needs to know of a market."""
+
+    market_id: str
+    outcomes: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +76,7 @@ def peer_ip(scope: Scope) -> str | None:
 class FeedSockets:
     """The ASGI application behind /ws/v1, for Channels to route to.
 
-    `resolve_market` turns what a client names (an id or a slug) into the market's id, raising NotFound.
+    `find_market(id_or_slug)` gives the market's id and its outcome names in order, or raises NotFound.
     """
 
     def __init__(
@@ -76,32 +85,39 @@ class FeedSockets:
         hub: Hub,
         authenticator: Authenticator,
         throttle: Throttle,
-        resolve_market: Callable[[str], Awaitable[str]],
+        find_market: Callable[[str], Awaitable[FoundMarket]],
         client_ip: Callable[[Scope], str | None] = peer_ip,
         limits: SocketLimits | None = None,
-        watch: Callable[[int], None] = lambda sockets: None,
     ) -> None:
         self.hub = hub
         self.authenticator = authenticator
         self.throttle = throttle
-        self.resolve_market = resolve_market
+        self._find_market = find_market
         self.client_ip = client_ip
         self.limits = limits or SocketLimits()
-        self._watch = watch
+        self._known: dict[str, FoundMarket] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
         self.hub.ensure_started()
         await send({"type": "websocket.accept"})
-        self._count(+1)
+        self.hub.sockets += 1
+        metrics.SOCKETS.inc()
         try:
             await Socket(self, self.client_ip(scope)).run(receive, send)
         finally:
-            self._count(-1)
+            self.hub.sockets -= 1
+            metrics.SOCKETS.dec()
 
-    def _count(self, change: int) -> None:
-        self.hub.sockets += change
-        self._watch(self.hub.sockets)
+    async def market(self, id_or_slug: str) -> FoundMarket:
+        """A market by what a client calls it; ids, slugs and outcome names never change, so each is read once."""
+        found = self._known.get(id_or_slug)
+        if found is None:
+            found = await self._find_market(id_or_slug)
+            if len(self._known) >= MAX_KNOWN_MARKETS:
+                del self._known[next(iter(self._known))]
+            self._known[id_or_slug] = found
+        return found
 
 
 class Socket:
@@ -265,8 +281,7 @@ class Socket:
             return
         assert market is not None
         hub = self._door.hub
-        market_id = await self._door.resolve_market(market)
-        names = await hub.outcome_names(market_id)
+        market_id, names = await self._door.market(market)
         self._make_room(channel, market_id)
         # Answer and first frame are queued in one go, so nothing can come in between.
         self._succeed(frame_id, channel=channel, market_id=market_id)
@@ -294,7 +309,7 @@ class Socket:
         channel, market = _channel_and_market(request)
         if channel != ACCOUNT:
             assert market is not None
-            topic = await self._door.resolve_market(market)
+            topic = (await self._door.market(market)).market_id
         else:
             topic = self._principal.account_id if self._principal is not None else ""
         older = self._subscriptions.pop((channel, topic), None)
