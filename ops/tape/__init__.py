@@ -1,0 +1,13 @@
+"""Recorded order tapes of other venues, played against this exchange to see that it does what they did.
+
+    steps.py      what a tape says, in the exchange's words: rows of places, cancels and amends
+    lobster.py    reader of LOBSTER driver files: one stock, every order known by name
+    kalshi.py     reader of Kalshi driver files: a binary market, sizes a level only
+    open.py       picks the reader by the file's header
+    exchange.py   the public HTTP API, as far as a tape needs it
+    player.py     sends the steps in batches and compares books
+    makers.py     compares fills: who was hit, at what price
+    stage.py      the market and the accounts a tape is played with, and its settlement
+
+Readers are pure: a file in, rows out. Tests drive the bare engine with the same readers.
+"""

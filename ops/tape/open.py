@@ -1,0 +1,22 @@
+"""Picks a tape's reader by the header of its file."""
+
+import gzip
+from pathlib import Path
+
+from ops.tape import kalshi, lobster
+from ops.tape.kalshi import KalshiTape
+from ops.tape.lobster import BadTape, LobsterTape
+
+
+def open_tape(path: Path) -> LobsterTape | KalshiTape:
+    """The tape in a driver file (`*_driver.csv.gz`). Raises BadTape or OSError."""
+    try:
+        with gzip.open(path, "rt", encoding="ascii") as file:
+            columns = file.readline().strip().split(",")
+    except (gzip.BadGzipFile, UnicodeDecodeError, EOFError) as error:
+        raise BadTape(f"{path.name}: {error}") from error
+    if columns == lobster.COLUMNS:
+        return LobsterTape(path)
+    if columns == kalshi.COLUMNS:
+        return KalshiTape(path)
+    raise BadTape(f"{path.name} has the header of no tape that is known here: {','.join(columns)[:100]}")
