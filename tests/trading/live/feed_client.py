@@ -19,6 +19,7 @@ class FakeShard:
         self.published = 1
         self.volume_pips = 0
         self.levels: dict[tuple[int, str, int], int] = {}
+        self._unwritten: set[tuple[int, str, int]] = set()
 
     def change(
         self,
@@ -31,6 +32,7 @@ class FakeShard:
         self.seq += events
         for index, side, price, quantity in levels:
             self.levels[index, side, price] = quantity
+            self._unwritten.add((index, side, price))
             if not quantity:
                 del self.levels[index, side, price]
         rows = [(*trade, 1_700_000_000_000_000, self.seq) for trade in trades or []]
@@ -72,8 +74,15 @@ class FakeShard:
     def write(self, pipeline: Any, *updates: dict[str, Any]) -> None:
         """Queue book, ticker and message as the shard does, for one MULTI."""
         key = f"book:{self.market_id}"
-        pipeline.delete(key)
-        pipeline.hset(key, mapping=self.book_hash())
+        sizes = {
+            f"{i}|{side}|{price}": self.levels.get((i, side, price)) for i, side, price in self._unwritten
+        }
+        self._unwritten.clear()
+        pipeline.hset(
+            key, mapping={"seq": self.seq, **{field: size for field, size in sizes.items() if size}}
+        )
+        if gone := [field for field, size in sizes.items() if not size]:
+            pipeline.hdel(key, *gone)
         stored = {"seq": self.seq, "status": "open", **self.ticker()}
         pipeline.set(f"ticker:{self.market_id}", msgspec.msgpack.encode(stored))
         if updates:

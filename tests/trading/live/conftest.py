@@ -1,0 +1,217 @@
+"""A hub behind a real uvicorn on a Valkey of its own, for clients that speak the real protocol."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+import redis.asyncio as redis
+import uvicorn
+import websockets
+from channels.routing import URLRouter
+from django.urls import path
+
+from ops.embedded import EmbeddedServers
+from tests.trading.live.feed_client import FakeShard
+from trading.errors import NotAuthenticated, NotFound
+from trading.ids import new_id
+from trading.live.hub import Hub
+from trading.live.sockets import FeedSockets, FoundMarket, SocketLimits
+from trading.principal import READ, Allowance, Principal
+
+ANSWER_SECONDS = 5.0
+SMALL_BUFFER = 8_192
+
+
+class KnownKeys:
+    """An Authenticator that knows two keys and a ticket."""
+
+    def __init__(self) -> None:
+        self.principal = Principal(new_id(), 1, "k", frozenset({READ}), is_staff=False)
+        self.other = Principal(new_id(), 2, "l", frozenset(), is_staff=False)
+        self.keys = {"pm_good": self.principal, "pm_other": self.other}
+        self.tickets = {"once": self.principal}
+
+    async def authenticate_key(self, key: str, ip: str | None) -> Principal:
+        try:
+            return self.keys[key]
+        except KeyError:
+            raise NotAuthenticated("This API key does not count.") from None
+
+    async def redeem_ticket(self, ticket: str) -> Principal:
+        try:
+            return self.tickets.pop(ticket)
+        except KeyError:
+            raise NotAuthenticated("This ticket does not count.") from None
+
+
+class ThreeFailures:
+    """A Throttle that allows three failed sign-ins."""
+
+    def __init__(self) -> None:
+        self.left = 3
+
+    async def take(self, class_name: str, **whose: Any) -> Allowance:
+        self.left -= 1
+        return Allowance(self.left >= 0, max(self.left, 0), 3, 7)
+
+
+class Client:
+    """A WebSocket client that keeps frames apart from answers, in the order they came."""
+
+    def __init__(self, connection: websockets.ClientConnection) -> None:
+        self.connection = connection
+        self._ids = 0
+        self._waiting: list[dict[str, Any]] = []
+
+    async def receive(self) -> dict[str, Any]:
+        """The next frame or answer that is no heartbeat."""
+        while True:
+            if self._waiting:
+                return self._waiting.pop(0)
+            message = await self._next()
+            if message.get("channel") != "heartbeat":
+                return message
+
+    async def heartbeat(self) -> dict[str, Any]:
+        """The next heartbeat; what comes before it is kept for `receive`."""
+        while True:
+            message = await self._next()
+            if message.get("channel") == "heartbeat":
+                return message
+            self._waiting.append(message)
+
+    async def ask(self, op: str, **fields: Any) -> dict[str, Any]:
+        """Send one frame and take its answer, which has to come next but for channels' frames."""
+        self._ids += 1
+        await self.connection.send(json.dumps({"id": self._ids, "op": op, **fields}))
+        while True:
+            message = await self._next()
+            if "id" in message:
+                assert message["id"] == self._ids
+                return message
+            if message.get("channel") != "heartbeat":
+                self._waiting.append(message)
+
+    async def subscribe(self, channel: str, market_id: str) -> dict[str, Any]:
+        answer = await self.ask("subscribe", channel=channel, market_id=market_id)
+        assert answer["ok"] is True, answer
+        return answer
+
+    async def raw(self, data: str | bytes) -> dict[str, Any]:
+        """Send anything and take the next message."""
+        await self.connection.send(data)
+        return await self.receive()
+
+    async def _next(self) -> dict[str, Any]:
+        return json.loads(await asyncio.wait_for(self.connection.recv(), ANSWER_SECONDS))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let other tasks work until it is so; at most ANSWER_SECONDS."""
+    async with asyncio.timeout(ANSWER_SECONDS):
+        while not condition():  # noqa: ASYNC110  (a server's own attribute, no event tells of it)
+            await asyncio.sleep(0.002)
+
+
+async def close_code(connection: websockets.ClientConnection) -> int:
+    """Read until the server closes."""
+    with suppress(websockets.ConnectionClosed):
+        async with asyncio.timeout(ANSWER_SECONDS):
+            async for _ in connection:
+                pass
+    assert connection.close_code is not None
+    return connection.close_code
+
+
+class LiveServer:
+    """A hub, its uvicorn, and the means to publish as a shard does."""
+
+    def __init__(self, valkey_url: str) -> None:
+        self.hub = Hub(url=valkey_url)
+        self.keys = KnownKeys()
+        self.markets: dict[str, FoundMarket] = {}
+        self.valkey = redis.Redis.from_url(valkey_url)
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        # Small buffers, so that a client that does not read is soon felt.
+        self.listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
+        self.sockets = FeedSockets(
+            hub=self.hub,
+            authenticator=self.keys,
+            throttle=ThreeFailures(),
+            find_market=self.find_market,
+            limits=SocketLimits(frames_per_second=None),
+        )
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.listening.getsockname()[1]}/ws/v1"
+
+    async def find_market(self, id_or_slug: str) -> FoundMarket:
+        try:
+            return self.markets[id_or_slug]
+        except KeyError:
+            raise NotFound("There is no such market.") from None
+
+    def market(self, names: tuple[str, ...] = ("Yes", "No")) -> FakeShard:
+        """A market that can be subscribed to; nothing of it is published yet."""
+        shard = FakeShard(new_id(), outcomes=len(names))
+        self.markets[shard.market_id] = FoundMarket(shard.market_id, names)
+        self.markets[f"slug-of-{shard.market_id}"] = FoundMarket(shard.market_id, names)
+        return shard
+
+    async def publish(self, shard: FakeShard, *updates: dict[str, Any]) -> None:
+        """The book as it is now and these updates, in one MULTI."""
+        async with self.valkey.pipeline(transaction=True) as pipeline:
+            shard.write(pipeline, *updates)
+            await pipeline.execute()
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Client]:
+        async with websockets.connect(self.url, max_size=None) as connection:
+            yield Client(connection)
+
+    @asynccontextmanager
+    async def slow_client(self, channel: str, market_id: str) -> AsyncIterator[websockets.ClientConnection]:
+        """A subscribed client whose system takes hardly anything off the wire unless it reads."""
+        plain = socket.socket()
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
+        plain.connect(self.listening.getsockname())
+        async with websockets.connect(self.url, sock=plain, max_queue=1, max_size=None) as connection:
+            request = {"id": 1, "op": "subscribe", "channel": channel, "market_id": market_id}
+            await connection.send(json.dumps(request))
+            yield connection
+
+
+@pytest.fixture(scope="session")
+def feed_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServers]:
+    """A Valkey of the feed's own, which these tests may kill."""
+    servers = EmbeddedServers.prepare(tmp_path_factory.mktemp("feed"), postgres=False)
+    servers.start()
+    yield servers
+    servers.stop()
+
+
+@pytest.fixture
+async def live(feed_servers: EmbeddedServers) -> AsyncIterator[LiveServer]:
+    assert feed_servers.valkey is not None
+    server = LiveServer(feed_servers.valkey.url())
+    config = uvicorn.Config(
+        URLRouter([path("ws/v1", server.sockets)]),
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,
+        lifespan="off",
+        log_level="warning",
+        timeout_graceful_shutdown=1,
+    )
+    web = uvicorn.Server(config)
+    serving = asyncio.create_task(web.serve(sockets=[server.listening]))
+    await until(lambda: web.started)
+    yield server
+    web.should_exit = True
+    await serving
+    await server.hub.stop()
+    await server.valkey.aclose()
