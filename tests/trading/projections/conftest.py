@@ -1,0 +1,77 @@
+"""A projector to step by hand, and what the read models hold."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from tests.trading.projections import written_log
+from tests.trading.projections.emptied import empty_exchange
+from trading.projections.projection import load_projections
+from trading.projections.runner import Projector
+
+TABLES = {
+    "order": "order_id",
+    "fill": "trade_id, order_id",
+    "trade": "trade_id",
+    "position": "market_id, account_id, outcome",
+    "participation": "market_id, account_id",
+    "market": "market_id",
+    "outcome": "market_id, index",
+    "market_summary": "market_id",
+}
+
+
+def read_tables() -> dict[str, list[tuple[Any, ...]]]:
+    """Every row of the read models, in key order."""
+    held = {}
+    with connection.cursor() as cursor:
+        for table, key in TABLES.items():
+            cursor.execute(f'SELECT * FROM "{table}" ORDER BY {key}')
+            held[table] = cursor.fetchall()
+    return held
+
+
+def forget_everything(cursor: Any) -> None:
+    """The read models as before the first event."""
+    cursor.execute('TRUNCATE "order", fill, trade, position, participation, market, outcome, market_summary')
+    cursor.execute("UPDATE projection_checkpoint SET next_offset = 0, recorded_at = NULL")
+
+
+@pytest.fixture(autouse=True)
+def _empty(transactional_db: None) -> Iterator[None]:
+    """Each test begins with an empty exchange, and leaves nothing broken to the tests after it."""
+    empty_exchange()
+    written_log.RESERVES.clear()
+    yield
+    empty_exchange()
+
+
+@pytest.fixture(autouse=True)
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
+    """The tasks that would have been sent."""
+    tasks: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(
+        "trading.projections.markets.current_app.send_task",
+        lambda name, args, **options: tasks.append((name, args)),
+    )
+    return tasks
+
+
+@pytest.fixture
+def projector(_empty: None) -> Iterator[Projector]:
+    made = Projector(load_projections())
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def project(projector: Projector) -> Callable[[], None]:
+    """Applies everything that is in the log."""
+
+    def run() -> None:
+        while projector.round():
+            pass
+
+    return run

@@ -1,0 +1,197 @@
+"""The projector: batches, checkpoints, rivals, poison, loss of its servers."""
+
+import threading
+import time
+
+import psycopg
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from tests.trading.projections.conftest import forget_everything, read_tables
+from tests.trading.projections.written_log import WrittenMarket, append, funded_account
+from trading import metrics
+from trading.projections.follower import share_out, whole_commands
+from trading.projections.projection import load_projections
+from trading.projections.runner import POLL_S, Projector, WakeHint
+from trading.wake import wake_readers
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def checkpoints(name):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT slot, next_offset FROM projection_checkpoint WHERE projection = %s AND next_offset > 0",
+            [name],
+        )
+        return dict(cursor.fetchall())
+
+
+def heads():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT slot, next_offset FROM slot WHERE next_offset > 0")
+        return dict(cursor.fetchall())
+
+
+def trade_a_while(commands=60, seed=1):
+    accounts = [funded_account() for _ in range(3)]
+    markets = [WrittenMarket(taker_fee_e4=70), WrittenMarket(("A", "B", "C"))]
+    for market in markets:
+        market.trade_randomly(accounts, commands, seed)
+    return markets
+
+
+def test_every_projection_reaches_the_heads(project):
+    trade_a_while()
+    project()
+    for name in ("orders", "trades", "positions", "markets"):
+        assert checkpoints(name) == heads()
+        assert metrics.PROJECTION_LAG_EVENTS.labels(name)._value.get() == 0
+
+
+def test_small_batches_end_where_large_ones_do(project, projector):
+    markets = trade_a_while()
+    projector._limit = 3
+    while projector.round():
+        projector._limit = 3
+    small = read_tables()
+    assert {row[0] for row in small["market"]} >= {row[0] for row in small["market_summary"]}
+    assert len(small["market"]) == len(markets)
+    with connection.cursor() as cursor:
+        forget_everything(cursor)
+    projector._refresh_at = 0.0
+    project()
+    assert read_tables() == small
+
+
+def test_two_projectors_at_once_apply_each_event_once():
+    markets = trade_a_while(commands=100)
+    stop = threading.Event()
+
+    def follow():
+        rival = Projector(load_projections())
+        rival._limit = 7
+        try:
+            while not stop.is_set():
+                rival.round()
+                rival._limit = 7
+        finally:
+            rival.close()
+
+    threads = [threading.Thread(target=follow) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and any(
+        checkpoints(name) != heads() for name in ("orders", "trades", "positions", "markets")
+    ):
+        stop.wait(0.02)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert checkpoints("positions") == heads()
+    with connection.cursor() as cursor:
+        for market in markets:
+            cursor.execute(
+                "SELECT volume_pips, open_interest_sets FROM market_summary WHERE market_id = %s",
+                [market.market_id],
+            )
+            assert cursor.fetchone() == (market.state.volume_pips, market.state.sets)
+            cursor.execute(
+                "SELECT count(*) FROM \"order\" WHERE market_id = %s AND status = 'open'",
+                [market.market_id],
+            )
+            assert cursor.fetchone() == (len(market.state.orders),)
+
+
+def test_an_unknown_event_stops_the_projection_and_is_told(project, caplog):
+    market = WrittenMarket()
+    project()
+    before = checkpoints("orders")
+    append(market.market_id, ("market_renamed/1", {"name": "x"}))
+    market.state.seq += 1
+    project()
+    assert "unknown type 'market_renamed/1'" in caplog.text
+    assert checkpoints("orders") == before
+    assert metrics.PROJECTION_HALTED.labels("orders")._value.get() == 1
+    assert metrics.PROJECTION_LAG_EVENTS.labels("orders")._value.get() == 1
+
+
+def test_a_projection_that_fails_does_not_hold_the_others_up(project, projector, monkeypatch, caplog):
+    market = WrittenMarket()
+    projector.round()
+    trades = projector._followers[1].projection
+    monkeypatch.setattr(trades, "apply", lambda cursor, events: 1 / 0)
+    market.place(funded_account(), "buy", 0, 4000, 1)
+    project()
+    assert checkpoints("orders") == checkpoints("markets") == heads()
+    assert checkpoints("trades") != heads()
+    monkeypatch.undo()
+    projector._halted_until.clear()
+    project()
+    assert checkpoints("trades") == heads()
+    assert metrics.PROJECTION_HALTED.labels("trades")._value.get() == 0
+
+
+def test_a_hole_in_the_log_is_not_jumped(project, caplog):
+    WrittenMarket()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE slot SET next_offset = next_offset + 1 WHERE next_offset > 0")
+    project()
+    assert "does not hold offsets" in caplog.text
+    assert checkpoints("orders") == {}
+
+
+def test_a_lost_connection_is_made_again(project, projector):
+    trade_a_while(commands=10)
+    projector.round()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s)", [projector._connection.info.backend_pid])
+    trade_a_while(commands=10)
+    with pytest.raises(psycopg.OperationalError):
+        projector.round()
+    projector._reconnect_later()
+    project()
+    assert checkpoints("positions") == heads()
+
+
+def test_a_hint_wakes_it_and_stop_ends_it():
+    stop = threading.Event()
+    projector = Projector(load_projections())
+    thread = threading.Thread(target=projector.run, args=[stop, WakeHint(settings.VALKEY_URL)])
+    thread.start()
+    try:
+        trade_a_while(commands=10)
+        wake_readers()
+        deadline = time.monotonic() + 10
+        while checkpoints("markets") != heads() and time.monotonic() < deadline:
+            stop.wait(0.01)
+        assert checkpoints("markets") == heads()
+    finally:
+        stop.set()
+        thread.join(timeout=5)
+    assert not thread.is_alive()
+
+
+def test_without_valkey_it_looks_by_the_clock():
+    hint = WakeHint("redis://127.0.0.1:1/0")
+    started = time.monotonic()
+    hint.wait(POLL_S)
+    assert time.monotonic() - started >= POLL_S
+
+
+def test_a_rounds_events_are_shared_out_over_the_slots():
+    assert share_out({1: 5, 2: 0, 3: 7}, 100) == {1: 5, 3: 7}
+    assert share_out({1: 900, 2: 100}, 100) == {1: 90, 2: 10}
+    assert share_out({1: 9999, 2: 1}, 10) == {1: 9, 2: 1}
+
+
+def test_a_slice_ends_with_a_whole_command():
+    class Event:
+        def __init__(self, metadata):
+            self.metadata = metadata
+
+    first, second, third = Event({"a": 1}), Event({}), Event({"b": 1})
+    assert whole_commands([first, second, third]) == [first, second]
+    assert whole_commands([first, second]) == [first, second]

@@ -1,0 +1,59 @@
+"""What an account's event waits for: the resolution, in another slot, that it pays out.
+
+Pay-outs close positions, so a projection may apply them only after every trade of their market. The
+log itself says where the market ended; no projection has to ask another one.
+"""
+
+from typing import Any, NamedTuple
+
+from trading.eventlog.codec import StoredEvent, decode_json
+from trading.projections.projection import BrokenLog
+
+_WAITING = frozenset({"position_closed/1"})
+
+_FIND = """
+SELECT slot, slot_offset, data->>'payouts' FROM event
+WHERE stream_id = %s AND type IN ('market_resolved/1', 'market_voided/1') AND data->>'settlement' = %s
+ORDER BY version DESC LIMIT 1
+"""
+
+
+class Ending(NamedTuple):
+    """Where a market's resolved or voided event stands, and what each outcome's share pays (None: voided)."""
+
+    slot: int
+    slot_offset: int
+    payouts: tuple[int, ...] | None
+
+
+class Endings:
+    """Looks endings up in the log, each once: they never change."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Ending] = {}
+
+    def of(self, cursor: Any, event: StoredEvent) -> Ending:
+        """The ending that caused an account's settlement event."""
+        settlement_id, market_id = event.data["settlement"], event.data["market"]
+        ending = self._found.get(settlement_id)
+        if ending is None:
+            cursor.execute(_FIND, [market_id, settlement_id])
+            row = cursor.fetchone()
+            if row is None:
+                raise BrokenLog(
+                    f"event {event.event_id} settles market {market_id}, which has not ended that way"
+                )
+            slot, offset, payouts = row
+            ending = Ending(slot, offset, tuple(decode_json(payouts)) if payouts else None)
+            self._found[settlement_id] = ending
+        return ending
+
+
+def count_ready(cursor: Any, endings: Endings, events: list[StoredEvent], reached: dict[int, int]) -> int:
+    """How many of a slot's events may be applied when the other slots stand at `reached`."""
+    for index, event in enumerate(events):
+        if event.type in _WAITING:
+            ending = endings.of(cursor, event)
+            if reached.get(ending.slot, 0) <= ending.slot_offset:
+                return index
+    return len(events)

@@ -1,0 +1,266 @@
+"""Owns the tables market, outcome and market_summary, and opens the settlement row of an ended market.
+
+`market.seq` is the stream version of the last change of the market itself, `market_summary.seq` that
+of its last event of any kind. Open interest stays as the market's end left it. Settlement rows are
+made once and then belong to trading.settlement: a rebuild leaves them alone.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from celery import current_app
+
+from trading.eventlog.codec import StoredEvent, canonical_json
+from trading.ids import MARKET_SLOTS
+from trading.money import SHARE_PIPS
+from trading.projections.projection import AfterCommit, BrokenLog, UnknownEvent, appliers
+from trading.projections.rows import moment
+
+log = logging.getLogger(__name__)
+
+SETTLE_TASK = "trading.tasks.settle_market"
+SETTLE_QUEUE = "settlement"
+
+_INSERT_MARKET = """
+INSERT INTO market
+    (market_id, slot, status, tick_pips, taker_fee_e4, maker_fee_e4, created_at, opens_at, closes_at, seq)
+VALUES (%s, %s, 'draft', %s, %s, %s, %s, %s, %s, %s)
+"""
+_INSERT_OUTCOMES = """
+INSERT INTO outcome (market_id, index, name)
+SELECT %s, o.position - 1, o.name FROM unnest(%s::text[]) WITH ORDINALITY AS o(name, position)
+"""
+_INSERT_SUMMARY = """
+INSERT INTO market_summary (market_id, last_prices, seq, updated_at)
+VALUES (%s, array_fill(NULL::integer, ARRAY[%s]), 0, %s)
+"""
+_CHANGE_STATUS = "UPDATE market SET status = %s, seq = %s WHERE market_id = %s"
+_END_MARKET = """
+UPDATE market SET status = %s, resolved_at = %s, resolution = %s::jsonb, settlement_id = %s, seq = %s
+WHERE market_id = %s
+"""
+_INSERT_SETTLEMENT = """
+INSERT INTO settlement
+    (settlement_id, market_id, kind, status, payouts, collateral_pips, cause_slot, cause_offset, created_at)
+VALUES (%s, %s, %s, 'pending', %s, %s, %s, %s, %s)
+ON CONFLICT DO NOTHING RETURNING settlement_id::text
+"""
+_READ_LAST_PRICES = (
+    "SELECT market_id::text, last_prices FROM market_summary WHERE market_id = ANY(%s::uuid[])"
+)
+_ADD_TO_SUMMARIES = """
+UPDATE market_summary s SET
+    volume_pips = s.volume_pips + c.volume_pips,
+    trade_count = s.trade_count + c.trade_count,
+    trader_count = s.trader_count + c.trader_count,
+    open_interest_sets = s.open_interest_sets + c.sets,
+    fees_pips = s.fees_pips + c.fees_pips,
+    last_prices = coalesce(c.last_prices::integer[], s.last_prices),
+    seq = c.seq,
+    updated_at = c.updated_at
+FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::bigint[],
+            %s::timestamptz[])
+     AS c(market_id, volume_pips, trade_count, trader_count, sets, fees_pips, last_prices, seq, updated_at)
+WHERE s.market_id = c.market_id
+"""
+
+
+class _Change:
+    """What a batch adds to one market's summary."""
+
+    __slots__ = (
+        "fees_pips",
+        "last_prices",
+        "seq",
+        "sets",
+        "trade_count",
+        "trader_count",
+        "updated_us",
+        "volume_pips",
+    )
+
+    def __init__(self) -> None:
+        self.volume_pips = self.trade_count = self.trader_count = self.sets = self.fees_pips = 0
+        self.last_prices: dict[int, int] = {}
+        self.seq = self.updated_us = 0
+
+
+class MarketsProjection:
+    """Lifecycle events, which are few, one by one; trading as one statement a batch."""
+
+    name = "markets"
+    tables = ("market", "outcome", "market_summary")
+
+    def apply(self, cursor: Any, events: Sequence[StoredEvent]) -> AfterCommit | None:
+        changes: dict[str, _Change] = {}
+        opened: list[str] = []
+        for event in events:
+            try:
+                count = _COUNTERS[event.type]
+            except KeyError:
+                raise UnknownEvent(event) from None
+            if event.slot >= MARKET_SLOTS:
+                continue
+            lifecycle = _LIFECYCLE.get(event.type)
+            if lifecycle is not None:
+                opened += lifecycle(cursor, event)
+            change = changes.get(event.stream_id)
+            if change is None:
+                change = changes[event.stream_id] = _Change()
+            change.seq, change.updated_us = event.version, event.recorded_us
+            if count is not None:
+                count(change, event.data)
+        if changes:
+            _add_to_summaries(cursor, changes)
+        return (lambda: send_settlements(opened)) if opened else None
+
+    def forget(self) -> None:
+        """Nothing is remembered."""
+
+
+def send_settlements(settlement_ids: Sequence[str]) -> None:
+    """Asks the workers to settle. A request that is lost is made again by a periodic task, from the rows."""
+    for settlement_id in settlement_ids:
+        try:
+            current_app.send_task(SETTLE_TASK, args=[settlement_id], queue=SETTLE_QUEUE, retry=False)
+        except Exception:  # Whatever the broker's library raises: the row is there, and is found later.
+            log.exception("settlement %s could not be sent to the workers", settlement_id)
+
+
+def _created(cursor: Any, event: StoredEvent) -> list[str]:
+    data = event.data
+    opens_at = None if data["opens_us"] is None else moment(data["opens_us"])
+    cursor.execute(
+        _INSERT_MARKET,
+        [
+            event.stream_id, event.slot, data["tick"], data["taker_fee_e4"], data["maker_fee_e4"],
+            moment(data["created_us"]), opens_at, moment(data["closes_us"]), event.version,
+        ],
+    )  # fmt: skip
+    cursor.execute(_INSERT_OUTCOMES, [event.stream_id, data["outcomes"]])
+    cursor.execute(_INSERT_SUMMARY, [event.stream_id, len(data["outcomes"]), moment(event.recorded_us)])
+    return []
+
+
+def _status(status: str) -> Callable[[Any, StoredEvent], list[str]]:
+    def change(cursor: Any, event: StoredEvent) -> list[str]:
+        cursor.execute(_CHANGE_STATUS, [status, event.version, event.stream_id])
+        _one_row(cursor, event)
+        return []
+
+    return change
+
+
+def _resolved(cursor: Any, event: StoredEvent) -> list[str]:
+    return _end(
+        cursor, event, status="resolved", kind="resolve", collateral_pips=SHARE_PIPS * event.data["sets"]
+    )
+
+
+def _voided(cursor: Any, event: StoredEvent) -> list[str]:
+    # A void gives the fees back too.
+    collateral_pips = SHARE_PIPS * event.data["sets"] + event.data["fees"]
+    return _end(cursor, event, status="voided", kind="void", collateral_pips=collateral_pips)
+
+
+def _end(cursor: Any, event: StoredEvent, *, status: str, kind: str, collateral_pips: int) -> list[str]:
+    """Ends the market and opens its settlement; answers the settlement's id unless it was there before."""
+    payouts, settlement_id = event.data.get("payouts"), event.data["settlement"]
+    resolution = {
+        "kind": kind,
+        "payouts": payouts,
+        "evidence": event.data["evidence"],
+        "settlement": settlement_id,
+    }
+    at = moment(event.recorded_us)
+    cursor.execute(
+        _END_MARKET,
+        [status, at, canonical_json(resolution).decode(), settlement_id, event.version, event.stream_id],
+    )
+    _one_row(cursor, event)
+    cursor.execute(
+        _INSERT_SETTLEMENT,
+        [settlement_id, event.stream_id, kind, payouts, collateral_pips, event.slot, event.slot_offset, at],
+    )
+    return [settlement_id for (settlement_id,) in cursor.fetchall()]
+
+
+def _one_row(cursor: Any, event: StoredEvent) -> None:
+    if cursor.rowcount != 1:
+        raise BrokenLog(f"event {event.event_id} changes market {event.stream_id}, which was never created")
+
+
+def _matched(change: _Change, data: dict[str, Any]) -> None:
+    change.volume_pips += data["price"] * data["quantity"]
+    change.trade_count += 1
+    change.last_prices[data["outcome"]] = data["price"]
+    for leg in data["legs"]:
+        change.fees_pips += leg["fee"]
+        change.sets -= leg["netted"]
+        # Shares of outcome 0 count the sets. Cash brings them in, delivery takes them out.
+        if (leg["outcome"] == 0) == (leg["side"] == "buy"):
+            change.sets += leg["quantity"] - leg["delivered"]
+        else:
+            change.sets -= leg["delivered"]
+
+
+def _released(change: _Change, data: dict[str, Any]) -> None:
+    change.sets -= data["netted"]
+
+
+def _position_opened(change: _Change, data: dict[str, Any]) -> None:
+    change.trader_count += 1
+
+
+_LIFECYCLE: dict[str, Callable[[Any, StoredEvent], list[str]]] = {
+    "market_created/1": _created,
+    "market_opened/1": _status("open"),
+    "market_suspended/1": _status("suspended"),
+    "market_resumed/1": _status("open"),
+    "market_closed/1": _status("closed"),
+    "market_resolved/1": _resolved,
+    "market_voided/1": _voided,
+}
+
+_COUNTERS = appliers({
+    "order_matched/1": _matched,
+    "order_cancelled/1": _released,
+    "order_amended/1": _released,
+    "position_opened/1": _position_opened,
+})  # fmt: skip
+
+
+def _add_to_summaries(cursor: Any, changes: dict[str, _Change]) -> None:
+    last_prices = _last_prices(cursor, changes)
+    columns = zip(
+        *(
+            (
+                market_id, change.volume_pips, change.trade_count, change.trader_count, change.sets, change.fees_pips,
+                last_prices.get(market_id), change.seq, moment(change.updated_us),
+            )
+            for market_id, change in sorted(changes.items())
+        ),
+        strict=True,
+    )  # fmt: skip
+    cursor.execute(_ADD_TO_SUMMARIES, [list(column) for column in columns])
+    if cursor.rowcount != len(changes):
+        raise BrokenLog("a market has events but was never created")
+
+
+def _last_prices(cursor: Any, changes: dict[str, _Change]) -> dict[str, str]:
+    """The new last prices, as array literals, of the markets that traded; a binary market's two are complements."""
+    traded = [market_id for market_id, change in changes.items() if change.last_prices]
+    if not traded:
+        return {}
+    cursor.execute(_READ_LAST_PRICES, [traded])
+    literals = {}
+    for market_id, prices in cursor.fetchall():
+        for outcome, price in changes[market_id].last_prices.items():
+            prices[outcome] = price
+            if len(prices) == 2:
+                prices[1 - outcome] = SHARE_PIPS - price
+        literals[market_id] = (
+            "{" + ",".join("NULL" if price is None else str(price) for price in prices) + "}"
+        )
+    return literals

@@ -1,0 +1,201 @@
+"""Owns the tables "order" and fill: every order as its events left it, and each of its executions.
+
+Both in one projection, so that an order and its fills always agree. Rows are in the owner's terms.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from trading.eventlog.codec import StoredEvent
+from trading.projections.projection import BrokenLog, UnknownEvent, appliers
+from trading.projections.rows import copy_into, moment, text
+
+_ORDER_COLUMNS = (
+    "order_id, market_id, account_id, client_order_id, outcome, side, type, price_pips, quantity, filled, cost_pips, "
+    "fees_pips, reserved_pips, time_in_force, status, reason, created_at, updated_at, seq"
+)
+_FILL_COLUMNS = (
+    "trade_id, order_id, account_id, market_id, client_order_id, outcome, side, price_pips, quantity, fee_pips, role, "
+    "executed_at, seq"
+)
+
+# An order that was there before the batch is changed by what the batch adds up to.
+_CHANGE_ORDERS = """
+UPDATE "order" AS o SET
+    quantity = coalesce(c.quantity, o.quantity),
+    filled = o.filled + c.filled,
+    cost_pips = o.cost_pips + c.cost_pips,
+    fees_pips = o.fees_pips + c.fees_pips,
+    reserved_pips = coalesce(c.reserved_pips, o.reserved_pips),
+    status = CASE WHEN c.status IS NOT NULL THEN c.status
+                  WHEN o.filled + c.filled = coalesce(c.quantity, o.quantity) THEN 'filled'
+                  ELSE o.status END,
+    reason = coalesce(c.reason, o.reason),
+    updated_at = c.updated_at,
+    seq = c.seq
+FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::text[],
+            %s::timestamptz[], %s::bigint[])
+     AS c(order_id, quantity, filled, cost_pips, fees_pips, reserved_pips, status, reason, updated_at, seq)
+WHERE o.order_id = c.order_id
+RETURNING o.order_id::text, o.client_order_id
+"""
+
+
+class _Change:
+    """What a batch does to one order. `placed` is its first event, if that is in the batch too."""
+
+    __slots__ = (
+        "cost_pips", "fees_pips", "filled", "placed", "quantity", "reason", "reserved_pips", "seq", "status",
+        "updated_us",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.placed: StoredEvent | None = None
+        self.filled = self.cost_pips = self.fees_pips = 0
+        self.quantity: int | None = None
+        self.reserved_pips: int | None = None
+        self.status: str | None = None
+        self.reason: str | None = None
+        self.updated_us = self.seq = 0
+
+
+class _Batch:
+    """The changes of one batch, by order, and its fills as (event, leg)."""
+
+    def __init__(self) -> None:
+        self.changes: dict[str, _Change] = {}
+        self.fills: list[tuple[StoredEvent, dict[str, Any]]] = []
+
+    def change(self, order_id: str, event: StoredEvent) -> _Change:
+        change = self.changes.get(order_id)
+        if change is None:
+            change = self.changes[order_id] = _Change()
+        change.updated_us = event.recorded_us
+        change.seq = event.version
+        return change
+
+
+def _placed(batch: _Batch, event: StoredEvent) -> None:
+    change = batch.change(event.data["order"], event)
+    change.placed = event
+    change.quantity = event.data["quantity"]
+    change.reserved_pips = event.data["reserved"]
+
+
+def _rejected(batch: _Batch, event: StoredEvent) -> None:
+    change = batch.change(event.data["order"], event)
+    change.placed = event
+    change.quantity = event.data["quantity"]
+    change.reserved_pips = 0
+    change.status = "rejected"
+    change.reason = event.data["reason"]
+
+
+def _matched(batch: _Batch, event: StoredEvent) -> None:
+    for leg in event.data["legs"]:
+        change = batch.change(leg["order"], event)
+        change.filled += leg["quantity"]
+        change.cost_pips += leg["price"] * leg["quantity"]
+        change.fees_pips += leg["fee"]
+        change.reserved_pips = leg["reserved"]
+        batch.fills.append((event, leg))
+
+
+def _cancelled(batch: _Batch, event: StoredEvent) -> None:
+    change = batch.change(event.data["order"], event)
+    change.reserved_pips = 0
+    change.status = "cancelled"
+    change.reason = event.data["reason"]
+
+
+def _amended(batch: _Batch, event: StoredEvent) -> None:
+    change = batch.change(event.data["order"], event)
+    change.quantity = event.data["quantity"]
+    change.reserved_pips = event.data["reserved"]
+
+
+_APPLIERS = appliers({
+    "order_placed/1": _placed,
+    "order_rejected/1": _rejected,
+    "order_matched/1": _matched,
+    "order_cancelled/1": _cancelled,
+    "order_amended/1": _amended,
+})  # fmt: skip
+
+
+class OrdersProjection:
+    """Three statements a batch: COPY the new orders, UPDATE the older ones, COPY the fills."""
+
+    name = "orders"
+    tables = ("order", "fill")
+
+    def apply(self, cursor: Any, events: Sequence[StoredEvent]) -> None:
+        batch = _Batch()
+        for event in events:
+            try:
+                applier = _APPLIERS[event.type]
+            except KeyError:
+                raise UnknownEvent(event) from None
+            if applier is not None:
+                applier(batch, event)
+        client_ids = _insert_new(cursor, batch) | _change_older(cursor, batch)
+        if batch.fills:
+            copy_into(cursor, "fill", _FILL_COLUMNS, [_fill_line(*fill, client_ids) for fill in batch.fills])
+
+    def forget(self) -> None:
+        """Nothing is remembered."""
+
+
+def _insert_new(cursor: Any, batch: _Batch) -> dict[str, str | None]:
+    """Writes the orders that were placed in this batch; answers their client ids."""
+    lines, client_ids = [], {}
+    for order_id, change in batch.changes.items():
+        if (placed := change.placed) is not None:
+            lines.append(_order_line(change, placed))
+            client_ids[order_id] = placed.data["client_order_id"]
+    if lines:
+        copy_into(cursor, "order", _ORDER_COLUMNS, lines)
+    return client_ids
+
+
+def _order_line(change: _Change, placed: StoredEvent) -> str:
+    data = placed.data
+    status = change.status or ("filled" if change.filled == change.quantity else "open")
+    return (
+        f"{data['order']}\t{placed.stream_id}\t{data['account']}\t{text(data['client_order_id'])}\t{data['outcome']}"
+        f"\t{data['side']}\t{data['type']}\t{data['price']}\t{change.quantity}\t{change.filled}\t{change.cost_pips}"
+        f"\t{change.fees_pips}\t{change.reserved_pips}\t{data['tif']}\t{status}\t{text(change.reason)}"
+        f"\t{moment(placed.recorded_us)}\t{moment(change.updated_us)}\t{change.seq}"
+    )
+
+
+def _change_older(cursor: Any, batch: _Batch) -> dict[str, str | None]:
+    """Changes the orders that earlier batches left; answers their client ids."""
+    older = [(order_id, change) for order_id, change in batch.changes.items() if change.placed is None]
+    if not older:
+        return {}
+    columns = zip(
+        *(
+            (
+                order_id, change.quantity, change.filled, change.cost_pips, change.fees_pips, change.reserved_pips,
+                change.status, change.reason, moment(change.updated_us), change.seq,
+            )
+            for order_id, change in older
+        ),
+        strict=True,
+    )  # fmt: skip
+    cursor.execute(_CHANGE_ORDERS, [list(column) for column in columns])
+    client_ids = dict(cursor.fetchall())
+    missing = [order_id for order_id, _ in older if order_id not in client_ids]
+    if missing:
+        raise BrokenLog(f"{len(missing)} orders change that were never placed, the first is {missing[0]}")
+    return client_ids
+
+
+def _fill_line(event: StoredEvent, leg: dict[str, Any], client_ids: dict[str, str | None]) -> str:
+    order_id = leg["order"]
+    return (
+        f"{event.data['trade']}\t{order_id}\t{leg['account']}\t{event.stream_id}\t{text(client_ids[order_id])}"
+        f"\t{leg['outcome']}\t{leg['side']}\t{leg['price']}\t{leg['quantity']}\t{leg['fee']}\t{leg['role']}"
+        f"\t{moment(event.recorded_us)}\t{event.version}"
+    )

@@ -1,0 +1,67 @@
+"""What a projection is: a name, the tables it owns and a fold of events into their rows.
+
+An event of a type that is not listed here stops the projection that meets it: a read model that
+skipped what it did not understand would be wrong without anybody knowing.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from trading.eventlog.codec import StoredEvent
+from trading.projections import DEFAULT_PROJECTIONS
+
+MARKET_EVENTS = frozenset({
+    "market_created/1", "market_opened/1", "market_suspended/1", "market_resumed/1", "market_closed/1",
+    "market_resolved/1", "market_voided/1", "order_placed/1", "order_rejected/1", "order_matched/1",
+    "order_cancelled/1", "order_amended/1", "command_refused/1", "position_opened/1",
+})  # fmt: skip
+ACCOUNT_EVENTS = frozenset({
+    "funds_deposited/1", "funds_withdrawn/1", "command_refused/1", "position_closed/1", "payout_issued/1",
+    "payout_reversed/1",
+})  # fmt: skip
+KNOWN_EVENTS = MARKET_EVENTS | ACCOUNT_EVENTS
+
+AfterCommit = Callable[[], None]
+Applier = TypeVar("Applier")
+
+
+class Projection(Protocol):
+    """A read model. `apply` gets events in order within each slot and runs inside the transaction that
+    also moves the checkpoint; what it returns runs after the commit, and may be lost with the process."""
+
+    name: str
+    tables: tuple[str, ...]
+
+    def apply(self, cursor: Any, events: Sequence[StoredEvent]) -> AfterCommit | None:
+        """Fold the events into the rows. `cursor` is psycopg's."""
+
+    def forget(self) -> None:
+        """Drop what is remembered of rows: another process may have changed them, or a batch was undone."""
+
+
+class UnknownEvent(Exception):
+    """The log holds an event that this code does not know; it has to be deployed or repaired first."""
+
+    def __init__(self, event: StoredEvent) -> None:
+        super().__init__(
+            f"event {event.event_id} of stream {event.stream_id} has the unknown type {event.type!r}"
+        )
+
+
+class BrokenLog(Exception):
+    """An event contradicts what the events before it have left; verify_log and reconcile tell more."""
+
+
+def appliers(known: dict[str, Applier]) -> dict[str, Applier | None]:
+    """A table of all known types: what to do with those in `known`, None for those to pass over."""
+    strange = known.keys() - KNOWN_EVENTS
+    assert not strange, f"not among the known events: {strange}"
+    return {kind: known.get(kind) for kind in KNOWN_EVENTS}
+
+
+def load_projections() -> list[Projection]:
+    """One instance of each projection of settings.PROJECTIONS, in their order."""
+    return [import_string(path)() for path in getattr(settings, "PROJECTIONS", DEFAULT_PROJECTIONS)]

@@ -1,0 +1,168 @@
+"""The projector process: woken by a hint or by the clock, it gives new events to every projection.
+
+Each projection is on its own: one that fails stops, says so, and is tried again from where it stood,
+while the others go on. A lost database or Valkey is waited for. It never spins: rounds are at least
+MIN_ROUND_S apart, and with nothing to do it sleeps until a hint or POLL_S.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+import redis
+
+from trading import metrics
+from trading.connection import own_connection
+from trading.eventlog.read import slot_heads
+from trading.projections.follower import EventReader, Follower
+from trading.projections.projection import Projection
+from trading.wake import CHANNEL
+
+log = logging.getLogger(__name__)
+
+ROUND_EVENTS = 2000
+LEAST_ROUND_EVENTS = 50
+MIN_ROUND_S = 0.02
+POLL_S = 0.1
+RETRY_S = 1.0
+HALTED_RETRY_S = 5.0
+REFRESH_S = 1.0
+
+
+class WakeHint:
+    """Sleeps until the log may have grown. Without Valkey it is a plain clock."""
+
+    def __init__(self, valkey_url: str) -> None:
+        # The library's types leave pubsub() out.
+        self._client: Any = redis.Redis.from_url(valkey_url, socket_connect_timeout=0.5, socket_timeout=2)
+        self._subscription: Any = None
+        self._retry_at = 0.0
+
+    def wait(self, timeout_s: float) -> None:
+        """Until a hint comes or the time is up; hints that have piled up count as one."""
+        subscription = self._subscribed()
+        if subscription is None:
+            time.sleep(timeout_s)
+            return
+        try:
+            deadline = time.monotonic() + timeout_s
+            while (left := deadline - time.monotonic()) > 0:
+                if subscription.get_message(ignore_subscribe_messages=True, timeout=left) is not None:
+                    break
+            while subscription.get_message(timeout=0) is not None:
+                pass
+        except (redis.RedisError, OSError) as error:
+            self._lose(error)
+
+    def _subscribed(self) -> Any:
+        if self._subscription is None and time.monotonic() >= self._retry_at:
+            try:
+                self._subscription = self._client.pubsub()
+                self._subscription.subscribe(CHANNEL)
+            except (redis.RedisError, OSError) as error:
+                self._lose(error)
+        return self._subscription
+
+    def _lose(self, error: Exception) -> None:
+        log.warning("no wake hints, looking every %s s: %s", POLL_S, error)
+        self.close()
+        self._retry_at = time.monotonic() + RETRY_S
+
+    def close(self) -> None:
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            subscription.close()
+
+
+class Projector:
+    """All projections of one process, over one connection."""
+
+    def __init__(self, projections: Sequence[Projection]) -> None:
+        self._projections = projections
+        self._connection: psycopg.Connection[Any] | None = None
+        self._followers: list[Follower] = []
+        self._halted_until: dict[str, float] = {}
+        self._limit = ROUND_EVENTS
+        self._refresh_at = 0.0
+
+    def run(self, stop: threading.Event, hint: WakeHint) -> None:
+        """Follows the log until `stop` is set. A batch that has begun is finished."""
+        try:
+            while not stop.is_set():
+                started = time.monotonic()
+                try:
+                    busy = self.round()
+                except psycopg.OperationalError as error:
+                    log.warning("the database failed, trying again in %s s: %s", RETRY_S, error)
+                    self._reconnect_later()
+                    stop.wait(RETRY_S)
+                    continue
+                if not busy:
+                    hint.wait(POLL_S)
+                elif (rest := MIN_ROUND_S - (time.monotonic() - started)) > 0:
+                    time.sleep(rest)
+        finally:
+            hint.close()
+            self.close()
+
+    def round(self) -> bool:
+        """One round over all projections; whether any of them applied something."""
+        connection = self._connected()
+        if time.monotonic() >= self._refresh_at:
+            self._refresh_at = time.monotonic() + REFRESH_S
+            for follower in self._followers:
+                follower.refresh()
+        with connection.cursor() as cursor:
+            heads = slot_heads(cursor)
+        reader = EventReader(connection)
+        busy = False
+        for follower in self._followers:
+            if time.monotonic() >= self._halted_until.get(follower.projection.name, 0.0):
+                busy |= self._advance(follower, heads, reader)
+        self._limit = min(ROUND_EVENTS, self._limit * 2)
+        return busy
+
+    def close(self) -> None:
+        connection, self._connection, self._followers = self._connection, None, []
+        if connection is not None:
+            connection.close()
+
+    def _advance(self, follower: Follower, heads: dict[int, int], reader: EventReader) -> bool:
+        name = follower.projection.name
+        try:
+            step = follower.step(heads, reader, limit=self._limit)
+        except psycopg.OperationalError:
+            raise
+        except Exception:
+            # Whatever it is, applying the next events without these would make the rows wrong.
+            waiting = follower.behind(heads)
+            self._halted_until[name] = time.monotonic() + HALTED_RETRY_S
+            metrics.PROJECTION_HALTED.labels(name).set(1)
+            metrics.PROJECTION_LAG_EVENTS.labels(name).set(waiting)
+            log.exception("the projection %s has stopped with %s events to apply", name, waiting)
+            return False
+        metrics.PROJECTION_HALTED.labels(name).set(0)
+        metrics.PROJECTION_LAG_EVENTS.labels(name).set(follower.behind(heads))
+        age_us = 0 if step.oldest_us is None else time.time_ns() // 1000 - step.oldest_us
+        metrics.PROJECTION_LAG_SECONDS.labels(name).set(max(0, age_us) / 1_000_000)
+        metrics.PROJECTED_EVENTS.labels(name).inc(step.events)
+        return step.events > 0
+
+    def _connected(self) -> "psycopg.Connection[Any]":
+        if self._connection is None:
+            self._connection = own_connection("pmarket-projector")
+            # Every statement here looks rows up by key; a plan that reads a whole table is always the wrong one.
+            for node in ("hashjoin", "mergejoin", "seqscan"):
+                self._connection.execute(f"SET enable_{node} = off")
+            self._followers = [Follower(self._connection, projection) for projection in self._projections]
+        return self._connection
+
+    def _reconnect_later(self) -> None:
+        """A smaller batch next time: the failure may have been the limit on a transaction's time."""
+        self._limit = max(LEAST_ROUND_EVENTS, self._limit // 4)
+        for projection in self._projections:
+            projection.forget()
+        self.close()

@@ -1,0 +1,41 @@
+"""Owns the table trade: the public tape, one row an outcome leg, naming no account.
+
+A binary market's trades are all in its first outcome's terms.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from trading.eventlog.codec import StoredEvent
+from trading.projections.projection import KNOWN_EVENTS, UnknownEvent
+from trading.projections.rows import copy_into, moment
+
+_COLUMNS = "trade_id, market_id, outcome, price_pips, quantity, taker_side, executed_at, seq"
+
+
+class TradesProjection:
+    """One COPY a batch."""
+
+    name = "trades"
+    tables = ("trade",)
+
+    def apply(self, cursor: Any, events: Sequence[StoredEvent]) -> None:
+        lines = []
+        for event in events:
+            if event.type == "order_matched/1":
+                lines.append(_line(event))
+            elif event.type not in KNOWN_EVENTS:
+                raise UnknownEvent(event)
+        if lines:
+            copy_into(cursor, "trade", _COLUMNS, lines)
+
+    def forget(self) -> None:
+        """Nothing is remembered."""
+
+
+def _line(event: StoredEvent) -> str:
+    data = event.data
+    return (
+        f"{data['trade']}\t{event.stream_id}\t{data['outcome']}\t{data['price']}\t{data['quantity']}"
+        f"\t{data['taker_side']}\t{moment(event.recorded_us)}\t{event.version}"
+    )
