@@ -8,7 +8,7 @@ import logging
 import redis
 from django.conf import settings
 from django.http import HttpRequest
-from django_ratelimit.core import is_ratelimited
+from django_ratelimit.core import get_usage
 from django_redis.exceptions import ConnectionInterrupted
 
 from accounts.client_ip import client_ip
@@ -46,13 +46,16 @@ def _is_over(request: HttpRequest, group: str, subject: str, rate: str) -> bool:
     if not settings.THROTTLE:
         return False
     try:
-        return is_ratelimited(
+        usage = get_usage(
             request, group=f"page:{group}", key=lambda *_: subject, rate=rate, method="POST", increment=True
         )
     except (redis.RedisError, ConnectionInterrupted):
+        usage = None
+    if usage is None or usage["time_left"] < 0:
         # Without the cache people must still reach what they own; the slow password hash bounds guessing.
-        logger.warning("form attempts are not being counted: the cache does not answer", exc_info=True)
+        logger.warning("form attempts are not being counted: the cache does not answer")
         return False
+    return bool(usage["should_limit"])
 
 
 def _address(request: HttpRequest) -> str:
