@@ -13,6 +13,7 @@ from trading.engine.commands import Command
 
 MAX_FRAME_COMMANDS = 500
 FRAME_FIELD = b"f"
+RESEND_CHANNEL = "resend"  # a shard that starts asks every gateway to send again what still waits
 
 
 def command_stream(slot: int) -> str:

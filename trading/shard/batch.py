@@ -81,7 +81,9 @@ class Batch:
             self._reply(slot, gateway_id, envelope, market, first, subject, market.seq - seq_before)
         return head
 
-    def _append(self, slot: int, market: Market, head: Head, event: ev.Event, metadata: dict[str, Any]) -> Head:
+    def _append(
+        self, slot: int, market: Market, head: Head, event: ev.Event, metadata: dict[str, Any]
+    ) -> Head:
         name = EVENT_NAMES[type(event)]
         offset = self.offsets[slot]
         row, head = encode_row(

@@ -64,7 +64,9 @@ class Inbox:
             self._read(None if self._waiting else wait_ms)
         taken: list[Entry] = []
         commands = 0
-        while self._waiting and (not taken or commands + len(self._waiting[0].envelopes) <= MAX_BATCH_COMMANDS):
+        while self._waiting and (
+            not taken or commands + len(self._waiting[0].envelopes) <= MAX_BATCH_COMMANDS
+        ):
             entry = self._waiting.popleft()
             commands += len(entry.envelopes)
             taken.append(entry)
@@ -97,6 +99,8 @@ def _entry(slot: int, entry_id: str, fields: dict[bytes, bytes]) -> Entry:
         return Entry(slot, entry_id, "", [])
     strays = [e for e in envelopes if market_slot(e.command.market_id) != slot]
     if strays:
-        log.error("%d commands for other slots in entry %s of slot %d passed over", len(strays), entry_id, slot)
+        log.error(
+            "%d commands for other slots in entry %s of slot %d passed over", len(strays), entry_id, slot
+        )
         envelopes = [e for e in envelopes if e not in strays]
     return Entry(slot, entry_id, gateway_id, envelopes)

@@ -10,7 +10,9 @@ from trading.shard.slots import OwnedSlot
 from trading.wire import command_stream
 
 
-def batch(batch: Batch, *, commands: int, reserve: float, match: float, commit: float, publish: float) -> None:
+def batch(
+    batch: Batch, *, commands: int, reserve: float, match: float, commit: float, publish: float
+) -> None:
     """Counts what a committed batch did and how long each step took, in seconds."""
     counts = batch.counts
     metrics.ORDERS.labels(outcome="accepted").inc(counts.get("order_placed/1", 0))

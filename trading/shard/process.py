@@ -25,7 +25,15 @@ from trading.shard.inbox import Entry, Inbox
 from trading.shard.load import live_market_ids, load_market
 from trading.shard.publish import Publisher
 from trading.shard.reserve import Claim, Reservation, reserve
-from trading.shard.slots import MARKET_SLOT_RANGE, OwnedSlot, SlotLost, heartbeat, living_rival, sign_off, take_slots
+from trading.shard.slots import (
+    MARKET_SLOT_RANGE,
+    OwnedSlot,
+    SlotLost,
+    heartbeat,
+    living_rival,
+    sign_off,
+    take_slots,
+)
 from trading.wire import Envelope, Outcome
 
 log = logging.getLogger(__name__)
@@ -156,7 +164,9 @@ class Shard:
         claims = [_claim(envelope) for _, _, envelope in work if envelope.key]
         reservation = Reservation("", {}, set())
         if claims:
-            reservation = reserve(connection, slots=list(slots.values()), claims=claims, needs=self._needs(work))
+            reservation = reserve(
+                connection, slots=list(slots.values()), claims=claims, needs=self._needs(work)
+            )
         reserved = time.perf_counter()
 
         batch = Batch(slots=slots, granted=reservation.granted, now_us=now_us)
@@ -272,7 +282,9 @@ class Shard:
         bury(self._connection, envelope, error)
         suspend = _internal(SuspendMarket(envelope.command.market_id, "internal error"))
         self._batch([single._replace(gateway_id="", envelopes=[suspend])])
-        self._publisher.answer(single.gateway_id, [Outcome(envelope.command_id, "failed", single.slot, 0, None)])
+        self._publisher.answer(
+            single.gateway_id, [Outcome(envelope.command_id, "failed", single.slot, 0, None)]
+        )
 
 
 def _claim(envelope: Envelope) -> Claim:

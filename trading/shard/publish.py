@@ -13,7 +13,7 @@ import redis
 from trading.engine.fees import SHARE_PIPS
 from trading.engine.market import Market
 from trading.shard.batch import Batch, Trade
-from trading.wire import Outcome, encode_outcomes, outcome_channel
+from trading.wire import RESEND_CHANNEL, Outcome, encode_outcomes, outcome_channel
 
 FEED_CHANNEL = "feed"
 WAKE_CHANNEL = "wake"
@@ -66,6 +66,7 @@ class Publisher:
             pipeline.publish(FEED_CHANNEL, _encode([update]))
             pipeline.execute()
         self._feed.publish(WAKE_CHANNEL, b"")
+        self._bus.publish(RESEND_CHANNEL, b"")
 
     def _write_book(self, pipeline: Any, market: Market) -> list[tuple[int, str, int, int]]:
         """Writes the touched levels to the book's hash; answers them with their sizes now."""
@@ -95,7 +96,9 @@ class Publisher:
             "last": market.last_prices, "bid": bids, "ask": asks, "volume_pips": market.volume_pips,
             "open_interest": market.sets,
         }  # fmt: skip
-        pipeline.set(f"ticker:{market.market_id}", _encode({"seq": market.seq, "status": market.status, **ticker}))
+        pipeline.set(
+            f"ticker:{market.market_id}", _encode({"seq": market.seq, "status": market.status, **ticker})
+        )
         previous = self._published.get(market.market_id, 0)
         self._published[market.market_id] = market.seq
         return {

@@ -28,7 +28,9 @@ class Reservation(NamedTuple):
     claimed: set[tuple[str, str]]
 
 
-def reserve(connection: Any, *, slots: list[OwnedSlot], claims: list[Claim], needs: dict[str, int]) -> Reservation:
+def reserve(
+    connection: Any, *, slots: list[OwnedSlot], claims: list[Claim], needs: dict[str, int]
+) -> Reservation:
     """Runs T1. Raises SlotLost where a slot has another epoch; then nothing was done.
 
     Claims are sorted and cash rows locked in id order, so that batches of different shards never

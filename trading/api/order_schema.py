@@ -1,0 +1,86 @@
+"""Order requests and answers as drf-spectacular shows them. trading.order_request reads them."""
+
+from drf_spectacular.utils import extend_schema_serializer
+from rest_framework import serializers
+
+
+class PlaceSchema(serializers.Serializer):
+    """An order request; prices are strings with at most four decimals."""
+
+    outcome = serializers.CharField()
+    side = serializers.ChoiceField(["buy", "sell"])
+    type = serializers.ChoiceField(["limit", "market"], default="limit")
+    price = serializers.CharField(
+        required=False, help_text="0.0001 to 0.9999; the worst price of a market order"
+    )
+    quantity = serializers.IntegerField(min_value=1, max_value=1_000_000)
+    time_in_force = serializers.ChoiceField(["GTC", "IOC", "FOK"], default="GTC")
+    self_trade_prevention = serializers.ChoiceField(["cancel_taker"], default="cancel_taker")
+    client_order_id = serializers.RegexField(r"^[A-Za-z0-9_.:-]{1,64}$", required=False)
+
+
+class AmendSchema(serializers.Serializer):
+    """A smaller total, or a number of shares less."""
+
+    quantity = serializers.IntegerField(
+        min_value=1, required=False, help_text="the new total, filled part included"
+    )
+    reduce_by = serializers.IntegerField(min_value=1, required=False)
+    client_id = serializers.CharField(
+        required=False, help_text="a repetition with the same id changes nothing more"
+    )
+
+
+class FillSchema(serializers.Serializer):
+    trade_id = serializers.UUIDField()
+    price = serializers.CharField()
+    quantity = serializers.IntegerField()
+    fee = serializers.CharField()
+
+
+@extend_schema_serializer(component_name="Order")
+class OrderSchema(serializers.Serializer):
+    """An order. `remaining` is what still works: 0 once it has ended."""
+
+    order_id = serializers.UUIDField()
+    client_order_id = serializers.CharField(allow_null=True)
+    market_id = serializers.UUIDField()
+    outcome = serializers.CharField()
+    side = serializers.ChoiceField(["buy", "sell"])
+    type = serializers.ChoiceField(["limit", "market"])
+    price = serializers.CharField()
+    quantity = serializers.IntegerField()
+    filled = serializers.IntegerField()
+    remaining = serializers.IntegerField()
+    average_price = serializers.CharField(allow_null=True)
+    fees = serializers.CharField()
+    time_in_force = serializers.CharField()
+    status = serializers.ChoiceField(["open", "filled", "cancelled", "expired", "rejected"])
+    reason = serializers.CharField(allow_null=True)
+    fills = FillSchema(many=True)
+    created_at = serializers.DateTimeField()
+    updated_at = serializers.DateTimeField()
+    seq = serializers.IntegerField()
+    as_of = serializers.CharField()
+
+
+class BatchSchema(serializers.Serializer):
+    """Each item is an order request with its market_id, or `op` cancel or amend with an order's name."""
+
+    orders = serializers.ListField(child=serializers.DictField(), min_length=1, max_length=500)
+
+
+class BatchItemSchema(serializers.Serializer):
+    status = serializers.IntegerField()
+    order = OrderSchema(required=False)
+    code = serializers.CharField(required=False)
+    detail = serializers.CharField(required=False)
+
+
+class BatchResultSchema(serializers.Serializer):
+    results = BatchItemSchema(many=True)
+
+
+class CancelledSchema(serializers.Serializer):
+    cancelled = serializers.IntegerField()
+    as_of = serializers.CharField()

@@ -1,0 +1,176 @@
+"""Order entry through DRF: place, amend, cancel, look up, batch. Thin over trading.orders."""
+
+from typing import Any
+
+from django.urls import path
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from trading import orders
+from trading.api.order_schema import (
+    AmendSchema,
+    BatchResultSchema,
+    BatchSchema,
+    CancelledSchema,
+    OrderSchema,
+    PlaceSchema,
+)
+from trading.api.schema import problems
+from trading.errors import ExchangeError
+from trading.gateway import gateway_sync
+from trading.market_terms import MarketTerms, market_terms
+from trading.order_request import client_reference, order_reference, parse_batch
+from trading.orders import Answer, Caller
+from trading.principal import READ, TRADE, batch_cost, require_principal
+from trading.wire import Envelope
+
+ORDER_ERRORS = (400, 401, 403, 404, 409, 422, 503, 504)
+OUTCOME = OpenApiParameter("outcome", str, description="Only orders for this outcome.")
+SIDE = OpenApiParameter("side", str, enum=["buy", "sell"], description="Only orders of this side.")
+
+
+def caller_of(request: Request, scope: str) -> Caller:
+    """The authenticated caller, if the scope is held."""
+    principal = require_principal(request.auth)
+    principal.require(scope)
+    return Caller(principal, getattr(request, "request_id", None) or "")
+
+
+def perform(envelope: Envelope, terms: MarketTerms) -> Answer:
+    """Sends one command and answers it."""
+    outcome = gateway_sync().send([envelope])[0]
+    answer = orders.quick_answer(envelope, outcome, terms)
+    if answer is None:
+        assert outcome is not None, "only a known outcome can be looked up"
+        answer = orders.looked_up(envelope, outcome, terms)
+    return answer
+
+
+def respond(answer: Answer) -> Response:
+    return Response(answer.body, status=answer.status)
+
+
+class MarketOrdersView(APIView):
+    """Orders of one market."""
+
+    throttle_class_name = {"POST": "order", "DELETE": "cancel"}
+
+    @extend_schema(
+        operation_id="order_place", summary="Place an order", request=PlaceSchema,
+        responses={201: OrderSchema, 200: OrderSchema, **problems(*ORDER_ERRORS)},
+    )  # fmt: skip
+    def post(self, request: Request, market: str) -> Response:
+        caller = caller_of(request, TRADE)
+        terms = market_terms(market)
+        return respond(perform(orders.place(caller, terms, request.data), terms))
+
+    @extend_schema(
+        operation_id="order_cancel_market", summary="Cancel all orders in a market", parameters=[OUTCOME, SIDE],
+        request=None, responses={200: CancelledSchema, **problems(*ORDER_ERRORS)},
+    )  # fmt: skip
+    def delete(self, request: Request, market: str) -> Response:
+        caller = caller_of(request, TRADE)
+        terms = market_terms(market)
+        chosen = {name: request.query_params.get(name) for name in ("outcome", "side")}
+        return respond(perform(orders.cancel_all(caller, terms, **chosen), terms))
+
+
+class AllOrdersView(APIView):
+    """Orders of every market."""
+
+    throttle_class_name = {"DELETE": "cancel"}
+
+    @extend_schema(
+        operation_id="order_cancel_all", summary="Cancel all orders everywhere", parameters=[SIDE], request=None,
+        responses={200: CancelledSchema, **problems(*ORDER_ERRORS)},
+    )  # fmt: skip
+    def delete(self, request: Request) -> Response:
+        caller = caller_of(request, TRADE)
+        return respond(cancel_everywhere(caller, side=request.query_params.get("side")))
+
+
+def cancel_everywhere(caller: Caller, *, side: str | None) -> Answer:
+    """One cancel-all for each market in which the caller has open orders."""
+    every = [market_terms(market_id) for market_id in orders.markets_with_open_orders(caller)]
+    envelopes = [orders.cancel_all(caller, terms, outcome=None, side=side) for terms in every]
+    outcomes = gateway_sync().send(envelopes) if envelopes else []
+    return orders.total_cancelled(envelopes, outcomes, every)
+
+
+class OrderView(APIView):
+    """One order, by its id or by its owner's client id."""
+
+    throttle_class_name = {"GET": "data", "PATCH": "order", "DELETE": "cancel"}
+
+    @extend_schema(
+        operation_id="order_get",
+        summary="Look an order up",
+        responses={200: OrderSchema, **problems(*ORDER_ERRORS)},
+    )
+    def get(self, request: Request, **names: str) -> Response:
+        caller = caller_of(request, READ)
+        market_id = market_terms(names["market"]).market_id if "market" in names else None
+        min_as_of = request.query_params.get("min_as_of")
+        return respond(orders.find(caller, **references(names), min_as_of=min_as_of, market_id=market_id))
+
+    @extend_schema(
+        operation_id="order_amend", summary="Make an order smaller", request=AmendSchema,
+        responses={200: OrderSchema, **problems(*ORDER_ERRORS)},
+    )  # fmt: skip
+    def patch(self, request: Request, **names: str) -> Response:
+        caller = caller_of(request, TRADE)
+        named = references(names)
+        terms = market_terms(names["market"]) if "market" in names else orders.home_of(caller, **named)
+        return respond(perform(orders.amend(caller, terms.market_id, request.data, **named), terms))
+
+    @extend_schema(
+        operation_id="order_cancel", summary="Cancel an order", request=None,
+        responses={200: OrderSchema, **problems(*ORDER_ERRORS)},
+    )  # fmt: skip
+    def delete(self, request: Request, **names: str) -> Response:
+        caller = caller_of(request, TRADE)
+        named = references(names)
+        terms = market_terms(names["market"]) if "market" in names else orders.home_of(caller, **named)
+        return respond(perform(orders.cancel(caller, terms.market_id, **named), terms))
+
+
+def references(names: dict[str, str]) -> dict[str, Any]:
+    """The path's order id or client order id, checked."""
+    if "client_order_id" in names:
+        return {"order_id": None, "client_order_id": client_reference(names["client_order_id"])}
+    return {"order_id": order_reference(names["order_id"]), "client_order_id": None}
+
+
+class BatchView(APIView):
+    """Up to 500 commands in one request."""
+
+    throttle_class_name = "order"
+
+    def throttle_cost(self, request: Request) -> int:
+        items = request.data.get("orders") if isinstance(request.data, dict) else None
+        return batch_cost(len(items)) if isinstance(items, list) else 1
+
+    @extend_schema(
+        operation_id="order_batch", summary="Place, amend and cancel up to 500 orders", request=BatchSchema,
+        responses={200: BatchResultSchema, **problems(*ORDER_ERRORS)},
+    )  # fmt: skip
+    def post(self, request: Request) -> Response:
+        caller = caller_of(request, TRADE)
+        prepared = [orders.prepare_item(caller, item) for item in parse_batch(request.data)]
+        envelopes = [each.envelope for each in prepared if not isinstance(each, ExchangeError)]
+        answers, waiting = orders.quick_batch(prepared, gateway_sync().send(envelopes) if envelopes else [])
+        orders.look_up_batch(answers, waiting)
+        return Response({"results": [orders.batch_result(answer) for answer in answers]})
+
+
+order_patterns = [
+    path("orders", AllOrdersView.as_view(), name="api-orders"),
+    path("orders/batch", BatchView.as_view(), name="api-orders-batch"),
+    path("orders/by-client-id/<str:client_order_id>", OrderView.as_view(), name="api-order-by-client-id"),
+    path("orders/<str:order_id>", OrderView.as_view(), name="api-order"),
+    path("markets/<str:market>/orders", MarketOrdersView.as_view(), name="api-market-orders"),
+    path("markets/<str:market>/orders/by-client-id/<str:client_order_id>", OrderView.as_view()),
+    path("markets/<str:market>/orders/<str:order_id>", OrderView.as_view()),
+]

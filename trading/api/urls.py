@@ -1,0 +1,10 @@
+"""Paths of the trading API, under /api/v1."""
+
+from django.urls import URLPattern
+
+from trading.api.orders import order_patterns
+from trading.api.portfolio import portfolio_patterns
+from trading.api.status import status_patterns
+
+api_urlpatterns: list[URLPattern] = [*order_patterns, *portfolio_patterns, *status_patterns]
+urlpatterns: list[URLPattern] = []

@@ -1,0 +1,217 @@
+"""The way into the shards: gathers commands, writes them to Valkey's streams and waits for outcomes.
+
+One gateway a process. Requests that arrive together travel together: never one XADD a request. A
+command is sent again as often as the connection asks for it, since its key is claimed once for ever;
+so a lost reply costs time, never a second execution.
+"""
+
+import asyncio
+import functools
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Sequence
+
+import msgspec
+import redis.asyncio as aioredis
+from django.conf import settings
+from redis.exceptions import RedisError
+
+from trading.engine.commands import Command
+from trading.engine.codec import command_data
+from trading.errors import NotFound, OutcomeUnknown, Overloaded, Refused
+from trading.ids import market_slot, new_id
+from trading.wire import (
+    FRAME_FIELD,
+    MAX_FRAME_COMMANDS,
+    RESEND_CHANNEL,
+    Envelope,
+    Outcome,
+    command_stream,
+    decode_outcomes,
+    encode_frame,
+    outcome_channel,
+)
+
+log = logging.getLogger(__name__)
+
+DEADLINE_US = 5_000_000
+# A 504 leaves only after the deadline, by which the shard drops the command: a look-up then is final.
+GRACE_US = 250_000
+NOBODY = "00000000-0000-0000-0000-000000000000"  # the account of commands that are nobody's orders
+RECONNECT_S = 0.1
+
+_canonical = msgspec.msgpack.Encoder().encode
+
+
+def seal(
+    command: Command,
+    *,
+    command_id: str,
+    account_id: str,
+    actor: str,
+    request_id: str,
+    client_id: str | None = None,
+) -> Envelope:
+    """An envelope for a command. With a `client_id` the command's fields are hashed, so that the
+    same id with another command is told apart; ids that the gateway made are left out of the hash."""
+    digest = b""
+    if client_id is not None:
+        fields = [field for field in command_data(command) if field != command_id]
+        digest = hashlib.sha256(_canonical(fields)).digest()
+    deadline_us = time.time_ns() // 1000 + DEADLINE_US
+    return Envelope(
+        command_id, account_id, client_id or command_id, digest, deadline_us, actor, request_id, command
+    )
+
+
+class Gateway:
+    """Runs on one event loop: `start`, then `send` as often as you like."""
+
+    def __init__(self, url: str) -> None:
+        self.gateway_id = new_id()
+        self._url = url
+        self._pending: dict[str, tuple[Envelope, asyncio.Future[Outcome]]] = {}
+        self._outbox: list[Envelope] = []
+        self._wake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Returns once outcomes can be heard, or after a second where Valkey is away."""
+        listening = asyncio.Event()
+        self._tasks = [asyncio.create_task(self._write()), asyncio.create_task(self._listen(listening))]
+        try:
+            await asyncio.wait_for(listening.wait(), 1.0)
+        except TimeoutError:
+            log.warning("gateway starts without Valkey")
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def send(self, envelopes: Sequence[Envelope]) -> list[Outcome | None]:
+        """The outcome of each, in order; None where it is unknown although the deadline has passed.
+
+        Commands of one market are executed in the order given.
+        """
+        loop = asyncio.get_running_loop()
+        futures = []
+        for envelope in envelopes:
+            future: asyncio.Future[Outcome] = loop.create_future()
+            self._pending[envelope.command_id] = envelope, future
+            futures.append(future)
+        self._outbox.extend(envelopes)
+        self._wake.set()
+        patience_s = (max(e.deadline_us for e in envelopes) + GRACE_US) / 1e6 - time.time()
+        await asyncio.wait(futures, timeout=patience_s)
+        for envelope in envelopes:
+            self._pending.pop(envelope.command_id, None)
+        return [future.result() if future.done() else None for future in futures]
+
+    async def _write(self) -> None:
+        """One flush at a time; what comes meanwhile goes with the next."""
+        bus = aioredis.Redis.from_url(self._url)
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            envelopes, self._outbox = self._outbox, []
+            try:
+                await self._flush(bus, envelopes)
+            except (RedisError, OSError) as error:
+                log.warning("commands not sent, trying again: %s", error)
+                now_us = time.time_ns() // 1000
+                self._outbox = [e for e in envelopes if e.deadline_us > now_us] + self._outbox
+                await asyncio.sleep(RECONNECT_S)
+                self._wake.set()
+
+    async def _flush(self, bus: "aioredis.Redis", envelopes: list[Envelope]) -> None:
+        by_slot: dict[int, list[Envelope]] = {}
+        for envelope in envelopes:
+            by_slot.setdefault(market_slot(envelope.command.market_id), []).append(envelope)
+        pipeline = bus.pipeline(transaction=False)
+        for slot, rows in by_slot.items():
+            for start in range(0, len(rows), MAX_FRAME_COMMANDS):
+                frame = encode_frame(self.gateway_id, rows[start : start + MAX_FRAME_COMMANDS])
+                pipeline.xadd(command_stream(slot), {FRAME_FIELD: frame})
+        if by_slot:
+            await pipeline.execute()
+
+    async def _listen(self, listening: asyncio.Event) -> None:
+        """Resolves the waiting futures; after an interruption sends again whatever still waits."""
+        while True:
+            try:
+                bus = aioredis.Redis.from_url(self._url, socket_timeout=None)
+                async with bus.pubsub(ignore_subscribe_messages=True) as subscription:
+                    await subscription.subscribe(outcome_channel(self.gateway_id), RESEND_CHANNEL)
+                    await subscription.get_message(ignore_subscribe_messages=False, timeout=1.0)
+                    if listening.is_set():
+                        self._send_again()
+                    listening.set()
+                    async for message in subscription.listen():
+                        if message["channel"] == RESEND_CHANNEL.encode():
+                            self._send_again()
+                        else:
+                            self._resolve(decode_outcomes(message["data"]))
+            except (RedisError, OSError) as error:
+                log.warning("gateway lost Valkey: %s", error)
+            await asyncio.sleep(RECONNECT_S)
+
+    def _send_again(self) -> None:
+        """What a lost Valkey or a dead shard may have swallowed; repetitions are recognised by their keys."""
+        self._outbox.extend(envelope for envelope, future in self._pending.values() if not future.done())
+        self._wake.set()
+
+    def _resolve(self, outcomes: list[Outcome]) -> None:
+        for outcome in outcomes:
+            waiting = self._pending.get(outcome.command_id)
+            if waiting is not None and not waiting[1].done():
+                waiting[1].set_result(outcome)
+
+
+class BlockingGateway:
+    """The same for threads: a gateway on a loop of its own in a background thread."""
+
+    def __init__(self, url: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="gateway", daemon=True).start()
+        self._gateway = asyncio.run_coroutine_threadsafe(self._open(url), self._loop).result()
+
+    @staticmethod
+    async def _open(url: str) -> Gateway:
+        gateway = Gateway(url)
+        await gateway.start()
+        return gateway
+
+    def send(self, envelopes: Sequence[Envelope]) -> list[Outcome | None]:
+        """As Gateway.send."""
+        return asyncio.run_coroutine_threadsafe(self._gateway.send(envelopes), self._loop).result()
+
+    def submit(self, command: Command, *, actor: str, request_id: str | None) -> Outcome:
+        """Sends one command about a market itself. Raises Refused, NotFound, Overloaded or OutcomeUnknown."""
+        envelope = seal(
+            command, command_id=new_id(), account_id=NOBODY, actor=actor, request_id=request_id or ""
+        )
+        outcome = accepted(self.send([envelope])[0])
+        # Its own repetition (a reply was lost on the way): it has happened, which is all there is to know.
+        return outcome._replace(kind="market", payload="accepted") if outcome.kind == "repeat" else outcome
+
+
+def accepted(outcome: Outcome | None, *, order_id: str | None = None) -> Outcome:
+    """The outcome, if the command did what it asked for; else the fitting ExchangeError."""
+    if outcome is None:
+        raise OutcomeUnknown(order_id=order_id)
+    if outcome.kind == "refused":
+        raise Refused(outcome.payload[0])
+    if outcome.kind == "missing":
+        raise NotFound("There is no such market.")
+    if outcome.kind == "failed":
+        raise Overloaded("The command was set aside and had no effect; its market is suspended.")
+    return outcome
+
+
+@functools.cache
+def gateway_sync() -> BlockingGateway:
+    """This process's gateway for threads."""
+    return BlockingGateway(settings.VALKEY_URL)

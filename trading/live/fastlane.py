@@ -1,0 +1,280 @@
+"""The fast lane: order entry by API key on bare ASGI, at the same paths and with the same contract as DRF.
+
+It shares decoder, authentication, throttle, gateway and answers with the other lane and adds only
+what a framework would: reading a request, finding its handler, writing a response.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, unquote
+
+import msgspec
+
+from trading import orders
+from trading.errors import (
+    PROBLEM_CONTENT_TYPE,
+    BodyTooLarge,
+    ExchangeError,
+    InternalError,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    RateLimited,
+    UnsupportedMediaType,
+    problem,
+)
+from trading.gateway import Gateway
+from trading.ids import new_id
+from trading.live.blocking import in_thread
+from trading.market_terms import MarketTerms, cached_terms, market_terms
+from trading.order_request import client_reference, order_reference, parse_batch
+from trading.orders import Answer, Caller
+from trading.principal import READ, TRADE, Allowance, Authenticator, Throttle, batch_cost, require_principal
+from trading.strict_json import MAX_BODY_BYTES, decode
+from trading.wire import Envelope
+
+log = logging.getLogger(__name__)
+
+PREFIX = "/api/v1/"
+_GIVEN_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
+_encode = msgspec.json.Encoder().encode
+
+
+class Request(NamedTuple):
+    """What a handler needs of an HTTP request."""
+
+    method: str
+    segments: list[str]
+    query: Mapping[str, str]
+    headers: Mapping[bytes, bytes]
+    body: bytes
+    ip: str | None
+    request_id: str
+
+
+class FastLane:
+    """An ASGI application. `client_ip` turns (peer, X-Forwarded-For) into the caller's address."""
+
+    def __init__(
+        self, *, authenticator: Authenticator, throttle: Throttle | None, gateway: Gateway,
+        client_ip: Callable[[str | None, str | None], str | None], health: Callable[[], dict[str, Any]],
+    ) -> None:  # fmt: skip
+        self._authenticator = authenticator
+        self._throttle = throttle
+        self._gateway = gateway
+        self._client_ip = client_ip
+        self._health = health
+        self._starting: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        request_id, allowances = "", list[Allowance]()
+        try:
+            request = await self._read(scope, receive)
+            request_id = request.request_id
+            answer = await self._route(request)(request, allowances)
+            status, body, kind, extra = answer.status, answer.body, "application/json", {}
+        except ExchangeError as error:
+            status, body, kind, extra = (
+                error.status,
+                problem(error, request_id),
+                PROBLEM_CONTENT_TYPE,
+                error.headers,
+            )
+        except Exception as error:
+            log.error("unexpected error in the fast lane", exc_info=error)
+            failure = InternalError()
+            status, body, kind, extra = failure.status, problem(failure, request_id), PROBLEM_CONTENT_TYPE, {}
+        for allowance in allowances:
+            extra = {**allowance.headers, **extra}
+        payload = _encode(body)
+        headers = [
+            (b"content-type", kind.encode()),
+            (b"content-length", b"%d" % len(payload)),
+            (b"x-request-id", request_id.encode()),
+            *((name.lower().encode(), value.encode()) for name, value in extra.items()),
+        ]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": payload})
+
+    # --- Reading ----------------------------------------------------------------------------------
+
+    async def _read(self, scope: Any, receive: Any) -> Request:
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        given = headers.get(b"x-request-id", b"").decode("latin-1")
+        peer = scope["client"][0] if scope.get("client") else None
+        forwarded = headers.get(b"x-forwarded-for")
+        path, query = scope["path"], scope["query_string"]
+        declared = headers.get(b"content-length", b"0")
+        if declared.isdigit() and int(declared) > MAX_BODY_BYTES:
+            raise BodyTooLarge(f"The body is over {MAX_BODY_BYTES} bytes.")
+        body = b""
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise InvalidRequest("The connection ended before the body did.")
+            body = body + message["body"] if body else message["body"]
+            if len(body) > MAX_BODY_BYTES:
+                raise BodyTooLarge(f"The body is over {MAX_BODY_BYTES} bytes.")
+            if not message.get("more_body"):
+                break
+        return Request(
+            scope["method"],
+            [unquote(part) for part in path.removeprefix(PREFIX).split("/")]
+            if path.startswith(PREFIX)
+            else [path],
+            dict(parse_qsl(query.decode("latin-1"))) if query else {},
+            headers,
+            body,
+            self._client_ip(peer, forwarded.decode("latin-1") if forwarded is not None else None),
+            given if _GIVEN_ID.fullmatch(given) else new_id(),
+        )
+
+    def _route(self, request: Request) -> Callable[[Request, list[Allowance]], Awaitable[Answer]]:
+        """The handler of a path. Raises NotFound or MethodNotAllowed."""
+        match request.segments:
+            case ["/ws/health"]:
+                known = {"GET": self._ws_health}
+            case ["orders"]:
+                known = {"DELETE": self._cancel_everywhere}
+            case ["orders", "batch"]:
+                known = {"POST": self._batch}
+            case ["markets", _, "orders"]:
+                known = {"POST": self._place, "DELETE": self._cancel_all}
+            case ["orders", _] | ["orders", "by-client-id", _]:
+                known = {"GET": self._get, "PATCH": self._amend, "DELETE": self._cancel}
+            case ["markets", _, "orders", _] | ["markets", _, "orders", "by-client-id", _]:
+                known = {"GET": self._get, "PATCH": self._amend, "DELETE": self._cancel}
+            case _:
+                raise NotFound("There is no such path in the fast lane.")
+        if request.method not in known:
+            raise MethodNotAllowed(allowed=sorted(known))
+        return known[request.method]
+
+    async def _caller(self, request: Request, scope: str) -> Caller:
+        principal = await self._authenticator.authenticate(request.headers.get(b"authorization"), request.ip)
+        caller = Caller(require_principal(principal), request.request_id)
+        caller.principal.require(scope)
+        return caller
+
+    async def _take(
+        self, name: str, caller: Caller, request: Request, allowances: list[Allowance], cost: int = 1
+    ) -> None:
+        """One call to the throttle. Raises RateLimited."""
+        if self._throttle is None:
+            return
+        allowance = await self._throttle.take(name, principal=caller.principal, ip=request.ip, cost=cost)
+        allowances.append(allowance)
+        if not allowance.allowed:
+            raise RateLimited(retry_after_s=allowance.retry_after_s)
+
+    @staticmethod
+    def _json(request: Request) -> Any:
+        kind = request.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if kind != b"application/json":
+            raise UnsupportedMediaType()
+        return decode(request.body)
+
+    @staticmethod
+    async def _terms(reference: str) -> MarketTerms:
+        return cached_terms(reference) or await in_thread(lambda: market_terms(reference))
+
+    @staticmethod
+    def _named(request: Request) -> dict[str, str | None]:
+        """The order that the path names."""
+        *before, name = request.segments
+        if before[-1] == "by-client-id":
+            return {"order_id": None, "client_order_id": client_reference(name)}
+        return {"order_id": order_reference(name), "client_order_id": None}
+
+    # --- Sending ----------------------------------------------------------------------------------
+
+    async def _send(self, envelopes: list[Envelope]) -> list[Any]:
+        if self._starting is None:
+            self._starting = asyncio.ensure_future(self._gateway.start())
+        if not self._starting.done():
+            await asyncio.shield(self._starting)
+        return await self._gateway.send(envelopes)
+
+    async def _perform(self, envelope: Envelope, terms: MarketTerms) -> Answer:
+        (outcome,) = await self._send([envelope])
+        answer = orders.quick_answer(envelope, outcome, terms)
+        return answer or await in_thread(lambda: orders.looked_up(envelope, outcome, terms))
+
+    # --- Handlers ---------------------------------------------------------------------------------
+
+    async def _place(self, request: Request, allowances: list[Allowance]) -> Answer:
+        caller = await self._caller(request, TRADE)
+        await self._take("order", caller, request, allowances)
+        body = self._json(request)
+        terms = await self._terms(request.segments[1])
+        return await self._perform(orders.place(caller, terms, body), terms)
+
+    async def _cancel_all(self, request: Request, allowances: list[Allowance]) -> Answer:
+        caller = await self._caller(request, TRADE)
+        await self._take("cancel", caller, request, allowances)
+        terms = await self._terms(request.segments[1])
+        outcome, side = request.query.get("outcome"), request.query.get("side")
+        return await self._perform(orders.cancel_all(caller, terms, outcome=outcome, side=side), terms)
+
+    async def _cancel_everywhere(self, request: Request, allowances: list[Allowance]) -> Answer:
+        caller = await self._caller(request, TRADE)
+        await self._take("cancel", caller, request, allowances)
+        every = await in_thread(lambda: [market_terms(m) for m in orders.markets_with_open_orders(caller)])
+        side = request.query.get("side")
+        envelopes = [orders.cancel_all(caller, terms, outcome=None, side=side) for terms in every]
+        outcomes = await self._send(envelopes) if envelopes else []
+        return orders.total_cancelled(envelopes, outcomes, every)
+
+    async def _get(self, request: Request, allowances: list[Allowance]) -> Answer:
+        caller = await self._caller(request, READ)
+        await self._take("data", caller, request, allowances)
+        named = self._named(request)
+        market_id = (
+            (await self._terms(request.segments[1])).market_id if request.segments[0] == "markets" else None
+        )
+        min_as_of = request.query.get("min_as_of")
+        return await in_thread(lambda: orders.find(caller, **named, min_as_of=min_as_of, market_id=market_id))
+
+    async def _amend(self, request: Request, allowances: list[Allowance]) -> Answer:
+        caller = await self._caller(request, TRADE)
+        await self._take("order", caller, request, allowances)
+        body, named = self._json(request), self._named(request)
+        terms = await self._home(request, caller, named)
+        return await self._perform(orders.amend(caller, terms.market_id, body, **named), terms)
+
+    async def _cancel(self, request: Request, allowances: list[Allowance]) -> Answer:
+        caller = await self._caller(request, TRADE)
+        await self._take("cancel", caller, request, allowances)
+        named = self._named(request)
+        terms = await self._home(request, caller, named)
+        return await self._perform(orders.cancel(caller, terms.market_id, **named), terms)
+
+    async def _home(self, request: Request, caller: Caller, named: dict[str, str | None]) -> MarketTerms:
+        if request.segments[0] == "markets":
+            return await self._terms(request.segments[1])
+        return await in_thread(lambda: orders.home_of(caller, **named))
+
+    async def _batch(self, request: Request, allowances: list[Allowance]) -> Answer:
+        caller = await self._caller(request, TRADE)
+        body = self._json(request)
+        listed = body.get("orders") if type(body) is dict else None
+        cost = batch_cost(len(listed)) if type(listed) is list else 1
+        await self._take("order", caller, request, allowances, cost)
+        items = parse_batch(body)
+        unknown = {m for item in items if (m := orders.market_named(item)) and cached_terms(m) is None}
+        if unknown:
+            await in_thread(lambda: orders.warm_terms(unknown))
+        prepared = [orders.prepare_item(caller, item) for item in items]
+        envelopes = [each.envelope for each in prepared if not isinstance(each, ExchangeError)]
+        outcomes = await self._send(envelopes) if envelopes else []
+        answers, waiting = orders.quick_batch(prepared, outcomes)
+        if waiting:
+            await in_thread(lambda: orders.look_up_batch(answers, waiting))
+        return Answer(200, {"results": [orders.batch_result(answer) for answer in answers]})
+
+    async def _ws_health(self, request: Request, allowances: list[Allowance]) -> Answer:
+        report = self._health()
+        return Answer(200 if report.get("status") == "ok" else 503, report)

@@ -1,0 +1,253 @@
+"""Order requests of API.md as commands: the one reading of their shape, for both lanes and the sockets.
+
+Shape is judged here and answers 400 with every wrong field; what needs the market's state (tick,
+cash, status) is the engine's to refuse. What the exchange does not offer yet answers 422 `not_supported`.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from trading.engine.commands import AmendOrder, CancelOrder, PlaceOrder
+from trading.errors import InvalidRequest, Refused
+from trading.money import SHARE_PIPS, parse_pips
+from trading.strict_json import JsonNumber
+
+MAX_QUANTITY_SHARES = 1_000_000
+MAX_BATCH_ITEMS = 500
+
+PLACE_FIELDS = frozenset({
+    "outcome", "side", "type", "price", "quantity", "time_in_force", "expires_at", "post_only", "reduce_only",
+    "self_trade_prevention", "client_order_id", "valid_until", "on_suspend", "max_cost",
+})  # fmt: skip
+AMEND_FIELDS = frozenset({"price", "quantity", "reduce_by", "client_id"})
+NOT_YET = {
+    "time_in_force": {"GTD"},
+    "self_trade_prevention": {"cancel_maker", "cancel_both"},
+    "on_suspend": {"cancel"},
+}
+CHOICES = {
+    "side": {"buy", "sell"},
+    "type": {"limit", "market"},
+    "time_in_force": {"GTC", "IOC", "FOK", "GTD"},
+    "self_trade_prevention": {"cancel_taker", "cancel_maker", "cancel_both"},
+    "on_suspend": {"keep", "cancel"},
+}
+_CLIENT_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
+
+
+class Terms(Protocol):
+    """What must be known of a market to read an order for it."""
+
+    @property
+    def market_id(self) -> str: ...
+    @property
+    def outcomes(self) -> Sequence[str]: ...
+    @property
+    def tick_pips(self) -> int: ...
+
+
+class Fields:
+    """A JSON object being read: collects what is wrong, field by field, and raises it all at once."""
+
+    def __init__(self, body: object, allowed: frozenset[str]) -> None:
+        if type(body) is not dict:
+            raise InvalidRequest("The body must be a JSON object.")
+        self.body: Mapping[str, Any] = body
+        self.errors: dict[str, list[str]] = {}
+        for name in body.keys() - allowed:
+            self.fail(name, "There is no such field.")
+
+    def fail(self, name: str, text: str) -> None:
+        self.errors.setdefault(name, []).append(text)
+
+    def has(self, name: str) -> bool:
+        return self.body.get(name) is not None
+
+    def choice(self, name: str, default: str | None = None) -> str:
+        """One of CHOICES, or the default; a missing field without one is an error."""
+        value = self.body.get(name, default)
+        if value is None:
+            self.fail(name, "This field is required.")
+        elif type(value) is not str or value not in CHOICES[name]:
+            self.fail(name, f"Must be one of {', '.join(sorted(CHOICES[name]))}.")
+        else:
+            return value
+        return ""
+
+    def boolean(self, name: str) -> bool:
+        value = self.body.get(name, False)
+        if type(value) is not bool:
+            self.fail(name, "Must be true or false.")
+            return False
+        return value
+
+    def shares(self, name: str, most: int = MAX_QUANTITY_SHARES) -> int:
+        """A whole number of shares from 1 to `most`."""
+        value = self.body.get(name)
+        if type(value) is not int or not 1 <= value <= most:
+            self.fail(name, f"Must be a whole number from 1 to {most}.")
+            return 0
+        return value
+
+    def price(self, name: str) -> int:
+        """A price in pips, above 0 and below $1."""
+        pips = amount_pips(self.body.get(name))
+        if pips is None or not 0 < pips < SHARE_PIPS:
+            self.fail(name, "Must be a price from 0.0001 to 0.9999 with at most four decimals.")
+            return 0
+        return pips
+
+    def text_id(self, name: str, pattern: re.Pattern[str], wanted: str) -> str | None:
+        value = self.body.get(name)
+        if value is None:
+            return None
+        if type(value) is not str or not pattern.fullmatch(value):
+            self.fail(name, wanted)
+            return None
+        return value
+
+    def client_id(self, name: str) -> str | None:
+        return self.text_id(name, _CLIENT_ID, "Must be 1 to 64 of the characters A-Z a-z 0-9 _ . : -")
+
+    def done(self) -> None:
+        if self.errors:
+            raise InvalidRequest("The request is malformed.", errors=self.errors)
+
+
+def amount_pips(value: object) -> int | None:
+    """Pips of a decimal string or an exact JSON number; None for everything else."""
+    if type(value) is int:
+        value = str(value)
+    elif type(value) is not str and not isinstance(value, JsonNumber):
+        return None
+    try:
+        return parse_pips(str(value))
+    except ValueError:
+        return None
+
+
+def parse_place(body: object, terms: Terms, *, account_id: str, order_id: str) -> PlaceOrder:
+    """An order request. Raises InvalidRequest with its errors, or Refused(`not_supported`)."""
+    fields = Fields(body, PLACE_FIELDS)
+    outcome = fields.body.get("outcome")
+    if type(outcome) is not str or outcome not in terms.outcomes:
+        fields.fail("outcome", f"Must be one of the market's outcomes: {', '.join(terms.outcomes)}.")
+    side = fields.choice("side")
+    order_type = fields.choice("type", "limit")
+    is_market = order_type == "market"
+    tif = fields.choice("time_in_force", "IOC" if is_market else "GTC")
+    if is_market and tif in ("GTC", "GTD"):
+        fields.fail("time_in_force", "A market order is IOC or FOK.")
+    if is_market and not fields.has("price"):
+        # No worst price given: whatever the book offers.
+        price = SHARE_PIPS - terms.tick_pips if side == "buy" else terms.tick_pips
+    else:
+        price = fields.price("price")
+    wants_max_cost = fields.has("max_cost")
+    quantity = 0 if wants_max_cost and not fields.has("quantity") else fields.shares("quantity")
+    if wants_max_cost and amount_pips(fields.body["max_cost"]) is None:
+        fields.fail("max_cost", "Must be an amount with at most four decimals.")
+    stp = fields.choice("self_trade_prevention", "cancel_taker")
+    on_suspend = fields.choice("on_suspend", "keep")
+    flags = [name for name in ("post_only", "reduce_only") if fields.boolean(name)]
+    client_order_id = fields.client_id("client_order_id")
+    fields.done()
+    chosen = {"time_in_force": tif, "self_trade_prevention": stp, "on_suspend": on_suspend}
+    _refuse_not_yet(
+        [name for name, value in chosen.items() if value in NOT_YET[name]]
+        + flags
+        + [name for name in ("expires_at", "valid_until", "max_cost") if fields.has(name)]
+    )
+    return PlaceOrder(
+        terms.market_id, account_id, order_id, list(terms.outcomes).index(str(outcome)), side, order_type, price,
+        quantity, tif, stp, client_order_id,
+    )  # fmt: skip
+
+
+def parse_amend(
+    body: object, *, market_id: str, account_id: str, order_id: str | None, client_order_id: str | None = None
+) -> tuple[AmendOrder, str | None]:
+    """An amendment and its own `client_id`, under which a repetition is recognised."""
+    fields = Fields(body, AMEND_FIELDS)
+    quantity = fields.shares("quantity") if fields.has("quantity") else None
+    reduce_by = fields.shares("reduce_by") if fields.has("reduce_by") else None
+    if fields.has("price"):
+        fields.price("price")
+    if not (fields.has("quantity") or fields.has("reduce_by") or fields.has("price")):
+        fields.fail("quantity", "Say what to change: quantity or reduce_by.")
+    if fields.has("quantity") and fields.has("reduce_by"):
+        fields.fail("reduce_by", "Give quantity or reduce_by, not both.")
+    client_id = fields.client_id("client_id")
+    fields.done()
+    _refuse_not_yet(["price"] if fields.has("price") else [])
+    return AmendOrder(market_id, account_id, order_id, client_order_id, quantity, reduce_by), client_id
+
+
+def parse_reference(fields: Fields) -> tuple[str | None, str | None]:
+    """(order_id, client_order_id) of a batch item that names an order by one of them."""
+    order_id = fields.text_id("order_id", _UUID, "Must be an order's id.")
+    client_order_id = fields.client_id("client_order_id")
+    if (order_id is None) == (client_order_id is None) and not fields.errors:
+        fields.fail("order_id", "Name the order by order_id or by client_order_id.")
+    return order_id, client_order_id
+
+
+def parse_cancel_item(item: Mapping[str, Any], *, market_id: str, account_id: str) -> CancelOrder:
+    """A batch item of op `cancel`."""
+    fields = Fields(dict(item), frozenset({"op", "market_id", "order_id", "client_order_id"}))
+    order_id, client_order_id = parse_reference(fields)
+    fields.done()
+    return CancelOrder(market_id, account_id, order_id, client_order_id)
+
+
+def parse_amend_item(
+    item: Mapping[str, Any], *, market_id: str, account_id: str
+) -> tuple[AmendOrder, str | None]:
+    """A batch item of op `amend`."""
+    fields = Fields(dict(item), AMEND_FIELDS | {"op", "market_id", "order_id", "client_order_id"})
+    order_id, client_order_id = parse_reference(fields)
+    fields.done()
+    rest = {name: value for name, value in item.items() if name in AMEND_FIELDS}
+    return parse_amend(
+        rest, market_id=market_id, account_id=account_id, order_id=order_id, client_order_id=client_order_id
+    )
+
+
+def parse_batch(body: object) -> list[dict[str, Any]]:
+    """The items of a batch; each must be an object that names a market, the rest is judged one by one."""
+    fields = Fields(body, frozenset({"orders"}))
+    items = fields.body.get("orders")
+    if type(items) is not list or not 1 <= len(items) <= MAX_BATCH_ITEMS:
+        fields.fail("orders", f"Must be a list of 1 to {MAX_BATCH_ITEMS} items.")
+        fields.done()
+    fields.done()
+    assert items is not None, "the list was checked"
+    return list(items)
+
+
+def order_reference(text: str) -> str:
+    """An order id out of a path. Raises InvalidRequest for what cannot be one."""
+    if not _UUID.fullmatch(text):
+        raise InvalidRequest("An order id is a UUID.", errors={"order_id": ["Must be an order's id."]})
+    return text
+
+
+def client_reference(text: str) -> str:
+    """A client order id out of a path."""
+    if not _CLIENT_ID.fullmatch(text):
+        raise InvalidRequest(
+            "A client order id is 1 to 64 of the characters A-Z a-z 0-9 _ . : -",
+            errors={"client_order_id": ["Malformed."]},
+        )
+    return text
+
+
+def _refuse_not_yet(names: Sequence[str]) -> None:
+    if names:
+        raise Refused(
+            "not_supported",
+            f"Not supported yet: {', '.join(names)}.",
+            errors={name: ["Not supported yet."] for name in names},
+        )

@@ -1,0 +1,329 @@
+"""What a caller may do with orders, the same for both lanes and the sockets.
+
+Each operation has three steps: a request becomes envelopes (pure), the gateway sends them, and
+outcomes become answers. An outcome that says what happened is answered at once; a repetition, or an
+order that had already ended, is looked up in the read model (`looked_up`, which blocks).
+"""
+
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from trading.engine.commands import AmendOrder, CancelOrder, CancelOrders, PlaceOrder
+from trading.engine.rejection import RejectReason
+from trading.errors import ExchangeError, IdempotencyMismatch, InvalidRequest, NotFound, Refused
+from trading.gateway import DEADLINE_US, accepted, seal
+from trading.ids import id_time_ms, market_slot, new_id
+from trading.market_terms import MarketTerms, market_terms
+from trading.order_request import CHOICES, parse_amend, parse_amend_item, parse_cancel_item, parse_place
+from trading.order_view import order_json
+from trading.principal import Principal
+from trading.selectors import find_order, market_of_order, open_order_markets
+from trading.wire import Envelope, OrderView, Outcome
+
+
+class Answer(NamedTuple):
+    """An HTTP status and the body that goes with it."""
+
+    status: int
+    body: dict[str, Any]
+
+
+class Prepared(NamedTuple):
+    """A command ready to be sent, and its market."""
+
+    envelope: Envelope
+    terms: MarketTerms
+
+
+class Waiting(NamedTuple):
+    """An item of a batch, by its index, that the read model has to answer."""
+
+    index: int
+    prepared: Prepared
+    outcome: Outcome
+
+
+class Caller(NamedTuple):
+    """Who asks, and under which request id."""
+
+    principal: Principal
+    request_id: str
+
+
+def place(caller: Caller, terms: MarketTerms, body: object) -> Envelope:
+    """A place command in its envelope. Raises InvalidRequest or Refused(`not_supported`)."""
+    account_id, order_id = caller.principal.account_id, new_id()
+    command = parse_place(body, terms, account_id=account_id, order_id=order_id)
+    return _seal(caller, command, order_id, command.client_order_id)
+
+
+def amend(
+    caller: Caller, market_id: str, body: object, *, order_id: str | None, client_order_id: str | None = None
+) -> Envelope:
+    """An amend command in its envelope."""
+    command, client_id = parse_amend(
+        body, market_id=market_id, account_id=caller.principal.account_id, order_id=order_id,
+        client_order_id=client_order_id,
+    )  # fmt: skip
+    return _seal(caller, command, new_id(), client_id)
+
+
+def cancel(
+    caller: Caller, market_id: str, *, order_id: str | None, client_order_id: str | None = None
+) -> Envelope:
+    """A cancel command in its envelope."""
+    command = CancelOrder(market_id, caller.principal.account_id, order_id, client_order_id)
+    return _seal(caller, command, new_id(), None)
+
+
+def cancel_all(caller: Caller, terms: MarketTerms, *, outcome: str | None, side: str | None) -> Envelope:
+    """Cancels every open order of the caller in a market, of one outcome or side if given."""
+    if outcome is not None and outcome not in terms.outcomes:
+        raise InvalidRequest("There is no such outcome.", errors={"outcome": ["Unknown outcome."]})
+    if side is not None and side not in CHOICES["side"]:
+        raise InvalidRequest("A side is buy or sell.", errors={"side": ["Must be buy or sell."]})
+    index = None if outcome is None else terms.outcomes.index(outcome)
+    command = CancelOrders(terms.market_id, caller.principal.account_id, index, side)
+    return _seal(caller, command, new_id(), None)
+
+
+def batch_item(caller: Caller, terms: MarketTerms, item: dict[str, Any]) -> Envelope:
+    """One item of a batch whose market is known."""
+    op = item.get("op", "place")
+    account_id = caller.principal.account_id
+    if op == "place":
+        return place(caller, terms, {k: v for k, v in item.items() if k not in ("op", "market_id")})
+    if op == "cancel":
+        cancels = parse_cancel_item(item, market_id=terms.market_id, account_id=account_id)
+        return _seal(caller, cancels, new_id(), None)
+    if op == "amend":
+        amends, client_id = parse_amend_item(item, market_id=terms.market_id, account_id=account_id)
+        return _seal(caller, amends, new_id(), client_id)
+    raise InvalidRequest("The item is malformed.", errors={"op": ["Must be place, cancel or amend."]})
+
+
+def market_named(item: object) -> str | None:
+    """The market a batch item names; None if it does not."""
+    market = item.get("market_id") if type(item) is dict else None
+    return market if type(market) is str and 1 <= len(market) <= 200 else None
+
+
+def warm_terms(references: Iterable[str]) -> None:
+    """Reads the terms of markets into the process; unknown ones are passed over. Blocks."""
+    for reference in references:
+        with suppress(NotFound):
+            market_terms(reference)
+
+
+def prepare_item(caller: Caller, item: object) -> Prepared | ExchangeError:
+    """A batch item in its envelope, with its market; or what is wrong with it."""
+    try:
+        market = market_named(item)
+        if market is None or type(item) is not dict:
+            raise InvalidRequest("The item is malformed.", errors={"market_id": ["This field is required."]})
+        terms = market_terms(market)
+        return Prepared(batch_item(caller, terms, item), terms)
+    except ExchangeError as error:
+        return error
+
+
+def quick_batch(
+    prepared: list[Prepared | ExchangeError], outcomes: Iterable[Outcome | None]
+) -> tuple[list[Answer | ExchangeError], list[Waiting]]:
+    """An answer for each item, and those whose answer (a NotFound until then) has to be looked up."""
+    outcome_of = iter(outcomes)
+    answers: list[Answer | ExchangeError] = []
+    waiting = []
+    for each in prepared:
+        if isinstance(each, ExchangeError):
+            answers.append(each)
+            continue
+        outcome = next(outcome_of)
+        try:
+            answer = quick_answer(each.envelope, outcome, each.terms)
+        except ExchangeError as error:
+            answers.append(error)
+            continue
+        if answer is None and outcome is not None:
+            waiting.append(Waiting(len(answers), each, outcome))
+        answers.append(answer or NotFound("There is no such order."))
+    return answers, waiting
+
+
+def look_up_batch(answers: list[Answer | ExchangeError], waiting: list[Waiting]) -> None:
+    """Fills in the answers that the read model knows. Blocks."""
+    for index, (envelope, terms), outcome in waiting:
+        try:
+            answers[index] = looked_up(envelope, outcome, terms)
+        except ExchangeError as error:
+            answers[index] = error
+
+
+def _seal(
+    caller: Caller,
+    command: PlaceOrder | AmendOrder | CancelOrder | CancelOrders,
+    command_id: str,
+    client_id: str | None,
+) -> Envelope:
+    return seal(
+        command, command_id=command_id, account_id=caller.principal.account_id, actor=caller.principal.actor,
+        request_id=caller.request_id, client_id=client_id,
+    )  # fmt: skip
+
+
+def quick_answer(envelope: Envelope, outcome: Outcome | None, terms: MarketTerms) -> Answer | None:
+    """The answer, or None where the read model has to be asked. Raises ExchangeErrors for refusals."""
+    command = envelope.command
+    is_place = isinstance(command, PlaceOrder)
+    if outcome is not None and outcome.kind == "refused":
+        code, view = outcome.payload
+        if view is not None:
+            raise Refused(code, order=order_json(OrderView(*view), terms.outcomes, _as_of(outcome)))
+        if code == RejectReason.NOT_FOUND:
+            raise NotFound("There is no such order.")
+        if code == RejectReason.ORDER_NOT_OPEN:
+            return None
+    accepted(outcome, order_id=envelope.command_id if is_place else getattr(command, "order_id", None))
+    assert outcome is not None, "an unknown outcome has raised"
+    if outcome.kind == "order":
+        view = OrderView(*outcome.payload)
+        recent_markets.note(view.order_id, view.market_id)
+        return Answer(201 if is_place else 200, order_json(view, terms.outcomes, _as_of(outcome)))
+    if outcome.kind == "count":
+        return Answer(200, {"cancelled": outcome.payload, "as_of": _as_of(outcome)})
+    assert outcome.kind == "repeat", f"an order command ended as {outcome.kind}"
+    if not outcome.payload[2]:
+        raise IdempotencyMismatch()
+    return None
+
+
+def looked_up(envelope: Envelope, outcome: Outcome, terms: MarketTerms) -> Answer:
+    """The answer for a repetition or for an order that had ended. Blocks on the database."""
+    command = envelope.command
+    if isinstance(command, CancelOrders):
+        return Answer(200, {"cancelled": None, "as_of": _as_of(outcome)})
+    order_id, client_order_id = (
+        command.order_id,
+        None if isinstance(command, PlaceOrder) else command.client_order_id,
+    )  # type: ignore[union-attr]
+    is_repeat = outcome.kind == "repeat"
+    if is_repeat and isinstance(command, PlaceOrder):
+        order_id = outcome.payload[0]
+    view = find_order(
+        account_id=envelope.account_id,
+        order_id=order_id,
+        client_order_id=client_order_id,
+        min_as_of=_as_of(outcome),
+    )
+    if view is None:
+        raise NotFound("There is no such order.")
+    body = order_json(view, terms.outcomes, _as_of(outcome))
+    if isinstance(command, PlaceOrder):
+        if view.status == "rejected":
+            raise Refused(str(view.reason), order=body)
+        return Answer(201 if order_id == envelope.command_id else 200, body)
+    if isinstance(command, AmendOrder) and not is_repeat:
+        raise Refused(RejectReason.ORDER_NOT_OPEN, "The order has ended.", order=body)
+    return Answer(200, body)
+
+
+def batch_result(answer: Answer | ExchangeError) -> dict[str, Any]:
+    """One entry of a batch's `results`: the status of the single call, with the order or the problem."""
+    if isinstance(answer, Answer):
+        return {"status": answer.status, "order": answer.body}
+    result: dict[str, Any] = {"status": answer.status, "code": answer.code, "detail": answer.detail}
+    if answer.errors:
+        result["errors"] = answer.errors
+    return result | answer.members
+
+
+def _as_of(outcome: Outcome) -> str:
+    return f"{outcome.slot}-{outcome.offset}"
+
+
+class OrderNotFound(NotFound):
+    """No such order of this account. `final` says that none can appear any more under this name."""
+
+    def __init__(self, *, final: bool) -> None:
+        super().__init__("There is no such order.")
+        self.final = final
+
+    @property
+    def members(self) -> dict[str, Any]:
+        return {"final": self.final}
+
+
+def find(
+    caller: Caller, *, order_id: str | None = None, client_order_id: str | None = None, min_as_of: str | None = None,
+    market_id: str | None = None,
+) -> Answer:  # fmt: skip
+    """One order of the caller as it now stands; waits for what is committed to be readable. Blocks."""
+    view = find_order(
+        account_id=caller.principal.account_id,
+        order_id=order_id,
+        client_order_id=client_order_id,
+        min_as_of=min_as_of,
+    )
+    if view is None or market_id not in (None, view.market_id):
+        raise OrderNotFound(final=order_id is not None and _deadline_passed(order_id))
+    return Answer(
+        200, order_json(view, market_terms(view.market_id).outcomes, f"{market_slot(view.market_id)}-0")
+    )
+
+
+def home_of(
+    caller: Caller, *, order_id: str | None = None, client_order_id: str | None = None
+) -> MarketTerms:
+    """The market of an order that was named without it. Blocks on the database; raises OrderNotFound."""
+    market_id = recent_markets.get(order_id) if order_id is not None else None
+    if market_id is None:
+        market_id = market_of_order(
+            account_id=caller.principal.account_id, order_id=order_id, client_order_id=client_order_id
+        )
+    if market_id is None:
+        raise OrderNotFound(final=order_id is not None and _deadline_passed(order_id))
+    return market_terms(market_id)
+
+
+def _deadline_passed(order_id: str) -> bool:
+    """Whether a command that carried this id would be dropped by now."""
+    return time.time_ns() // 1000 > id_time_ms(order_id) * 1000 + DEADLINE_US
+
+
+class RecentMarkets:
+    """Where orders placed through this process live, so that a cancel by id needs no look-up."""
+
+    def __init__(self, most: int = 100_000) -> None:
+        self._markets: dict[str, str] = {}
+        self._most = most
+
+    def get(self, order_id: str) -> str | None:
+        return self._markets.get(order_id)
+
+    def note(self, order_id: str, market_id: str) -> None:
+        if len(self._markets) >= self._most:
+            self._markets.clear()
+        self._markets[order_id] = market_id
+
+
+recent_markets = RecentMarkets()
+
+
+def markets_with_open_orders(caller: Caller) -> list[str]:
+    """Where a cancel of everything has to go. Blocks on the read model."""
+    return open_order_markets(account_id=caller.principal.account_id)
+
+
+def total_cancelled(
+    envelopes: list[Envelope], outcomes: list[Outcome | None], terms: list[MarketTerms]
+) -> Answer:
+    """The sum over the markets of a cancel-all. Raises OutcomeUnknown if one market did not answer."""
+    total, positions = 0, []
+    for envelope, outcome, market in zip(envelopes, outcomes, terms, strict=True):
+        answer = quick_answer(envelope, outcome, market)
+        if answer is not None:
+            total += answer.body["cancelled"]
+            positions.append(answer.body["as_of"])
+    return Answer(200, {"cancelled": total, "as_of": ".".join(positions)})
