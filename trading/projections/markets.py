@@ -15,7 +15,7 @@ from trading.eventlog.codec import StoredEvent, canonical_json
 from trading.ids import MARKET_SLOTS
 from trading.money import SHARE_PIPS
 from trading.projections.projection import AfterCommit, BrokenLog, UnknownEvent, appliers
-from trading.projections.rows import moment
+from trading.projections.rows import columns, moment
 
 log = logging.getLogger(__name__)
 
@@ -59,9 +59,9 @@ UPDATE market_summary s SET
     last_prices = coalesce(c.last_prices::integer[], s.last_prices),
     seq = c.seq,
     updated_at = c.updated_at
-FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::bigint[],
-            %s::timestamptz[])
-     AS c(market_id, volume_pips, trade_count, trader_count, sets, fees_pips, last_prices, seq, updated_at)
+FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
+            %s::timestamptz[], %s::text[])
+     AS c(market_id, volume_pips, trade_count, trader_count, sets, fees_pips, seq, updated_at, last_prices)
 WHERE s.market_id = c.market_id
 """
 
@@ -233,17 +233,14 @@ _COUNTERS = appliers({
 
 def _add_to_summaries(cursor: Any, changes: dict[str, _Change]) -> None:
     last_prices = _last_prices(cursor, changes)
-    columns = zip(
-        *(
-            (
-                market_id, change.volume_pips, change.trade_count, change.trader_count, change.sets, change.fees_pips,
-                last_prices.get(market_id), change.seq, moment(change.updated_us),
-            )
-            for market_id, change in sorted(changes.items())
-        ),
-        strict=True,
-    )  # fmt: skip
-    cursor.execute(_ADD_TO_SUMMARIES, [list(column) for column in columns])
+    rows = [
+        (
+            market_id, change.volume_pips, change.trade_count, change.trader_count, change.sets, change.fees_pips,
+            change.seq, moment(change.updated_us),
+        )
+        for market_id, change in sorted(changes.items())
+    ]  # fmt: skip
+    cursor.execute(_ADD_TO_SUMMARIES, [*columns(rows), [last_prices.get(row[0]) for row in rows]])
     if cursor.rowcount != len(changes):
         raise BrokenLog("a market has events but was never created")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from trading.eventlog.codec import StoredEvent
 from trading.projections.projection import BrokenLog, UnknownEvent, appliers
-from trading.projections.rows import copy_into, moment, text
+from trading.projections.rows import columns, copy_into, moment, text
 
 _ORDER_COLUMNS = (
     "order_id, market_id, account_id, client_order_id, outcome, side, type, price_pips, quantity, filled, cost_pips, "
@@ -174,17 +174,14 @@ def _change_older(cursor: Any, batch: _Batch) -> dict[str, str | None]:
     older = [(order_id, change) for order_id, change in batch.changes.items() if change.placed is None]
     if not older:
         return {}
-    columns = zip(
-        *(
-            (
-                order_id, change.quantity, change.filled, change.cost_pips, change.fees_pips, change.reserved_pips,
-                change.status, change.reason, moment(change.updated_us), change.seq,
-            )
-            for order_id, change in older
-        ),
-        strict=True,
-    )  # fmt: skip
-    cursor.execute(_CHANGE_ORDERS, [list(column) for column in columns])
+    rows = [
+        (
+            order_id, change.quantity, change.filled, change.cost_pips, change.fees_pips, change.reserved_pips,
+            change.status, change.reason, moment(change.updated_us), change.seq,
+        )
+        for order_id, change in older
+    ]  # fmt: skip
+    cursor.execute(_CHANGE_ORDERS, columns(rows))
     client_ids = dict(cursor.fetchall())
     missing = [order_id for order_id, _ in older if order_id not in client_ids]
     if missing:

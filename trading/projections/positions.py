@@ -13,6 +13,7 @@ from trading.money import SHARE_PIPS
 from trading.projections.causes import Endings
 from trading.projections.holding import Holding, Row, leg_flow_pips
 from trading.projections.projection import BrokenLog, UnknownEvent, appliers
+from trading.projections.rows import columns
 
 _MAX_REMEMBERED = 100_000
 """Holdings kept between batches; beyond that all are dropped and read again as they are needed."""
@@ -87,9 +88,7 @@ class PositionsProjection:
         for key in wanted:
             self._holdings[key] = Holding(self._outcomes[key[0]])
         if wanted:
-            cursor.execute(
-                _READ, [[market_id for market_id, _ in wanted], [account_id for _, account_id in wanted]]
-            )
+            cursor.execute(_READ, columns(wanted))
             for market_id, account_id, outcome, *values in cursor.fetchall():
                 self._holdings[market_id, account_id].rows[outcome] = Row(*values)
 
@@ -149,10 +148,10 @@ class _Batch:
                         (market_id, account_id, outcome, row.quantity, row.cost_pips, row.realized_pips)
                     )
         if rows:
-            cursor.execute(_WRITE, [list(column) for column in zip(*rows, strict=True)])
+            cursor.execute(_WRITE, columns(rows))
         if self.flows:
             flows = [(*key, *flow) for key, flow in self.flows.items()]
-            cursor.execute(_WRITE_PARTICIPATION, [list(column) for column in zip(*flows, strict=True)])
+            cursor.execute(_WRITE_PARTICIPATION, columns(flows))
 
 
 def _matched(batch: _Batch, event: StoredEvent) -> None:
