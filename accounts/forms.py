@@ -46,10 +46,14 @@ class SignUpForm(forms.Form):
 class MoneyForm(forms.Form):
     """A deposit or a withdrawal; its id makes a form that is sent twice move money once."""
 
-    amount = PipsField(max_length=32, label="Amount in $")
+    amount = PipsField(max_length=32)
     client_id = forms.RegexField(
         r"\A[A-Za-z0-9_.:-]{1,64}\Z", initial=lambda: f"page:{new_id()}", widget=forms.HiddenInput
     )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["amount"].label = f"{str(self.prefix).capitalize()}, in $"
 
 
 class KeyForm(forms.Form):
