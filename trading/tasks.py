@@ -49,7 +49,7 @@ def resend_settlements() -> int:
     """Send what nobody is at: new, waiting for its projection, or left by a worker that died."""
     stalled = stalled_settlements()
     for settlement_id in stalled:
-        settle_market.apply_async(args=[settlement_id], expires=RESEND_EXPIRES_S)
+        settle_market.apply_async(args=(settlement_id,), expires=RESEND_EXPIRES_S)
     return len(stalled)
 
 

@@ -7,6 +7,7 @@
     exchange.py   the public HTTP API, as far as a tape needs it
     player.py     sends the steps in batches and compares books
     makers.py     compares fills: who was hit, at what price
+    local_keys.py what a command beside the exchange may take from its database
     stage.py      the market and the accounts a tape is played with, and its settlement
 
 Readers are pure: a file in, rows out. Tests drive the bare engine with the same readers.

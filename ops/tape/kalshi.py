@@ -17,8 +17,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ops.tape.lobster import BadTape
-from ops.tape.steps import MAKER, TAKER, Amend, Cancel, ExpectedBook, ExpectedFill, Levels, Place, Row, Step
+from ops.tape.steps import (
+    MAKER,
+    TAKER,
+    Amend,
+    BadTape,
+    Cancel,
+    ExpectedBook,
+    ExpectedFill,
+    Levels,
+    Place,
+    Row,
+    Step,
+)
 
 COLUMNS = ["src_line", "ts_ms", "op", "side", "price_tick", "qty_centi"]
 OUTCOMES = {"yes": 0, "no": 1}
@@ -32,7 +43,7 @@ class KalshiTape:
     """A driver file and what lies beside it."""
 
     tick_pips = 100
-    ends_closed = True
+    knows_every_book = False
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -60,8 +71,8 @@ class KalshiTape:
         with gzip.open(path, "rt", encoding="ascii", newline="") as file:
             return [(int(line["yes_price_tick"]), int(line["qty_centi"])) for line in csv.DictReader(file)]
 
-    def rows(self) -> Iterator[Row]:
-        books = self._books()
+    def rows(self, *, with_books: bool = True) -> Iterator[Row]:
+        books = self._books() if with_books else {}
         levels = _Levels()
         for number, line in enumerate(_driver_lines(self.path), start=1):
             yield Row(number, tuple(levels.steps(number, line)), books.get(number, ()))

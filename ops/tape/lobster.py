@@ -12,7 +12,19 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from ops.tape.steps import MAKER, TAKER, Amend, Cancel, ExpectedBook, ExpectedFill, Levels, Place, Row, Step
+from ops.tape.steps import (
+    MAKER,
+    TAKER,
+    Amend,
+    BadTape,
+    Cancel,
+    ExpectedBook,
+    ExpectedFill,
+    Levels,
+    Place,
+    Row,
+    Step,
+)
 
 COLUMNS = ["row", "t_ns", "op", "order_id", "side", "price_tick", "qty", "expect_maker", "sweep"]
 UNITS_A_TICK = 100
@@ -21,26 +33,25 @@ RESTING = ("SEED", "ADD", "REVEAL")
 GONE = ("CANCEL", "DROP")
 
 
-class BadTape(ValueError):
-    """The file does not say what its format promises."""
-
-
 class LobsterTape:
     """A driver file and, if it is there, the order-book file beside it."""
 
     tick_pips = 1
     winner: int | None = None
-    ends_closed = False
+    knows_every_book = True
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.name = path.name.split("_driver")[0]
-        books = sorted(path.parent.glob(f"{self.name}_orderbook_*.csv*"))
+        books = sorted(path.parent.glob(f"{self.name}_orderbook_*.csv.gz"))
         self.book_path = books[0] if books else None
 
     @cached_property
     def total_rows(self) -> int:
-        return sum(1 for _ in self.rows())
+        """As many as the order-book file has, since some messages change nothing."""
+        if self.book_path is None:
+            return len({line[0] for line in _driver_lines(self.path)})
+        return sum(1 for _ in _lines(self.book_path))
 
     @cached_property
     def shift(self) -> int:
@@ -51,10 +62,10 @@ class LobsterTape:
         ask, _, bid, *_ = next(_book_lines(self.book_path))
         return (bid if first[4] == "B" else ask) // UNITS_A_TICK - int(first[5])
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self, *, with_books: bool = True) -> Iterator[Row]:
         totals: dict[str, int] = {}  # Total quantity of each of the maker's orders, as amended.
         by_row = itertools.groupby(_driver_lines(self.path), key=lambda line: int(line[0]))
-        if self.book_path is None:
+        if self.book_path is None or not with_books:
             for number, lines in by_row:
                 yield Row(number, tuple(_step(line, totals) for line in lines))
             return
@@ -94,9 +105,13 @@ def _driver_lines(path: Path) -> Iterator[list[str]]:
 
 
 def _book_lines(path: Path) -> Iterator[list[int]]:
+    for line in _lines(path):
+        yield list(map(int, line.split(",")))
+
+
+def _lines(path: Path) -> Iterator[str]:
     with gzip.open(path, "rt", encoding="ascii") as file:
-        for line in file:
-            yield list(map(int, line.split(",")))
+        yield from file
 
 
 def _book(values: list[int], shift: int) -> ExpectedBook:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from ops.tape import kalshi, lobster
 from ops.tape.kalshi import KalshiTape
-from ops.tape.lobster import BadTape, LobsterTape
+from ops.tape.lobster import LobsterTape
+from ops.tape.steps import BadTape
 
 
 def open_tape(path: Path) -> LobsterTape | KalshiTape:

@@ -1,6 +1,6 @@
 """What a tape says, in the exchange's words. Pure data; prices in pips, quantities in shares."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 MAKER, TAKER = "maker", "taker"
@@ -63,44 +63,84 @@ class Row(NamedTuple):
     books: tuple[ExpectedBook, ...] = ()
 
 
+class BadTape(ValueError):
+    """The file does not say what its format promises."""
+
+
 class Tape(Protocol):
     """A recording that can be read from the beginning any number of times."""
 
     name: str
     tick_pips: int
-    total_rows: int
-    winner: int | None
-    """The outcome that won, if the recording says so."""
-    ends_closed: bool
-    """Whether the recording ends with the venue closing the market and cancelling every order."""
+    knows_every_book: bool
+    """Whether each row has its book, or only some do."""
 
-    def rows(self) -> Iterator[Row]:
-        """Every row in order."""
+    @property
+    def total_rows(self) -> int:
+        """How many rows there are to play."""
+
+    @property
+    def winner(self) -> int | None:
+        """The outcome that won, if the recording says so."""
+
+    def rows(self, *, with_books: bool = True) -> Iterator[Row]:
+        """Every row in order; without books, rows that do nothing may be left out."""
 
 
-def needed_cash(rows: Iterator[Row]) -> dict[str, int]:
+class _Exposure:
+    """What the maker's open orders hold, and what has been spent."""
+
+    def __init__(self) -> None:
+        self._orders: dict[str, list[int]] = {}  # By key: a share's reserve, shares left, total as amended.
+        self.open_pips = 0
+        self.spent_pips = 0
+
+    def place(self, step: Place) -> None:
+        self._orders[step.key] = [_share_reserve(step), step.quantity_shares, step.quantity_shares]
+        self.open_pips += _share_reserve(step) * step.quantity_shares
+
+    def fill(self, fill: ExpectedFill) -> None:
+        pips = self._take_off(fill.maker_key, fill.quantity_shares)
+        self.spent_pips += pips
+
+    def cancel(self, key: str) -> None:
+        self._take_off(key, self._orders[key][1])
+        del self._orders[key]
+
+    def amend(self, step: Amend) -> None:
+        order = self._orders[step.key]
+        self._take_off(step.key, order[2] - step.quantity_shares)
+        order[2] = step.quantity_shares
+
+    def _take_off(self, key: str, shares: int) -> int:
+        order = self._orders[key]
+        order[1] -= shares
+        self.open_pips -= order[0] * shares
+        return order[0] * shares
+
+
+def needed_cash(rows: Iterable[Row]) -> dict[str, int]:
     """Pips that either account needs at most: its open orders at their highest, and all that it bought.
 
     An upper bound: what selling and netting bring back is not counted.
     """
-    reserved: dict[str, tuple[int, int]] = {}  # Of the maker's open orders: a share's reserve, shares left.
-    open_pips = peak_pips = spent_pips = taker_pips = 0
+    maker, peak_pips, taker_pips = _Exposure(), 0, 0
     for row in rows:
         for step in row.steps:
-            if isinstance(step, Place):
-                share_pips = step.price_pips if step.side == "buy" else 10_000 - step.price_pips
-                if step.account == TAKER:
-                    taker_pips += share_pips * step.quantity_shares
-                    for fill in step.expected or ():
-                        each, left = reserved[fill.maker_key]
-                        reserved[fill.maker_key] = (each, left - fill.quantity_shares)
-                        open_pips -= each * fill.quantity_shares
-                        spent_pips += each * fill.quantity_shares
-                else:
-                    reserved[step.key] = (share_pips, step.quantity_shares)
-                    open_pips += share_pips * step.quantity_shares
-            elif isinstance(step, Cancel):
-                each, left = reserved.pop(step.key)
-                open_pips -= each * left
-            peak_pips = max(peak_pips, open_pips + spent_pips)
+            if isinstance(step, Cancel):
+                maker.cancel(step.key)
+            elif isinstance(step, Amend):
+                maker.amend(step)
+            elif step.account == MAKER:
+                maker.place(step)
+                peak_pips = max(peak_pips, maker.open_pips + maker.spent_pips)
+            else:
+                taker_pips += _share_reserve(step) * step.quantity_shares
+                for fill in step.expected or ():
+                    maker.fill(fill)
     return {MAKER: peak_pips, TAKER: taker_pips}
+
+
+def _share_reserve(step: Place) -> int:
+    """What a share of an order costs at most, with nothing to cover it."""
+    return step.price_pips if step.side == "buy" else 10_000 - step.price_pips

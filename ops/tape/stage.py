@@ -1,0 +1,122 @@
+"""What a tape is played with: a market, a maker and a taker of its own, and the market's settlement.
+
+All of it through the public API.
+"""
+
+import datetime as dt
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ops.tape.exchange import Exchange, Problem
+from ops.tape.steps import MAKER, TAKER, Tape
+from trading.money import format_pips, parse_pips
+
+OUTCOMES = ("Yes", "No")
+LARGEST_DEPOSIT_PIPS = 10_000_000_000
+SMALLEST_DEPOSIT_PIPS = 10_000
+OPEN_FOR = dt.timedelta(days=7)
+SETTLE_WITHIN_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The market and the keys of the two accounts, each with the cash it was given."""
+
+    exchange: Exchange
+    market_id: str
+    slug: str
+    keys: dict[str, str]
+    deposited_pips: dict[str, int]
+
+
+def set_stage(
+    exchange: Exchange, tape: Tape, *, staff_key: str, cash: dict[str, int], new_key: Callable[[str], None]
+) -> Stage:
+    """A new market with the tape's tick and two new accounts with at least that much cash (pips).
+
+    `new_key` is told of each account's key before it is used.
+    """
+    mark = secrets.token_hex(4)
+    market = exchange.post(
+        "/markets",
+        {
+            "question": f"Tape {tape.name}, played again ({mark})",
+            "resolution_criteria": "The result that the recording says.",
+            "category": "Tapes",
+            "outcomes": list(OUTCOMES),
+            "tick": format_pips(tape.tick_pips),
+            "closes_at": (dt.datetime.now(dt.UTC) + OPEN_FOR).isoformat(),
+        },
+        key=staff_key,
+    )
+    keys, deposited = {}, {}
+    for account in (MAKER, TAKER):
+        registered = exchange.post(
+            "/register", {"username": f"tape-{account}-{mark}", "password": secrets.token_urlsafe(24)}
+        )
+        keys[account] = registered["api_key"]
+        new_key(keys[account])
+        deposited[account] = _fund(exchange, keys[account], cash[account])
+    return Stage(exchange, market["market_id"], market["slug"], keys, deposited)
+
+
+def _fund(exchange: Exchange, key: str, needed_pips: int) -> int:
+    """Deposit as often as it takes, in pieces as large as the exchange allows. Answers the sum."""
+    deposited, piece, number = 0, LARGEST_DEPOSIT_PIPS, 0
+    while deposited < needed_pips:
+        try:
+            exchange.post(
+                "/account/deposit", {"amount": format_pips(piece), "client_id": f"fund-{number}"}, key=key
+            )
+        except Problem as problem:
+            if problem.code != "exceeds_limits" or piece <= SMALLEST_DEPOSIT_PIPS:
+                raise
+            piece //= 10
+            continue
+        deposited += piece
+        number += 1
+    return deposited
+
+
+def settle_stage(stage: Stage, *, winner: int, staff_key: str) -> list[str]:
+    """Resolve the market as the recording says, wait for the pay-out; answers what is not as it must be."""
+    exchange = stage.exchange
+    accepted = exchange.post(
+        f"/markets/{stage.market_id}/resolve",
+        {"outcome": OUTCOMES[winner], "evidence": "The recorded result."},
+        key=staff_key,
+    )
+    deadline = time.monotonic() + SETTLE_WITHIN_S
+    while True:
+        settlement = exchange.get(f"/settlements/{accepted['settlement_id']}", key=staff_key)
+        if settlement["status"] in ("done", "failed") or time.monotonic() > deadline:
+            break
+        time.sleep(0.2)
+    wrong = []
+    if settlement["status"] != "done":
+        wrong.append(f"the settlement is {settlement['status']} after {SETTLE_WITHIN_S:.0f} s")
+    if settlement["paid"] != settlement["collateral"]:
+        wrong.append(f"paid {settlement['paid']} of {settlement['collateral']}")
+    market = exchange.get(f"/markets/{stage.market_id}")
+    if market["status"] != "resolved":
+        wrong.append(f"the market is {market['status']}")
+    return wrong + _money_differences(stage)
+
+
+def _money_differences(stage: Stage) -> list[str]:
+    """The two have played against each other only: together they own what they deposited, less fees."""
+    cash = fees = 0
+    for key in stage.keys.values():
+        account = stage.exchange.get("/account", key=key)
+        if account["reserved"] != "0.0000":
+            return [f"{account['reserved']} is still reserved"]
+        cash += parse_pips(account["cash"])
+        fees += parse_pips(account["fees_paid"])
+    deposited = sum(stage.deposited_pips.values())
+    if cash + fees != deposited:
+        return [
+            f"deposited {format_pips(deposited)}, left {format_pips(cash)} and {format_pips(fees)} of fees"
+        ]
+    return []

@@ -1,0 +1,259 @@
+"""Tapes: what the readers make of a file, and that the bare engine does what was recorded.
+
+The recorded tapes themselves are not part of the project. TAPE_DATA names the folder that has them; each
+sub-folder's driver files are then played too, whole, against the engine.
+"""
+
+import gzip
+import json
+import os
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from ops.tape.open import open_tape
+from ops.tape.steps import (
+    MAKER,
+    TAKER,
+    Amend,
+    BadTape,
+    Cancel,
+    ExpectedBook,
+    ExpectedFill,
+    Place,
+    Row,
+    Tape,
+    needed_cash,
+)
+from trading.engine import commands as cmd
+from trading.engine import events as ev
+from trading.engine.decide import run
+from trading.engine.market import Market
+
+LOBSTER_HEADER = "row,t_ns,op,order_id,side,price_tick,qty,expect_maker,sweep"
+KALSHI_HEADER = "src_line,ts_ms,op,side,price_tick,qty_centi"
+EMPTY_ASK, EMPTY_BID = "9999999999,0", "-9999999999,0"
+
+LOBSTER_OPS = """
+1,1,SEED,X1,B,3500,10,,
+1,1,SEED,X2,S,3600,20,,
+2,2,ADD,11,B,3500,5,,
+3,3,TAKE,T3,S,3500,10,X1,
+4,4,REDUCE,11,B,3500,2,,
+6,6,CANCEL,11,B,3500,3,,
+"""
+# ask price, size, bid price, size; the price is (tick + 20,000) * 100.
+LOBSTER_BOOKS = [
+    "2360000,20,2350000,10",
+    "2360000,20,2350000,15",
+    "2360000,20,2350000,5",
+    "2360000,20,2350000,3",
+    "2360000,20,2350000,3",
+    f"2360000,20,{EMPTY_BID}",
+]
+
+KALSHI_OPS = """
+1,1,S,yes,3000,100
+1,1,S,no,6000,50
+2,2,A,yes,3000,40
+3,3,X,yes,3000,120
+4,4,C,yes,3000,5
+5,5,A,yes,3100,1500000
+6,6,C,yes,3100,600000
+7,7,E,,,
+"""
+KALSHI_BOOKS = [
+    {"after_row": 3, "yes": [[3000, 140]], "no": [[6000, 50]]},
+    {"after_row": 5, "yes": [[3000, 15]], "no": [[6000, 50]]},
+    {"after_row": 7, "yes": [[3000, 15], [3100, 900000]], "no": [[6000, 50]]},
+    {"after_row": 8, "yes": [], "no": []},
+]
+
+
+def write(path: Path, text: str) -> Path:
+    with gzip.open(path, "wt", encoding="ascii") as file:
+        file.write(text)
+    return path
+
+
+@pytest.fixture
+def lobster(tmp_path) -> Path:
+    write(tmp_path / "TEST_orderbook_1.csv.gz", "\n".join(LOBSTER_BOOKS) + "\n")
+    return write(tmp_path / "TEST_driver.csv.gz", f"{LOBSTER_HEADER}\n{LOBSTER_OPS.strip()}\n")
+
+
+@pytest.fixture
+def kalshi(tmp_path) -> Path:
+    write(tmp_path / "GOLD-00_books.jsonl.gz", "\n".join(map(json.dumps, KALSHI_BOOKS)) + "\n")
+    prints = "src_line,ts_ms,taker_side,yes_price_tick,qty_centi\n3,3,no,3000,120\n"
+    write(tmp_path / "GOLD-00_trades.csv.gz", prints)
+    record = {"markets": [{"ticker": "GOLD-00", "result": "no"}]}
+    (tmp_path / "GOLD-00_market.json").write_text(json.dumps(record))
+    return write(tmp_path / "GOLD-00_driver.csv.gz", f"{KALSHI_HEADER}\n{KALSHI_OPS.strip()}\n")
+
+
+# The readers --------------------------------------------------------------------------------------
+
+
+def test_a_lobster_file_becomes_rows_with_the_book_after_each(lobster):
+    tape = open_tape(lobster)
+    assert (tape.name, tape.tick_pips, tape.total_rows, tape.winner) == ("TEST", 1, 6, None)
+    rows = list(tape.rows())
+    assert [row.number for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert rows[2] == Row(
+        3,
+        (Place(TAKER, "T3", 0, "sell", 3500, 10, "IOC", (ExpectedFill("X1", 3500, 10),)),),
+        (ExpectedBook(0, bids=((3500, 5),), asks=((3600, 20),), depth=1),),
+    )
+    assert rows[3].steps == (Amend("11", 3),)
+    assert rows[4].steps == ()
+    assert rows[5] == Row(6, (Cancel("11"),), (ExpectedBook(0, bids=(), asks=((3600, 20),), depth=1),))
+
+
+def test_a_lobster_file_without_its_books_is_read_all_the_same(lobster):
+    with_books = [row.steps for row in open_tape(lobster).rows() if row.steps]
+    (lobster.parent / "TEST_orderbook_1.csv.gz").unlink()
+    tape = open_tape(lobster)
+    assert [row.steps for row in tape.rows()] == with_books
+    assert tape.total_rows == 5
+
+
+def test_a_kalshi_file_becomes_orders_of_both_outcomes(kalshi):
+    tape = open_tape(kalshi)
+    assert (tape.name, tape.tick_pips, tape.total_rows, tape.winner) == ("GOLD-00", 100, 8, 1)
+    assert tape.prints == [(3000, 120)]
+    rows = list(tape.rows())
+    assert [row.steps for row in rows] == [
+        (Place(MAKER, "1", 0, "buy", 3000, 100, "GTC"),),
+        (Place(MAKER, "2", 1, "buy", 6000, 50, "GTC"),),
+        (Place(MAKER, "3", 0, "buy", 3000, 40, "GTC"),),
+        # A trade takes the oldest first, at the other outcome's price.
+        (
+            Place(
+                TAKER, "4", 1, "buy", 7000, 120, "IOC",
+                (ExpectedFill("1", 7000, 100), ExpectedFill("3", 7000, 20)),
+            ),
+        ),
+        (Amend("3", 35),),
+        # More than one order may hold becomes two; cancels take the newest first.
+        (Place(MAKER, "6", 0, "buy", 3100, 1_000_000, "GTC"), Place(MAKER, "6.1", 0, "buy", 3100, 500_000, "GTC")),
+        (Cancel("6.1"), Amend("6", 900_000)),
+        (Cancel("3"), Cancel("2"), Cancel("6")),
+    ]  # fmt: skip
+    assert rows[4].books == (
+        ExpectedBook(0, bids=((3000, 15),), asks=((4000, 50),), depth=500),
+        ExpectedBook(1, bids=((6000, 50),), asks=((7000, 15),), depth=500),
+    )
+    assert [row.number for row in rows if row.books] == [3, 5, 7, 8]
+
+
+def test_cash_that_is_needed_covers_open_orders_and_trades(kalshi):
+    traded = 100 * 3000 + 20 * 3000
+    resting = 15 * 3000 + 50 * 6000 + 1_500_000 * 3100
+    assert needed_cash(open_tape(kalshi).rows()) == {MAKER: traded + resting, TAKER: 120 * 7000}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a,b,c\n1,2,3\n", f"{LOBSTER_HEADER}\n1,1,DANCE,X1,B,3500,10,,\n",
+             f"{KALSHI_HEADER}\n1,1,C,yes,3000,1\n", f"{KALSHI_HEADER}\n1,1,X,yes,3000,1\n"],
+)  # fmt: skip
+def test_what_is_no_tape_is_refused(tmp_path, text):
+    path = write(tmp_path / "X_driver.csv.gz", text)
+    with pytest.raises(BadTape):
+        list(open_tape(path).rows())
+
+
+def test_a_file_that_is_not_compressed_is_refused(tmp_path):
+    path = tmp_path / "X_driver.csv.gz"
+    path.write_text(LOBSTER_HEADER)
+    with pytest.raises(BadTape):
+        open_tape(path)
+
+
+# Against the engine -------------------------------------------------------------------------------
+
+
+def taken(events) -> tuple[ExpectedFill, ...]:
+    """The fills of a take: the maker's key, and price and shares in the taker's terms."""
+    fills = []
+    for event in events:
+        if isinstance(event, ev.OrderMatched):
+            roles = {leg.role: leg for leg in event.legs}
+            fills.append(ExpectedFill(roles["maker"].order, roles["taker"].price, roles["taker"].quantity))
+    return tuple(fills)
+
+
+def do(market: Market, step) -> tuple[ExpectedFill, ...]:
+    """One step against the engine; orders of the maker are named by their keys."""
+    if isinstance(step, Place):
+        command = cmd.PlaceOrder(
+            market.market_id, step.account, step.key, step.outcome, step.side, "limit", step.price_pips,
+            step.quantity_shares, step.time_in_force, "cancel_taker", step.key,
+        )  # fmt: skip
+    elif isinstance(step, Cancel):
+        command = cmd.CancelOrder(market.market_id, MAKER, None, step.key)
+    else:
+        command = cmd.AmendOrder(market.market_id, MAKER, None, step.key, step.quantity_shares, None)
+    return taken(run(market, command, budget_pips=10**15, now_us=1))
+
+
+def book_of(market: Market, expected: ExpectedBook) -> ExpectedBook:
+    """The engine's book in the terms of the expected one."""
+    book = market.books[0]
+    bids = tuple(book.bids.depth())[: expected.depth]
+    asks = tuple(book.asks.depth())[: expected.depth]
+    if expected.outcome == 1:
+        bids, asks = (tuple((10_000 - price, shares) for price, shares in side) for side in (asks, bids))
+    return ExpectedBook(expected.outcome, bids, asks, expected.depth)
+
+
+def differences(tape: Tape) -> list[str]:
+    """What the bare engine does otherwise than the recording."""
+    market = Market("tape")
+    create = cmd.CreateMarket("tape", "?", ("Yes", "No"), "Tapes", tape.tick_pips, 0, 0, None, 10**18)
+    run(market, create, budget_pips=0, now_us=1)
+    found = []
+    for row in tape.rows():
+        for step in row.steps:
+            fills = do(market, step)
+            if fills != (getattr(step, "expected", None) or ()):
+                found.append(f"row {row.number}: {step} filled {fills}")
+        found.extend(
+            f"row {row.number}: {book_of(market, expected)} instead of {expected}"
+            for expected in row.books
+            if book_of(market, expected) != expected
+        )
+    return found
+
+
+def test_the_engine_plays_a_lobster_tape(lobster):
+    assert differences(open_tape(lobster)) == []
+
+
+def test_the_engine_plays_a_kalshi_tape(kalshi):
+    assert differences(open_tape(kalshi)) == []
+
+
+def test_a_wrong_maker_and_a_wrong_book_are_found(lobster):
+    write(lobster, f"{LOBSTER_HEADER}\n{LOBSTER_OPS.strip().replace('10,X1,', '10,11,')}\n")
+    write(lobster.parent / "TEST_orderbook_1.csv.gz", "\n".join(LOBSTER_BOOKS).replace("0,15", "0,14") + "\n")
+    found = differences(open_tape(lobster))
+    assert [line.split(":")[0] for line in found] == ["row 2", "row 3"]
+
+
+def recorded() -> list[Path]:
+    folder = os.environ.get("TAPE_DATA")
+    return sorted(Path(folder).glob("*/*_driver.csv.gz")) if folder else []
+
+
+@pytest.mark.slow
+def test_the_engine_plays_the_recorded_tapes():
+    tapes = [open_tape(path) for path in recorded()]
+    if not tapes:
+        assert not os.environ.get("TAPE_DATA"), "TAPE_DATA names a folder without tapes"
+        pytest.skip("not run: no TAPE_DATA")
+    for tape in tapes:
+        numbers = [row.number for row in tape.rows()]
+        assert all(before < after for before, after in pairwise(numbers))
+        assert differences(tape)[:5] == []
