@@ -13,12 +13,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from django.conf import settings
+from django.core.management import get_commands
 from prometheus_client import multiprocess
 
 from ops.embedded import DataDirLock, EmbeddedServers, PostgresServer, ValkeyServer
 from ops.embedded.process import port_is_free
 from ops.supervisor import CommandProcess, Console, Supervisor, Watched, child_environment, read_procfile
-from pmarket.settings.environment import BASE_DIR, RUNTIME_FILE, SECRET_KEY_FILE
 
 DEMO_LOGINS = ("admin", "alice", "bob")
 DEMO_PASSWORD = "demo-pmarket"  # noqa: S105  (printed for everyone on purpose)
@@ -132,7 +133,7 @@ class Exchange:
         self.supervisor.stop()
         if self._servers is not None:
             self._servers.stop()
-            (self.plan.data_dir / RUNTIME_FILE).unlink(missing_ok=True)
+            (settings.RUNTIME_FILE).unlink(missing_ok=True)
         self._lock.release()
 
     # Preparation ----------------------------------------------------------------------------------
@@ -148,7 +149,7 @@ class Exchange:
 
     def _child_environment(self) -> dict[str, str]:
         assert self._servers is not None
-        _make_secret_key(self.plan.data_dir)
+        _make_secret_key(settings.SECRET_KEY_FILE)
         return child_environment(
             {
                 "DATA_DIR": str(self.plan.data_dir),
@@ -172,7 +173,7 @@ class Exchange:
                 self.console.say(f"{name} is up", name=name)
         noted = {"HOST": self.plan.host, "PORT": self.plan.port, "WS_PORT": self.plan.ws_port}
         _write_private(
-            self.plan.data_dir / RUNTIME_FILE,
+            settings.RUNTIME_FILE,
             "".join(f"{name}={value}\n" for name, value in {**noted, **self._servers.environment}.items()),
         )
 
@@ -207,13 +208,13 @@ class Exchange:
 
     def _command(self, name: str, command: str) -> CommandProcess:
         return CommandProcess(
-            name, command, environment=self._environment, cwd=BASE_DIR, console=self.console
+            name, command, environment=self._environment, cwd=settings.BASE_DIR, console=self.console
         )
 
     # Processes ------------------------------------------------------------------------------------
 
     def _processes(self) -> Iterator[CommandProcess]:
-        for name, command in read_procfile(BASE_DIR / "Procfile").items():
+        for name, command in read_procfile(settings.BASE_DIR / "Procfile").items():
             if name == DEMO_ONLY:
                 continue
             yield self._command(name, command)
@@ -235,7 +236,9 @@ class Exchange:
             finally:
                 seeding.stop()
         if self.plan.demo and _command_exists(DEMO_ONLY):
-            self.supervisor.add(self._command(DEMO_ONLY, read_procfile(BASE_DIR / "Procfile")[DEMO_ONLY]))
+            self.supervisor.add(
+                self._command(DEMO_ONLY, read_procfile(settings.BASE_DIR / "Procfile")[DEMO_ONLY])
+            )
         self._announce()
 
     def _is_healthy(self) -> bool:
@@ -255,7 +258,7 @@ class Exchange:
         """A dead process counts no sockets any more."""
         pid = getattr(process, "pid", None)
         if pid is not None:
-            multiprocess.mark_process_dead(pid, str(self.metrics_dir))  # type: ignore[no-untyped-call]
+            multiprocess.mark_process_dead(pid, str(self.metrics_dir))
 
 
 def _number(environment: Mapping[str, str], name: str, default: int) -> int:
@@ -266,8 +269,6 @@ def _number(environment: Mapping[str, str], name: str, default: int) -> int:
 
 
 def _command_exists(name: str) -> bool:
-    from django.core.management import get_commands
-
     return name in get_commands()
 
 
@@ -277,8 +278,7 @@ def _answers_200(url: str) -> bool:
     return False
 
 
-def _make_secret_key(data_dir: Path) -> None:
-    path = data_dir / SECRET_KEY_FILE
+def _make_secret_key(path: Path) -> None:
     if not path.exists():
         _write_private(path, secrets.token_urlsafe(64) + "\n")
 

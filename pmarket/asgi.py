@@ -8,9 +8,8 @@ import django
 
 django.setup()
 
-from pmarket.live import application
+from pmarket.live import build
 from pmarket.middleware import require_lasting_secret_key
 
-__all__ = ["application"]
-
 require_lasting_secret_key()
+application = build()

@@ -10,6 +10,9 @@ from trading.money import parse_pips
 
 BASE_DIR = env.BASE_DIR
 DATA_DIR = env.data_dir()
+# What `up` leaves in DATA_DIR for other processes to find.
+RUNTIME_FILE = DATA_DIR / env.RUNTIME_FILE
+SECRET_KEY_FILE = DATA_DIR / env.SECRET_KEY_FILE
 
 # The exchange -------------------------------------------------------------------------------------
 
@@ -39,6 +42,8 @@ SECRET_KEY = SECRET_KEY or get_random_secret_key()
 OWN_ORIGINS = [f"http://localhost:{PORT}", f"http://127.0.0.1:{PORT}"]
 ALLOWED_ORIGINS = [*OWN_ORIGINS, *map(env.origin, env.words("ALLOWED_ORIGINS"))]
 CSRF_TRUSTED_ORIGINS = ALLOWED_ORIGINS
+# Networks of proxies whose X-Forwarded-For is believed.
+TRUSTED_PROXIES = env.words("TRUSTED_PROXIES")
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS") or sorted(
     {"localhost", "127.0.0.1", "[::1]", *(urlsplit(each).hostname or "" for each in ALLOWED_ORIGINS)}
 )

@@ -96,7 +96,7 @@ def database(url: str) -> dict[str, Any]:
             [given, *(f"-c {name}={value}" for name, value in server_options.items())]
         ).strip(),
     }
-    settings = {
+    settings: dict[str, Any] = {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": parts.pop("dbname", "pmarket"),
         "USER": parts.pop("user", ""),
