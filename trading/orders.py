@@ -19,7 +19,7 @@ from trading.market_terms import MarketTerms, market_terms
 from trading.order_request import CHOICES, parse_amend, parse_amend_item, parse_cancel_item, parse_place
 from trading.order_view import order_json
 from trading.principal import Principal
-from trading.selectors import find_order, market_of_order, open_order_markets
+from trading.order_lookup import find_order, market_of_order, open_order_markets
 from trading.wire import Envelope, OrderView, Outcome
 
 

@@ -4,7 +4,6 @@ It shares decoder, authentication, throttle, gateway and answers with the other 
 what a framework would: reading a request, finding its handler, writing a response.
 """
 
-import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -56,7 +55,7 @@ class Request(NamedTuple):
 
 
 class FastLane:
-    """An ASGI application. `client_ip` turns (peer, X-Forwarded-For) into the caller's address."""
+    """An ASGI application over a started gateway. `client_ip` turns (peer, X-Forwarded-For) into the caller's address."""
 
     def __init__(
         self, *, authenticator: Authenticator, throttle: Throttle | None, gateway: Gateway,
@@ -67,7 +66,6 @@ class FastLane:
         self._gateway = gateway
         self._client_ip = client_ip
         self._health = health
-        self._starting: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         request_id, allowances = "", list[Allowance]()
@@ -189,21 +187,12 @@ class FastLane:
             return {"order_id": None, "client_order_id": client_reference(name)}
         return {"order_id": order_reference(name), "client_order_id": None}
 
-    # --- Sending ----------------------------------------------------------------------------------
-
-    async def _send(self, envelopes: list[Envelope]) -> list[Any]:
-        if self._starting is None:
-            self._starting = asyncio.ensure_future(self._gateway.start())
-        if not self._starting.done():
-            await asyncio.shield(self._starting)
-        return await self._gateway.send(envelopes)
+    # --- Handlers ---------------------------------------------------------------------------------
 
     async def _perform(self, envelope: Envelope, terms: MarketTerms) -> Answer:
-        (outcome,) = await self._send([envelope])
+        (outcome,) = await self._gateway.send([envelope])
         answer = orders.quick_answer(envelope, outcome, terms)
         return answer or await in_thread(lambda: orders.looked_up(envelope, outcome, terms))
-
-    # --- Handlers ---------------------------------------------------------------------------------
 
     async def _place(self, request: Request, allowances: list[Allowance]) -> Answer:
         caller = await self._caller(request, TRADE)
@@ -225,7 +214,7 @@ class FastLane:
         every = await in_thread(lambda: [market_terms(m) for m in orders.markets_with_open_orders(caller)])
         side = request.query.get("side")
         envelopes = [orders.cancel_all(caller, terms, outcome=None, side=side) for terms in every]
-        outcomes = await self._send(envelopes) if envelopes else []
+        outcomes = await self._gateway.send(envelopes) if envelopes else []
         return orders.total_cancelled(envelopes, outcomes, every)
 
     async def _get(self, request: Request, allowances: list[Allowance]) -> Answer:
@@ -269,7 +258,7 @@ class FastLane:
             await in_thread(lambda: orders.warm_terms(unknown))
         prepared = [orders.prepare_item(caller, item) for item in items]
         envelopes = [each.envelope for each in prepared if not isinstance(each, ExchangeError)]
-        outcomes = await self._send(envelopes) if envelopes else []
+        outcomes = await self._gateway.send(envelopes) if envelopes else []
         answers, waiting = orders.quick_batch(prepared, outcomes)
         if waiting:
             await in_thread(lambda: orders.look_up_batch(answers, waiting))

@@ -7,7 +7,8 @@ committed. Cash is only ever added here: what commands could spend was taken by 
 import dataclasses
 from typing import Any
 
-from trading.eventlog.append import Head, copy_rows, write_stream_heads
+from trading.eventlog.append import Head, copy_rows
+from trading.shard.arrays import array_of
 from trading.shard.slots import OwnedSlot, SlotLost
 
 
@@ -41,19 +42,19 @@ def commit(connection: Any, plan: CommitPlan) -> None:
             _ADVANCE,
             [
                 plan.recorded_at,
-                [s.slot for s in plan.slots],
-                [s.epoch for s in plan.slots],
-                [s.next_offset for s in plan.slots],
-                plan.next_offsets,
-                plan.command_offsets,
+                array_of(s.slot for s in plan.slots),
+                array_of(s.epoch for s in plan.slots),
+                array_of(s.next_offset for s in plan.slots),
+                array_of(plan.next_offsets),
+                array_of(plan.command_offsets),
             ],
         )
         if cursor.rowcount != len(plan.slots):
             raise SlotLost(f"one of slots {[s.slot for s in plan.slots]} has moved on without this process")
         if plan.rows:
             copy_rows(cursor, plan.rows)
-        for slot, heads in plan.heads.items():
-            write_stream_heads(cursor, slot=slot, heads=heads)
+        if plan.heads:
+            _write_heads(cursor, plan.heads)
         if plan.batch_id is not None:
             cursor.execute("DELETE FROM batch WHERE batch_id = %s", [plan.batch_id])
             if cursor.rowcount != 1:
@@ -62,15 +63,28 @@ def commit(connection: Any, plan: CommitPlan) -> None:
             _credit(cursor, plan.cash)
 
 
+def _write_heads(cursor: Any, by_slot: dict[int, dict[str, Head]]) -> None:
+    rows = [(stream, slot, head) for slot, heads in by_slot.items() for stream, head in heads.items()]
+    cursor.execute(
+        _HEADS,
+        [
+            array_of(stream for stream, _, _ in rows),
+            array_of(slot for _, slot, _ in rows),
+            array_of(head.version for _, _, head in rows),
+            array_of(f'"\\\\x{head.hash.hex()}"' for _, _, head in rows),
+        ],
+    )
+
+
 def _credit(cursor: Any, cash: dict[str, CashChange]) -> None:
     changes = cash.values()
     cursor.execute(
         _CREDIT,
         {
-            "accounts": list(cash),
-            "credits": [c.credit for c in changes],
-            "reserved": [c.reserved for c in changes],
-            "fees": [c.fees for c in changes],
+            "accounts": array_of(cash),
+            "credits": array_of(c.credit for c in changes),
+            "reserved": array_of(c.reserved for c in changes),
+            "fees": array_of(c.fees for c in changes),
         },
     )
     assert cursor.rowcount == len(cash), "an account without a cash row has traded"
@@ -81,6 +95,12 @@ UPDATE slot SET next_offset = n.next_offset, command_offset = n.command_offset, 
 FROM unnest(%s::smallint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[])
     AS n(slot, epoch, expected, next_offset, command_offset)
 WHERE slot.slot = n.slot AND slot.epoch = n.epoch AND slot.next_offset = n.expected
+"""
+
+_HEADS = """
+INSERT INTO stream (id, slot, version, hash)
+SELECT * FROM unnest(%s::uuid[], %s::smallint[], %s::bigint[], %s::bytea[])
+ON CONFLICT (id) DO UPDATE SET version = excluded.version, hash = excluded.hash
 """
 
 # The locking CTE keeps the id order: a plain UPDATE locks in any order and deadlocks at once.

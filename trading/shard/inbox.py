@@ -59,7 +59,7 @@ class Inbox:
                 raise result
 
     def take(self, wait_ms: int | None) -> list[Entry]:
-        """What waits, at most about MAX_BATCH_COMMANDS commands; if nothing does, waits `wait_ms` (None: not at all)."""
+        """What waits, at most about MAX_BATCH_COMMANDS commands. If nothing does, waits `wait_ms`; None: not at all."""
         if len(self._waiting) < READ_ENTRIES:
             self._read(None if self._waiting else wait_ms)
         taken: list[Entry] = []

@@ -7,6 +7,7 @@ stands in one `batch` row, so whoever finds the row can give it all back.
 from typing import Any, NamedTuple
 
 from trading.ids import new_id
+from trading.shard.arrays import array_of
 from trading.shard.slots import OwnedSlot, SlotLost
 
 
@@ -42,15 +43,15 @@ def reserve(
         _RESERVE,
         {
             "batch": batch_id,
-            "slots": [s.slot for s in slots],
-            "epochs": [s.epoch for s in slots],
-            "accounts": [c.account_id for c in claims],
-            "keys": [c.key for c in claims],
-            "hashes": [c.command_hash for c in claims],
-            "orders": [c.order_id for c in claims],
-            "markets": [c.market_id for c in claims],
-            "needy": list(needs),
-            "needs": list(needs.values()),
+            "slots": array_of(s.slot for s in slots),
+            "epochs": array_of(s.epoch for s in slots),
+            "accounts": array_of(c.account_id for c in claims),
+            "keys": array_of(c.key for c in claims),
+            "hashes": array_of(f'"\\\\x{c.command_hash.hex()}"' for c in claims),
+            "orders": array_of(c.order_id or "NULL" for c in claims),
+            "markets": array_of(c.market_id for c in claims),
+            "needy": array_of(needs),
+            "needs": array_of(needs.values()),
         },
     ).fetchone()
     if row is None:

@@ -1,0 +1,12 @@
+"""PostgreSQL array literals for the statements of every batch.
+
+psycopg's own dumping of lists looks at each element with regular expressions, which took a tenth
+of a batch's time. Here the elements are known to be ids, numbers and client ids, which need no quoting.
+"""
+
+from collections.abc import Iterable
+
+
+def array_of(elements: Iterable[str | int]) -> str:
+    """`{a,b,c}` of elements that hold no comma, brace, quote, backslash or space."""
+    return "{" + ",".join(map(str, elements)) + "}"
