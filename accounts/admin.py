@@ -17,10 +17,10 @@ class UserAdmin(DjangoUserAdmin):
     """Users; one made here gets its cash account like any other."""
 
     list_display = ("username", "account_id", "is_staff", "is_active", "is_simulated", "date_joined")
-    list_filter = (*DjangoUserAdmin.list_filter, "is_simulated")
+    list_filter = ("is_staff", "is_superuser", "is_active", "is_simulated", "groups")
     search_fields = ("username", "email", "account_id")
     readonly_fields = ("account_id", "last_login", "date_joined")
-    fieldsets = (*DjangoUserAdmin.fieldsets, ("Exchange", {"fields": ("account_id", "is_simulated")}))
+    fieldsets = (*(DjangoUserAdmin.fieldsets or ()), ("Exchange", {"fields": ("account_id", "is_simulated")}))
 
     def save_model(self, request: HttpRequest, obj: User, form: ModelForm, change: bool) -> None:
         with transaction.atomic():

@@ -72,7 +72,9 @@ class KeyForm(forms.Form):
     def __init__(self, *args: Any, is_staff: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         offered = [scope for scope in SCOPES if scope != ADMIN or is_staff]
-        self.fields["scopes"].choices = [(scope, scope) for scope in offered]
+        scopes = self.fields["scopes"]
+        assert isinstance(scopes, forms.MultipleChoiceField)
+        scopes.choices = [(scope, scope) for scope in offered]
 
 
 def add_errors(form: forms.Form, error: ExchangeError) -> None:

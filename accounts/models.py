@@ -5,6 +5,7 @@ A user owns one account, named by `account_id`, which is all that trading knows 
 
 import datetime as dt
 import uuid
+from typing import ClassVar
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AbstractUser
@@ -28,7 +29,7 @@ def new_uuid() -> uuid.UUID:
     return uuid.UUID(new_id())
 
 
-class UserManager(DjangoUserManager):
+class UserManager(DjangoUserManager["User"]):
     """The one door by which users come to be: each opens its cash account in the same transaction."""
 
     def get_by_natural_key(self, username: str | None) -> "User":
@@ -37,7 +38,8 @@ class UserManager(DjangoUserManager):
 
     def _create_user(self, username: str, email: str | None, password: str | None, **extra: object) -> "User":
         with transaction.atomic(using=self._db):
-            user = super()._create_user(username, email, password, **extra)
+            # Private to Django, but the one place where all its ways to create a user meet.
+            user: User = super()._create_user(username, email, password, **extra)  # type: ignore[misc]
             cash.open_account(str(user.account_id))
         return user
 
@@ -56,7 +58,7 @@ class User(AbstractUser):
     account_id = models.UUIDField(unique=True, default=new_uuid, editable=False)
     is_simulated = models.BooleanField(default=False)
 
-    objects = UserManager()
+    objects: ClassVar[UserManager] = UserManager()
 
     class Meta(AbstractUser.Meta):
         constraints = [

@@ -85,7 +85,8 @@ class FreshKeySerializer(KeySerializer):
 
     key = serializers.CharField()
 
-    class Meta(KeySerializer.Meta):
+    class Meta:
+        model = ApiKey
         fields = (*KeySerializer.Meta.fields, "key")
 
 

@@ -145,7 +145,8 @@ def _within_allowlist_of(
     if not bounds or not networks:
         return networks or bounds
     for network in networks:
-        if not any(network.version == bound.version and network.subnet_of(bound) for bound in bounds):
+        # Networks of different versions cannot be compared, which the types do not know.
+        if not any(network.version == bound.version and network.subnet_of(bound) for bound in bounds):  # type: ignore[arg-type]
             raise PermissionDenied("A key bound to addresses makes keys for those addresses only.")
     return networks
 

@@ -103,7 +103,7 @@ def create_key(request: HttpRequest) -> HttpResponse:
     form = KeyForm(request.POST, is_staff=user.is_staff)
     if page_limits.account_form_is_limited(request):
         form.add_error(None, page_limits.TOO_MANY)
-        return _account_page(request, key_form=form, status=429)
+        return _account_page(request, forms={"key_form": form}, status=429)
     if form.is_valid():
         try:
             issued = services.issue_key(user=user, by=principal_of_page(request), **form.cleaned_data)
@@ -111,7 +111,7 @@ def create_key(request: HttpRequest) -> HttpResponse:
             add_errors(form, error)
         else:
             return _account_page(request, fresh_key=issued)
-    return _account_page(request, key_form=form, status=400)
+    return _account_page(request, forms={"key_form": form}, status=400)
 
 
 @login_required
@@ -140,7 +140,7 @@ def _move_money(request: HttpRequest, kind: str) -> HttpResponse:
     move = services.deposit if kind == "deposit" else services.withdraw
     if page_limits.account_form_is_limited(request):
         form.add_error(None, page_limits.TOO_MANY)
-        return _account_page(request, **{f"{kind}_form": form}, status=429)
+        return _account_page(request, forms={f"{kind}_form": form}, status=429)
     if form.is_valid():
         try:
             answer = move(
@@ -155,19 +155,18 @@ def _move_money(request: HttpRequest, kind: str) -> HttpResponse:
             messages.success(request, f"Done. You have ${format_pips(answer.cash_pips)} in free cash.")
             return redirect("account")
     # A refused id is used up, so the form that goes back to the user carries a new one.
-    form.data = {**form.data.dict(), form.add_prefix("client_id"): form["client_id"].initial}
-    return _account_page(request, **{f"{kind}_form": form}, status=400)
+    form.data = {**request.POST.dict(), form.add_prefix("client_id"): form["client_id"].initial}
+    return _account_page(request, forms={f"{kind}_form": form}, status=400)
 
 
 def _account_page(
     request: HttpRequest,
     *,
-    deposit_form: Form | None = None,
-    withdraw_form: Form | None = None,
-    key_form: Form | None = None,
+    forms: dict[str, Form] | None = None,
     fresh_key: services.IssuedKey | None = None,
     status: int = 200,
 ) -> HttpResponse:
+    """The page, with `forms` in the place of fresh ones: those that were refused."""
     user = _user(request)
     account_id = str(user.account_id)
     context = {
@@ -175,10 +174,11 @@ def _account_page(
         "keys": selectors.keys_of(user)[:KEYS_SHOWN],
         "notifications": selectors.notifications_of(account_id)[:NOTIFICATIONS_SHOWN],
         "unread": selectors.unread_count(account_id),
-        "deposit_form": deposit_form or MoneyForm(prefix="deposit"),
-        "withdraw_form": withdraw_form or MoneyForm(prefix="withdraw"),
-        "key_form": key_form or KeyForm(is_staff=user.is_staff),
+        "deposit_form": MoneyForm(prefix="deposit"),
+        "withdraw_form": MoneyForm(prefix="withdraw"),
+        "key_form": KeyForm(is_staff=user.is_staff),
         "fresh_key": fresh_key,
+        **(forms or {}),
     }
     return render(request, "accounts/account.html", context, status=status)
 

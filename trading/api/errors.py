@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
-from django.db import transaction
+from django.db import connections
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from rest_framework import exceptions as drf
 from rest_framework.response import Response
@@ -27,7 +27,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response:
     if error is None:
         error = errors.InternalError()
         logger.error("unexpected error in the API", exc_info=exc)
-    for connection in transaction.connections.all(initialized_only=True):
+    for connection in connections.all(initialized_only=True):
         if connection.settings_dict["ATOMIC_REQUESTS"] and connection.in_atomic_block:
             connection.set_rollback(True)
     return Response(
@@ -84,7 +84,9 @@ def _from_drf(exc: drf.APIException) -> ExchangeError | None:
     if isinstance(exc, drf.MethodNotAllowed):
         return errors.MethodNotAllowed(str(exc.detail))
     if isinstance(exc, drf.Throttled):
-        return errors.RateLimited(str(exc.detail), retry_after_s=max(1, round(exc.wait or 1)))
+        return errors.RateLimited(
+            str(exc.detail), retry_after_s=max(1, round(getattr(exc, "wait", None) or 1))
+        )
     return None
 
 

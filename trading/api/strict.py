@@ -34,7 +34,8 @@ class StrictSerializer(serializers.Serializer):
         try:
             value = super().to_internal_value(data)
         except serializers.ValidationError as error:
-            raise serializers.ValidationError({**error.detail, **errors}) from None
+            # A serializer's detail names its fields; only the types allow a list too.
+            raise serializers.ValidationError({**error.detail, **errors}) from None  # type: ignore[dict-item]
         if errors:
             raise serializers.ValidationError(errors)
         return value
