@@ -18,8 +18,8 @@ import redis.asyncio as aioredis
 from django.conf import settings
 from redis.exceptions import RedisError
 
-from trading.engine.commands import Command
 from trading.engine.codec import command_data
+from trading.engine.commands import Command
 from trading.errors import NotFound, OutcomeUnknown, Overloaded, Refused
 from trading.ids import market_slot, new_id
 from trading.wire import (

@@ -70,22 +70,22 @@ def _claim(account_id: str, key: str) -> tuple[str | None, str] | None:
         "SELECT order_id::text, market_id::text FROM client_order WHERE account_id = %s AND key = %s",
         [account_id, key],
     )
-    return rows[0] if rows else None
+    return (rows[0][0], rows[0][1]) if rows else None
 
 
 def _read(account_id: str, order_id: str) -> OrderView | None:
     rows = _query(_ORDER, [order_id, account_id])
     if not rows:
         return None
-    *before, created_us, updated_us, seq = rows[0]
     fills = _query(
         "SELECT trade_id::text, price_pips, quantity, fee_pips FROM fill WHERE order_id = %s ORDER BY trade_id",
         [order_id],
     )
-    return OrderView(*before, fills, created_us, updated_us, seq)
+    columns = rows[0]
+    return OrderView._make([*columns[:16], fills, *columns[16:]])
 
 
-def _query(sql: str, arguments: list[Any]) -> list[Any]:
+def _query(sql: str, arguments: list[Any]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, arguments)
         return cursor.fetchall()

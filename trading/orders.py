@@ -16,10 +16,10 @@ from trading.errors import ExchangeError, IdempotencyMismatch, InvalidRequest, N
 from trading.gateway import DEADLINE_US, accepted, seal
 from trading.ids import id_time_ms, market_slot, new_id
 from trading.market_terms import MarketTerms, market_terms
+from trading.order_lookup import find_order, market_of_order, open_order_markets
 from trading.order_request import CHOICES, parse_amend, parse_amend_item, parse_cancel_item, parse_place
 from trading.order_view import order_json
 from trading.principal import Principal
-from trading.order_lookup import find_order, market_of_order, open_order_markets
 from trading.wire import Envelope, OrderView, Outcome
 
 
@@ -38,9 +38,9 @@ class Prepared(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """An item of a batch, by its index, that the read model has to answer."""
+    """An item of a batch, by its place, that the read model has to answer."""
 
-    index: int
+    place: int
     prepared: Prepared
     outcome: Outcome
 
@@ -154,11 +154,11 @@ def quick_batch(
 
 def look_up_batch(answers: list[Answer | ExchangeError], waiting: list[Waiting]) -> None:
     """Fills in the answers that the read model knows. Blocks."""
-    for index, (envelope, terms), outcome in waiting:
+    for place, (envelope, terms), outcome in waiting:
         try:
-            answers[index] = looked_up(envelope, outcome, terms)
+            answers[place] = looked_up(envelope, outcome, terms)
         except ExchangeError as error:
-            answers[index] = error
+            answers[place] = error
 
 
 def _seal(
@@ -199,31 +199,30 @@ def quick_answer(envelope: Envelope, outcome: Outcome | None, terms: MarketTerms
     return None
 
 
-def looked_up(envelope: Envelope, outcome: Outcome, terms: MarketTerms) -> Answer:
+def looked_up(envelope: Envelope, outcome: Outcome | None, terms: MarketTerms) -> Answer:
     """The answer for a repetition or for an order that had ended. Blocks on the database."""
     command = envelope.command
+    assert outcome is not None, "only what is known can be looked up"
     if isinstance(command, CancelOrders):
         return Answer(200, {"cancelled": None, "as_of": _as_of(outcome)})
-    order_id, client_order_id = (
-        command.order_id,
-        None if isinstance(command, PlaceOrder) else command.client_order_id,
-    )  # type: ignore[union-attr]
+    assert isinstance(command, PlaceOrder | CancelOrder | AmendOrder), (
+        "only commands about orders are looked up"
+    )
     is_repeat = outcome.kind == "repeat"
-    if is_repeat and isinstance(command, PlaceOrder):
-        order_id = outcome.payload[0]
+    is_place = isinstance(command, PlaceOrder)
     view = find_order(
         account_id=envelope.account_id,
-        order_id=order_id,
-        client_order_id=client_order_id,
+        order_id=outcome.payload[0] if is_repeat and is_place else command.order_id,
+        client_order_id=None if is_place else command.client_order_id,
         min_as_of=_as_of(outcome),
     )
     if view is None:
         raise NotFound("There is no such order.")
     body = order_json(view, terms.outcomes, _as_of(outcome))
-    if isinstance(command, PlaceOrder):
+    if is_place:
         if view.status == "rejected":
             raise Refused(str(view.reason), order=body)
-        return Answer(201 if order_id == envelope.command_id else 200, body)
+        return Answer(201 if view.order_id == envelope.command_id else 200, body)
     if isinstance(command, AmendOrder) and not is_repeat:
         raise Refused(RejectReason.ORDER_NOT_OPEN, "The order has ended.", order=body)
     return Answer(200, body)

@@ -41,11 +41,7 @@ def caller_of(request: Request, scope: str) -> Caller:
 def perform(envelope: Envelope, terms: MarketTerms) -> Answer:
     """Sends one command and answers it."""
     outcome = gateway_sync().send([envelope])[0]
-    answer = orders.quick_answer(envelope, outcome, terms)
-    if answer is None:
-        assert outcome is not None, "only a known outcome can be looked up"
-        answer = orders.looked_up(envelope, outcome, terms)
-    return answer
+    return orders.quick_answer(envelope, outcome, terms) or orders.looked_up(envelope, outcome, terms)
 
 
 def respond(answer: Answer) -> Response:

@@ -10,9 +10,9 @@ from typing import Any
 from trading.engine import commands as cmd
 from trading.engine import events as ev
 from trading.engine.apply import apply
-from trading.engine.matching import amended, cancelled, fillable_shares, match
 from trading.engine.fees import reserve_pips
 from trading.engine.market import MAX_OPEN_ORDERS, Market, Order
+from trading.engine.matching import amended, cancelled, fillable_shares, match
 from trading.engine.rejection import RejectReason
 
 SWEEP_SIZE = 500
@@ -119,7 +119,9 @@ def _refused(market: Market, command: cmd.CancelOrder | cmd.AmendOrder, verb: st
     return ev.CommandRefused(command.account_id, verb, command.order_id, reason.value)
 
 
-def _cancel_orders(market: Market, command: cmd.CancelOrders, budget_pips: int, now_us: int) -> Iterator[ev.Event]:
+def _cancel_orders(
+    market: Market, command: cmd.CancelOrders, budget_pips: int, now_us: int
+) -> Iterator[ev.Event]:
     def chosen(order: Order) -> bool:
         return (
             order.account_id == command.account_id
@@ -191,7 +193,9 @@ def _void(market: Market, command: cmd.VoidMarket, budget_pips: int, now_us: int
 
 def _is_ending(market: Market) -> bool:
     """Resolved or voided, or on the way there: it cannot be decided twice."""
-    return market.status in ("resolved", "voided") or (market.closing is not None and market.closing.reason != "time")
+    return market.status in ("resolved", "voided") or (
+        market.closing is not None and market.closing.reason != "time"
+    )
 
 
 def needs_sweep(market: Market) -> bool:
@@ -201,7 +205,9 @@ def needs_sweep(market: Market) -> bool:
     return bool(market.orders) or market.closing.reason != "time"
 
 
-def _sweep_orders(market: Market, command: cmd.SweepOrders, budget_pips: int, now_us: int) -> Iterator[ev.Event]:
+def _sweep_orders(
+    market: Market, command: cmd.SweepOrders, budget_pips: int, now_us: int
+) -> Iterator[ev.Event]:
     if needs_sweep(market):
         yield from _sweep(market)
 

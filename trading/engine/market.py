@@ -120,7 +120,9 @@ class Market:
         book = self.books[order.book_index]
         return book.asks if order.is_bid else book.bids
 
-    def find_order(self, *, account_id: str, order_id: str | None, client_order_id: str | None) -> Order | None:
+    def find_order(
+        self, *, account_id: str, order_id: str | None, client_order_id: str | None
+    ) -> Order | None:
         """An open order of the account, or None, also where it is another's."""
         if order_id is not None:
             order = self.orders.get(order_id)

@@ -80,7 +80,8 @@ def nettable(market: Market, order: Order, gained: int, *, buys: bool) -> int:
     if holding is None or gained == 0:
         return 0
     return min(
-        shares + gained if (index == order.outcome) == buys else shares for index, shares in enumerate(holding.free)
+        shares + gained if (index == order.outcome) == buys else shares
+        for index, shares in enumerate(holding.free)
     )
 
 

@@ -89,7 +89,9 @@ def append_to_accounts(
         offset += 1
     copy_rows(cursor, rows)
     write_stream_heads(cursor, slot=slot, heads={stream: heads[stream] for stream in streams})
-    cursor.execute("UPDATE slot SET next_offset = %s, recorded_at = %s WHERE slot = %s", [offset, recorded_at, slot])
+    cursor.execute(
+        "UPDATE slot SET next_offset = %s, recorded_at = %s WHERE slot = %s", [offset, recorded_at, slot]
+    )
     return written
 
 
@@ -99,5 +101,10 @@ def write_stream_heads(cursor: Any, *, slot: int, heads: dict[str, Head]) -> Non
         "INSERT INTO stream (id, slot, version, hash) "
         "SELECT id, %s, version, hash FROM unnest(%s::uuid[], %s::bigint[], %s::bytea[]) AS h(id, version, hash) "
         "ON CONFLICT (id) DO UPDATE SET version = excluded.version, hash = excluded.hash",
-        [slot, list(heads), [head.version for head in heads.values()], [head.hash for head in heads.values()]],
+        [
+            slot,
+            list(heads),
+            [head.version for head in heads.values()],
+            [head.hash for head in heads.values()],
+        ],
     )

@@ -51,7 +51,14 @@ _MICROSECOND = dt.timedelta(microseconds=1)
 
 
 def chain_hash(
-    previous: bytes, *, stream_id: str, version: int, type: str, data: bytes, metadata: bytes, recorded_at: bytes
+    previous: bytes,
+    *,
+    stream_id: str,
+    version: int,
+    type: str,
+    data: bytes,
+    metadata: bytes,
+    recorded_at: bytes,
 ) -> bytes:
     """The hash of an event whose `data` and `metadata` are already canonical JSON."""
     return sha256(

@@ -51,7 +51,9 @@ def _make_one(cursor: Any, table: str, name: str, start: dt.datetime, end: dt.da
         f'ALTER TABLE "{name}" ADD CONSTRAINT "{name}_bounds" '
         f"CHECK ({key} IS NOT NULL AND {key} >= '{low}' AND {key} < '{high}')"
     )
-    cursor.execute(f"""ALTER TABLE "{table}" ATTACH PARTITION "{name}" FOR VALUES FROM ('{low}') TO ('{high}')""")
+    cursor.execute(
+        f"""ALTER TABLE "{table}" ATTACH PARTITION "{name}" FOR VALUES FROM ('{low}') TO ('{high}')"""
+    )
     cursor.execute(f'ALTER TABLE "{name}" DROP CONSTRAINT "{name}_bounds"')
     if table == "event":
         guard_event_partition(cursor, name)

@@ -17,8 +17,9 @@ _COLUMNS = (
 def _stored(row: tuple[Any, ...]) -> StoredEvent:
     slot, slot_offset, stream_id, version, type_, data, metadata, digest, recorded_us = row
     return StoredEvent(
-        slot, slot_offset, stream_id, version, type_, decode_json(data), decode_json(metadata), bytes(digest), recorded_us
-    )
+        slot, slot_offset, stream_id, version, type_, decode_json(data), decode_json(metadata), bytes(digest),
+        recorded_us,
+    )  # fmt: skip
 
 
 def slot_heads(cursor: Any) -> dict[int, int]:
@@ -27,27 +28,34 @@ def slot_heads(cursor: Any) -> dict[int, int]:
     return dict(cursor.fetchall())
 
 
-def read_slot(cursor: Any, *, slot: int, from_offset: int, limit: int, since_us: int | None = None) -> list[StoredEvent]:
+def read_slot(
+    cursor: Any, *, slot: int, from_offset: int, limit: int, since_us: int | None = None
+) -> list[StoredEvent]:
     """Events of a slot from `from_offset` on, in order; at most `limit`.
 
     `since_us`, when given, must not be later than the recorded time of the first wanted event: it
     lets the planner skip the partitions before it.
     """
-    bound = "" if since_us is None else "AND recorded_at >= to_timestamp(%s / 1000000.0) - interval '1 second' "
+    bound = (
+        "" if since_us is None else "AND recorded_at >= to_timestamp(%s / 1000000.0) - interval '1 second' "
+    )
     arguments = [slot, from_offset, from_offset + limit] + ([] if since_us is None else [since_us])
     cursor.execute(
-        f"SELECT {_COLUMNS} FROM event WHERE slot = %s AND slot_offset >= %s AND slot_offset < %s {bound}"
+        f"SELECT {_COLUMNS} FROM event WHERE slot = %s AND slot_offset >= %s AND slot_offset < %s {bound}"  # noqa: S608
         "ORDER BY slot_offset",
         arguments,
     )
     return [_stored(row) for row in cursor.fetchall()]
 
 
-def read_stream(cursor: Any, *, stream_id: str, after_version: int = 0, page: int = 5000) -> Iterator[StoredEvent]:
+def read_stream(
+    cursor: Any, *, stream_id: str, after_version: int = 0, page: int = 5000
+) -> Iterator[StoredEvent]:
     """Every event of a stream after a version, in order, fetched a page at a time."""
     while True:
         cursor.execute(
-            f"SELECT {_COLUMNS} FROM event WHERE stream_id = %s AND version > %s AND version <= %s ORDER BY version",
+            f"SELECT {_COLUMNS} FROM event "  # noqa: S608
+            "WHERE stream_id = %s AND version > %s AND version <= %s ORDER BY version",
             [stream_id, after_version, after_version + page],
         )
         rows = cursor.fetchall()

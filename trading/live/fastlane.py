@@ -55,7 +55,10 @@ class Request(NamedTuple):
 
 
 class FastLane:
-    """An ASGI application over a started gateway. `client_ip` turns (peer, X-Forwarded-For) into the caller's address."""
+    """An ASGI application over a started gateway.
+
+    `client_ip` turns (peer, X-Forwarded-For) into the caller's address.
+    """
 
     def __init__(
         self, *, authenticator: Authenticator, throttle: Throttle | None, gateway: Gateway,
@@ -177,7 +180,8 @@ class FastLane:
 
     @staticmethod
     async def _terms(reference: str) -> MarketTerms:
-        return cached_terms(reference) or await in_thread(lambda: market_terms(reference))
+        known = cached_terms(reference)
+        return known if known is not None else await in_thread(lambda: market_terms(reference))
 
     @staticmethod
     def _named(request: Request) -> dict[str, str | None]:
@@ -192,7 +196,9 @@ class FastLane:
     async def _perform(self, envelope: Envelope, terms: MarketTerms) -> Answer:
         (outcome,) = await self._gateway.send([envelope])
         answer = orders.quick_answer(envelope, outcome, terms)
-        return answer or await in_thread(lambda: orders.looked_up(envelope, outcome, terms))
+        if answer is not None:
+            return answer
+        return await in_thread(lambda: orders.looked_up(envelope, outcome, terms))
 
     async def _place(self, request: Request, allowances: list[Allowance]) -> Answer:
         caller = await self._caller(request, TRADE)

@@ -10,10 +10,30 @@ from trading.eventlog.partitions import make_partitions
 
 SQL = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
 
-TABLES = (
-    "slot slot_layout stream shard event cash_account batch client_order dead_letter projection_checkpoint "
-    'market outcome market_summary "order" trade fill position participation settlement settlement_account'
-).split()
+TABLES = [
+    "slot",
+    "slot_layout",
+    "stream",
+    "shard",
+    "event",
+    "cash_account",
+    "batch",
+    "client_order",
+    "dead_letter",
+    "projection_checkpoint",
+    "market",
+    "outcome",
+    "market_summary",
+    '"order"',
+    "trade",
+    "fill",
+    "position",
+    "participation",
+    "settlement",
+    "settlement_account",
+]
+UNDO = "".join(f"DROP TABLE IF EXISTS {name} CASCADE;" for name in TABLES)
+UNDO += "DROP FUNCTION IF EXISTS refuse_event_change;"
 
 
 def first_partitions(_apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
@@ -25,7 +45,6 @@ class Migration(migrations.Migration):
     initial = True
     dependencies: list[tuple[str, str]] = []
     operations = [
-        migrations.RunSQL(SQL, reverse_sql="".join(f"DROP TABLE IF EXISTS {name} CASCADE;" for name in TABLES)
-                          + "DROP FUNCTION IF EXISTS refuse_event_change;"),
+        migrations.RunSQL(SQL, reverse_sql=UNDO),
         migrations.RunPython(first_partitions, migrations.RunPython.noop),
     ]

@@ -7,7 +7,7 @@ stream is trimmed only behind that.
 import logging
 from collections import deque
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import redis
 
@@ -73,7 +73,7 @@ class Inbox:
         return taken
 
     def _read(self, wait_ms: int | None) -> None:
-        reply = self._valkey.xread(self._cursors, count=READ_ENTRIES, block=wait_ms)  # type: ignore[arg-type]
+        reply: Any = self._valkey.xread(self._cursors, count=READ_ENTRIES, block=wait_ms)  # type: ignore[arg-type]
         for stream, entries in reply or ():
             slot = self._slots[stream]
             for entry_id, fields in entries:

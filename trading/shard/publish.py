@@ -56,7 +56,7 @@ class Publisher:
         for market in markets:
             pipeline = self._feed.pipeline(transaction=True)
             pipeline.delete(f"book:{market.market_id}")
-            fields: dict[str, int] = {"seq": market.seq}
+            fields: dict[Any, Any] = {"seq": market.seq}
             for index, book in enumerate(market.books):
                 for name, side in (("bid", book.bids), ("ask", book.asks)):
                     fields.update({f"{index}|{name}|{price}": size for price, size in side.depth()})
