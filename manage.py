@@ -17,9 +17,13 @@ def main() -> None:
         os.environ.setdefault("STATEMENT_TIMEOUT_MS", "0")
         os.environ.setdefault("TRANSACTION_TIMEOUT_MS", "0")
 
+    from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as error:
+        sys.exit(f"The environment is not right: {error}")
 
 
 if __name__ == "__main__":
