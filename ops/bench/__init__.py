@@ -1,0 +1,11 @@
+"""What `manage.py bench` measures: the commit path, both lanes, and the yardsticks beside them.
+
+stage.py         throw-away PostgreSQL and Valkey, databases, the exchange's own processes
+flow.py          the mixed flow of orders that engine and plain loop are both given
+commit_path.py   command stream in, published outcome back, everything in between real
+yardsticks.py    raw COPY of the same events, a bare durable commit
+plain_loop.py    "lock the row, match in SQL, commit"
+http_load.py     wrk against both lanes
+report.py        figures, the table, bench.json
+suite.py         which parts run, in which order, how often
+"""

@@ -1,0 +1,64 @@
+"""`manage.py bench`: one table of figures with their yardsticks, and bench.json."""
+
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from ops.bench.report import Report
+from ops.bench.stage import StageError
+from ops.bench.suite import PARTS, Options, run_suite
+from ops.embedded import EmbeddedError
+
+
+class Command(BaseCommand):
+    help = (
+        "Measures the exchange on throw-away servers of its own (fsync on, synchronous_commit on, THROTTLE=0): the "
+        "engine's commit path beside raw COPY and a plain SQL loop, single and batched orders over HTTP through both "
+        "lanes. Prints one table and writes bench.json. Exits non-zero if an acknowledged order was not committed."
+    )
+    # It has servers of its own; the configured ones need not be there.
+    requires_system_checks: list[str] = []
+    requires_migrations_checks = False
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--quick", action="store_true", help="two repetitions of 3 s: a look, not a measurement"
+        )
+        parser.add_argument(
+            "--only", choices=PARTS, action="append", help="this part alone; may be given again"
+        )
+        parser.add_argument("--seconds", type=float, help="of each repetition of each figure (8)")
+        parser.add_argument("--repetitions", type=int, help="of each figure (3)")
+        parser.add_argument("--output", type=Path, default=Path("bench.json"), help="where the JSON goes")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        asked = _options(options)
+        try:
+            report = run_suite(asked, say=self._say)
+        except (StageError, EmbeddedError) as error:
+            raise CommandError(str(error)) from None
+        self._show(report, asked.output)
+
+    def _say(self, text: str) -> None:
+        self.stderr.write(f"bench: {text} …")
+
+    def _show(self, report: Report, output: Path) -> None:
+        report.write(output)
+        self.stdout.write(report.table())
+        self.stdout.write(f"\nwritten to {output}")
+        if not report.is_right:
+            self.stderr.write("bench: acknowledged and committed orders differ")
+            sys.exit(1)
+
+
+def _options(options: dict[str, Any]) -> Options:
+    quick = options["quick"]
+    seconds = options["seconds"] if options["seconds"] is not None else 3.0 if quick else 8.0
+    repetitions = options["repetitions"] if options["repetitions"] is not None else 2 if quick else 3
+    if not 1 <= seconds <= 600 or not 1 <= repetitions <= 50:
+        raise CommandError("--seconds must be from 1 to 600, --repetitions from 1 to 50")
+    parts = tuple(part for part in PARTS if part in (options["only"] or PARTS))
+    return Options(parts=parts, seconds=seconds, repetitions=repetitions, output=options["output"])
