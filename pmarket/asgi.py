@@ -6,10 +6,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pmarket.settings")
 
 import django
 
-django.setup()
-
-from pmarket.live import build
 from pmarket.middleware import require_lasting_secret_key
 
 require_lasting_secret_key()
+django.setup()
+
+from pmarket.live import build
+
 application = build()

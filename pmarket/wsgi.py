@@ -8,5 +8,5 @@ from django.core.wsgi import get_wsgi_application
 
 from pmarket.middleware import require_lasting_secret_key
 
-application = get_wsgi_application()
 require_lasting_secret_key()
+application = get_wsgi_application()

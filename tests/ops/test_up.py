@@ -61,10 +61,8 @@ class Up:
     def wait_for_line(self, text: str) -> None:
         deadline = time.monotonic() + PATIENCE_S
         while not any(text in line for line in self.lines):
-            ended = self.process.poll() is not None
-            assert not ended and time.monotonic() < deadline, f"never said {text!r}:\n" + "\n".join(
-                self.lines
-            )
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"never said {text!r}:\n" + "\n".join(self.lines))
             time.sleep(0.05)
 
     def family(self) -> list[psutil.Process]:
