@@ -1,0 +1,187 @@
+"""Proves that the log is what was written: nothing altered, removed, added or put elsewhere.
+
+A slot's offsets and a stream's versions are dense, each event's hash follows from its content and its
+predecessor's hash, time does not run backwards in a slot, a stream stays in its slot, and the head
+rows name exactly the last events. What this cannot see is a log that was rewritten from some point on
+together with its heads; the published digests of the heads are for that.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from trading.eventlog.append import EMPTY, Head
+from trading.eventlog.codec import GENESIS, StoredEvent, canonical_json, chain_hash, timestamp_text
+from trading.eventlog.read import read_slot
+from trading.ids import MARKET_SLOTS, account_slot, market_slot
+
+PAGE_EVENTS = 2000
+
+
+class Break(NamedTuple):
+    """The first event of a slot that is not as it was written, and what is wrong with it."""
+
+    event_id: str
+    stream_id: str
+    version: int
+    what: str
+
+    def __str__(self) -> str:
+        return f"event {self.event_id}, stream {self.stream_id}, version {self.version}: {self.what}"
+
+
+class SlotHeads(NamedTuple):
+    """A slot and its streams as they were at one moment."""
+
+    next_offset: int
+    recorded_us: int
+    streams: dict[str, Head]
+    beyond: int | None
+    """The first offset of an event that the slot's row does not count, if there is one."""
+
+
+def verify_slot(
+    connection: Any,
+    slot: int,
+    *,
+    since_us: int | None = None,
+    progress: Callable[[int], None] = lambda events: None,
+) -> Break | None:
+    """Walks one slot up to its head as it is now; the exchange may go on meanwhile.
+
+    With `since_us` only events recorded from then on; their predecessors are taken as they are.
+    `connection` is psycopg's, autocommit; pages are short statements, so nothing is held open.
+    """
+    heads = read_heads(connection, slot)
+    first = 0 if since_us is None else _first_offset_since(connection, slot, since_us, heads.next_offset)
+    progress(first)
+    walk = _Walk(connection, slot, first)
+    for page in _pages(connection, slot, first, heads.next_offset):
+        for event in page:
+            if (what := walk.check(event)) is not None:
+                return Break(event.event_id, event.stream_id, event.version, what)
+        progress(len(page))
+    return walk.check_heads(heads)
+
+
+def read_heads(connection: Any, slot: int) -> SlotHeads:
+    """The slot's row, its streams' heads and a look behind the end, from one snapshot."""
+    with connection.transaction(), connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        cursor.execute(
+            "SELECT next_offset, (extract(epoch FROM recorded_at) * 1000000)::bigint FROM slot WHERE slot = %s",
+            [slot],
+        )
+        next_offset, recorded_us = cursor.fetchone()
+        cursor.execute("SELECT id::text, version, hash FROM stream WHERE slot = %s", [slot])
+        streams = {stream: Head(version, bytes(digest)) for stream, version, digest in cursor.fetchall()}
+        cursor.execute(
+            "SELECT slot_offset FROM event WHERE slot = %s AND slot_offset >= %s ORDER BY slot_offset LIMIT 1",
+            [slot, next_offset],
+        )
+        row = cursor.fetchone()
+    return SlotHeads(next_offset, recorded_us, streams, None if row is None else row[0])
+
+
+class _Walk:
+    """What the events so far have led to: the next offset, the last time, and each stream's head."""
+
+    def __init__(self, connection: Any, slot: int, first: int) -> None:
+        self._connection = connection
+        self._slot = slot
+        self._offset = first
+        self._from_the_start = first == 0
+        self._recorded_us = 0
+        self._heads: dict[str, Head] = {}
+
+    def check(self, event: StoredEvent) -> str | None:
+        """What is wrong with the next event, or None."""
+        if event.slot_offset != self._offset:
+            return f"offset {self._offset} of slot {self._slot} was to come"
+        if event.recorded_us < self._recorded_us:
+            return f"recorded before its predecessor in the slot ({timestamp_text(self._recorded_us)})"
+        if not self._belongs_here(event.stream_id):
+            return f"its stream does not belong to slot {self._slot}"
+        head = self._heads.get(event.stream_id) or self._head_before(event)
+        if event.version != head.version + 1:
+            return f"version {head.version + 1} of its stream was to come"
+        if event.hash != _expected_hash(event, head):
+            return "its content or its predecessor's hash was changed"
+        self._offset += 1
+        self._recorded_us = event.recorded_us
+        self._heads[event.stream_id] = Head(event.version, event.hash)
+        return None
+
+    def check_heads(self, heads: SlotHeads) -> Break | None:
+        """The head rows against where the events have led."""
+        if self._offset != heads.next_offset or heads.beyond is not None:
+            place = f"{self._slot}-{heads.beyond if heads.beyond is not None else self._offset}"
+            counted = f"the slot's head counts {heads.next_offset} events, the log has {self._offset}"
+            return Break(
+                place, "-", 0, counted if heads.beyond is None else "the slot's head does not count it"
+            )
+        if self._recorded_us > heads.recorded_us:
+            return Break(
+                f"{self._slot}-{self._offset - 1}", "-", 0, "recorded after the time of the slot's head"
+            )
+        for stream, head in sorted(heads.streams.items()):
+            reached = self._heads.get(stream)
+            if reached is None and not self._from_the_start:
+                continue
+            if reached != head:
+                what = f"the stream's head is version {head.version}, the log ends with {(reached or EMPTY).version}"
+                return Break(f"{self._slot}-{self._offset}", stream, head.version, what)
+        headless = sorted(self._heads.keys() - heads.streams.keys())
+        if headless:
+            version = self._heads[headless[0]].version
+            return Break(f"{self._slot}-{self._offset}", headless[0], version, "the stream has no head")
+        return None
+
+    def _belongs_here(self, stream_id: str) -> bool:
+        home = market_slot(stream_id) if self._slot < MARKET_SLOTS else account_slot(stream_id)
+        return home == self._slot
+
+    def _head_before(self, event: StoredEvent) -> Head:
+        """Nothing, for a walk from the start; else the predecessor as the log has it."""
+        if self._from_the_start or event.version == 1:
+            return EMPTY
+        with self._connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT version, hash FROM event WHERE stream_id = %s AND version = %s",
+                [event.stream_id, event.version - 1],
+            )
+            row = cursor.fetchone()
+        return EMPTY if row is None else Head(row[0], bytes(row[1]))
+
+
+def _expected_hash(event: StoredEvent, head: Head) -> bytes:
+    assert head.version or head.hash == GENESIS, "a stream begins with the hash of nothing"
+    return chain_hash(
+        head.hash,
+        stream_id=event.stream_id,
+        version=event.version,
+        type=event.type,
+        data=canonical_json(event.data),
+        metadata=canonical_json(event.metadata),
+        recorded_at=timestamp_text(event.recorded_us).encode(),
+    )
+
+
+def _pages(connection: Any, slot: int, first: int, end: int) -> Iterator[list[StoredEvent]]:
+    """The slot's events up to `end`, by offset: a missing one leaves its page short, not the others."""
+    for start in range(first, end, PAGE_EVENTS):
+        with connection.cursor() as cursor:
+            limit = min(PAGE_EVENTS, end - start)
+            # No bound by time: an event that was put into another partition must be seen.
+            page = read_slot(cursor, slot=slot, from_offset=start, limit=limit)
+        yield page
+
+
+def _first_offset_since(connection: Any, slot: int, since_us: int, end: int) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT slot_offset FROM event WHERE slot = %s AND recorded_at >= to_timestamp(%s / 1000000.0) "
+            "ORDER BY slot_offset LIMIT 1",
+            [slot, since_us],
+        )
+        row = cursor.fetchone()
+    return end if row is None else int(row[0])
