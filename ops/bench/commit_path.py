@@ -122,17 +122,14 @@ class Load:
         self._listener.close()
 
     def _top_up(self) -> bool:
-        """Send as many frames as fit; False if there are none left."""
+        """Send as many frames as fit; False if there are too few."""
         pipeline = self._valkey.pipeline(transaction=False)
-        while self.sent - self.answered < IN_FLIGHT:
-            frame = next(self._frames, None)
-            if frame is None:
-                return False
+        while self.sent - self.answered < IN_FLIGHT and (frame := next(self._frames, None)) is not None:
             pipeline.xadd(frame.stream, {FRAME_FIELD: frame.body})
             self.sent += frame.commands
         if len(pipeline):
             pipeline.execute()
-        return True
+        return self.sent - self.answered >= IN_FLIGHT
 
     def _receive(self) -> None:
         message = self._listener.get_message(timeout=0.05)

@@ -85,11 +85,6 @@ class Stage:
         assert self._servers.postgres is not None
         return self._servers.postgres.url(name)
 
-    def postgres_tool(self, name: str) -> Path:
-        """Where a program of the server's own package would be."""
-        assert self._servers.postgres is not None
-        return self._servers.postgres.bin_dir / name
-
     def connect(self, database: str) -> psycopg.Connection[Any]:
         """A connection in autocommit."""
         return psycopg.connect(self.database_url(database), autocommit=True)
@@ -107,8 +102,13 @@ class Stage:
         try:
             yield name
         finally:
-            with self.connect("postgres") as connection:
+            # As superuser: the server's own vacuum may be at work in it and has to be ended too.
+            with self._as_superuser() as connection:
                 connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def _as_superuser(self) -> psycopg.Connection[Any]:
+        assert self._servers.postgres is not None
+        return psycopg.connect(self._servers.postgres.url("postgres", superuser=True), autocommit=True)
 
     def conditions(self) -> dict[str, Any]:
         """What the figures were measured on and with."""
