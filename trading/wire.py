@@ -99,7 +99,7 @@ def decode_frame(frame: bytes) -> tuple[str, list[Envelope]]:
     """Reverses `encode_frame`. Raises ValueError for what no gateway has sent."""
     try:
         gateway_id, rows = _decode_frame(frame)
-        return gateway_id, [Envelope(*row[:-1], command_from(row[-1])) for row in rows]
+        return gateway_id, [Envelope._make([*row[:-1], command_from(row[-1])]) for row in rows]
     except (msgspec.MsgspecError, KeyError, TypeError, IndexError) as error:
         raise ValueError(f"not a command frame: {error}") from error
 

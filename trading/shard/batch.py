@@ -5,7 +5,6 @@ from the log again.
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 from trading.engine import events as ev
@@ -51,7 +50,7 @@ class Batch:
         self.trades: dict[str, list[Trade]] = {}
         self.counts: dict[str, int] = {}
         self.refusals: dict[str, int] = {}
-        self._replies: list[tuple[str, Callable[[], Outcome]]] = []
+        self._replies: list[tuple[str, Outcome]] = []
 
     def run(self, *, slot: int, gateway_id: str, envelope: Envelope, market: Market, head: Head) -> Head:
         """Decides and applies one command; answers the new head of the market's stream."""
@@ -133,25 +132,29 @@ class Batch:
         elif isinstance(command, CancelOrders):
             self.answer(gateway_id, Outcome(command_id, "count", slot, offset, events))
         elif subject is not None:
-            # The order is shown as the commit leaves it, after later commands of the batch too.
-            def as_committed() -> Outcome:
-                view = order_view(subject, market.market_id)
-                return Outcome(command_id, "order", slot, self.offsets[slot] - 1, view)
-
-            self._replies.append((gateway_id, as_committed))
+            self.answer(gateway_id, Outcome(command_id, "order", slot, offset, (subject, market.market_id)))
         else:
             self.answer(gateway_id, Outcome(command_id, "market", slot, offset, market.status))
 
     def answer(self, gateway_id: str, outcome: Outcome) -> None:
-        """Adds a finished reply."""
+        """Adds a reply; nobody waits for commands without a gateway."""
         if gateway_id:
-            self._replies.append((gateway_id, lambda: outcome))
+            self._replies.append((gateway_id, outcome))
 
     def replies(self) -> dict[str, list[Outcome]]:
-        """The outcomes for each gateway; call once, after the last command."""
+        """The outcomes for each gateway; call once, after the last command.
+
+        Orders are shown as the commit leaves them, after later commands of the batch too.
+        """
         by_gateway: dict[str, list[Outcome]] = {}
-        for gateway_id, make in self._replies:
-            by_gateway.setdefault(gateway_id, []).append(make())
+        for gateway_id, outcome in self._replies:
+            if outcome.kind == "order":
+                order, market_id = outcome.payload
+                outcome = Outcome(
+                    outcome.command_id, "order", outcome.slot, self.offsets[outcome.slot] - 1,
+                    order_view(order, market_id),
+                )  # fmt: skip
+            by_gateway.setdefault(gateway_id, []).append(outcome)
         return by_gateway
 
     def plan(self, batch_id: str | None) -> CommitPlan:
