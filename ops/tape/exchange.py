@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 
 PATIENCE_S = 60.0
 TIMEOUT_S = 15.0
+logging.getLogger("httpx").setLevel(logging.WARNING)  # It would tell of each request.
+
 AGAIN = (429, 502, 503, 504)
 
 

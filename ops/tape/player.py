@@ -21,7 +21,7 @@ BOOK_WITHIN_S = 5.0
 class Tally:
     """What was done and what differed. `differences` holds one line each."""
 
-    rows: int = 0
+    rows: int = 0  # The number of the last one.
     steps: int = 0
     batches: int = 0
     books: int = 0
@@ -44,8 +44,8 @@ class Player:
         self._unseen = False  # Whether something was sent since the last comparison.
         self._seq = 0
 
-    def play(self, rows: Iterable[Row], progress: Callable[[], object]) -> Tally:
-        """Send everything; `progress` is called after each row."""
+    def play(self, rows: Iterable[Row], progress: Callable[[int], object]) -> Tally:
+        """Send everything; `progress` is told how many rows further each row is."""
         for row in rows:
             if len(self._pending) + len(row.steps) > self._batch:
                 self._flush()
@@ -53,8 +53,8 @@ class Player:
                 self._add(row.number, step)
             if self._check and row.books:
                 self._compare(row)
-            self.tally.rows += 1
-            progress()
+            progress(row.number - self.tally.rows)
+            self.tally.rows = row.number
         self._flush()
         return self.tally
 

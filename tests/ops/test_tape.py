@@ -257,3 +257,47 @@ def test_the_engine_plays_the_recorded_tapes():
         numbers = [row.number for row in tape.rows()]
         assert all(before < after for before, after in pairwise(numbers))
         assert differences(tape)[:5] == []
+
+
+# Against a running exchange -----------------------------------------------------------------------
+
+
+def play(exchange, path: Path, *arguments: str):
+    return exchange.manage("play_tape", str(path), "--url", exchange.http, *arguments, check=False)
+
+
+@pytest.mark.parametrize("arguments", [("--every-row",), ("--check", "--batch", "2"), ("--rows", "4")])
+def test_a_lobster_tape_is_played_through_the_batch_endpoint(exchange, lobster, arguments):
+    played = play(exchange, lobster, *arguments)
+    assert (played.returncode, "0 differences" in played.stdout) == (0, True), played.stdout + played.stderr
+
+
+def test_a_kalshi_tape_is_played_and_settled(exchange, kalshi):
+    played = play(exchange, kalshi, "--check", "--orders-url", exchange.live_http)
+    assert played.returncode == 0, played.stdout + played.stderr
+    assert "8 books and 1 takes compared, settled at the recorded result, 0 differences" in played.stdout
+
+
+def test_a_tape_cut_short_is_settled_all_the_same(exchange, kalshi):
+    played = play(exchange, kalshi, "--check", "--rows", "6", "--key", exchange.staff_key())
+    assert played.returncode == 0, played.stdout + played.stderr
+    assert "settled at the recorded result, 0 differences" in played.stdout
+
+
+def test_a_difference_from_the_recording_is_shown_and_fails(exchange, lobster):
+    write(lobster, f"{LOBSTER_HEADER}\n{LOBSTER_OPS.strip().replace('10,X1,', '10,11,')}\n")
+    write(lobster.parent / "TEST_orderbook_1.csv.gz", "\n".join(LOBSTER_BOOKS).replace("0,15", "0,14") + "\n")
+    played = play(exchange, lobster, "--every-row")
+    assert played.returncode == 1
+    assert (
+        "row 2: bids of Yes differ from level 1 on: [['0.3500', 15]] instead of [['0.3500', 14]]"
+        in played.stderr
+    )
+    assert "row 3: take T3 got [('X1', '0.3500', 10)], expected [('11', '0.3500', 10)]" in played.stderr
+    assert "2 differences from the recording" in played.stderr
+
+
+def test_a_file_that_is_not_there_is_one_clear_line(exchange, tmp_path):
+    played = play(exchange, tmp_path / "no_driver.csv.gz")
+    assert played.returncode == 1
+    assert played.stderr.startswith("CommandError: cannot read the tape: ")

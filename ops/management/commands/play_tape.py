@@ -82,7 +82,9 @@ class Command(BaseCommand):
             every_row = options["every_row"] or not tape.knows_every_book
             player = Player(stage, batch=options["batch"], check=check, every_row=every_row)
             begun = time.monotonic()
-            with tqdm(total=rows, unit=" rows", smoothing=0.05) as bar:
+            # A terminal is redrawn often, a log gets a line now and then.
+            pause_s = 0.2 if self.stderr.isatty() else 10
+            with tqdm(total=rows, unit=" rows", smoothing=0.05, mininterval=pause_s) as bar:
                 tally = player.play(_first(tape, rows, with_books=check), bar.update)
             seconds = time.monotonic() - begun
             differences = [

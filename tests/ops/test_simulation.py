@@ -1,0 +1,171 @@
+"""The simulation: its pure parts, its journal, and a short life against a running exchange."""
+
+import asyncio
+import math
+from random import Random
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ops.simulation.belief import Belief
+from ops.simulation.client import Caller, Client, Pace
+from ops.simulation.journal import Journal, Write
+from ops.simulation.quoting import LiveQuote, Quote, changes, ladder
+
+# Beliefs and quotes -------------------------------------------------------------------------------
+
+
+def test_a_belief_begins_at_its_prior():
+    assert Belief([0.7, 0.3], Random(1), 0.0).prices_pips() == [7000, 3000]
+
+
+@given(st.integers(0, 1000), st.lists(st.floats(0.02, 1), min_size=2, max_size=12), st.floats(0, 1e5))
+def test_prices_stay_between_the_ends_and_add_up_however_long_they_drift(seed, weights, passed_s):
+    prior = [weight / sum(weights) for weight in weights]
+    belief = Belief(prior, Random(seed), 0.0)
+    belief.drift_to(passed_s)
+    prices = belief.prices_pips()
+    assert all(1 <= price <= 9999 for price in prices)
+    assert abs(sum(prices) - 10_000) <= len(prices)
+
+
+def test_a_belief_moves_by_about_a_cent_in_ten_seconds_and_comes_back_in_the_long_run():
+    rng = Random(3)
+    short, long = [], []
+    for _ in range(400):
+        belief = Belief([0.5, 0.5], rng, 0.0)
+        belief.drift_to(10.0)
+        short.append(belief.prices_pips()[0] - 5000)
+        belief.drift_to(100_000.0)
+        long.append(belief.prices_pips()[0] - 5000)
+    assert 60 < math.sqrt(sum(each**2 for each in short) / 400) < 180
+    assert 400 < math.sqrt(sum(each**2 for each in long) / 400) < 1800
+
+
+def test_the_ladder_stands_on_ticks_around_the_price():
+    assert ladder("Yes", 5030, tick_pips=100, half_spread_pips=60, sizes=[10, 20]) == [
+        Quote("Yes", "buy", 4900, 10),
+        Quote("Yes", "sell", 5100, 10),
+        Quote("Yes", "buy", 4800, 20),
+        Quote("Yes", "sell", 5200, 20),
+    ]
+
+
+@given(
+    st.integers(1, 9999), st.sampled_from([1, 10, 100, 500]), st.integers(0, 800), st.integers(1, 6)
+)  # fmt: skip
+def test_a_ladder_never_crosses_itself_nor_leaves_the_range(price, tick, half_spread, levels):
+    quotes = ladder("A", price, tick_pips=tick, half_spread_pips=half_spread, sizes=[5] * levels)
+    bids = [quote.price_pips for quote in quotes if quote.side == "buy"]
+    asks = [quote.price_pips for quote in quotes if quote.side == "sell"]
+    assert all(0 < each < 10_000 and each % tick == 0 for each in bids + asks)
+    assert not bids or not asks or max(bids) < min(asks)
+
+
+def test_only_what_differs_from_the_wanted_quotes_is_changed():
+    kept = LiveQuote("1", "Yes", "buy", 4900, 6)
+    half_gone = LiveQuote("2", "Yes", "sell", 5100, 4)
+    moved = LiveQuote("3", "Yes", "buy", 4700, 10)
+    wanted = [Quote("Yes", "buy", 4900, 10), Quote("Yes", "sell", 5100, 10), Quote("Yes", "buy", 4800, 10)]
+    assert changes([kept, half_gone, moved], wanted) == ([half_gone, moved], [wanted[1], wanted[2]])
+
+
+# The journal --------------------------------------------------------------------------------------
+
+
+def test_what_was_not_answered_is_found_again_and_nothing_else(tmp_path):
+    first, second, third = (Write(str(n), "sim", f"/{n}", {"n": n}) for n in range(3))
+    journal = Journal(tmp_path / "journal.jsonl")
+    for write in (first, second, third):
+        journal.begin(write)
+    journal.end(second)
+    # The process dies here, in the middle of a line.
+    with (tmp_path / "journal.jsonl").open("ab") as file:
+        file.write(b'["9","sim","/9"')
+    assert Journal(tmp_path / "journal.jsonl").left_over() == [first, third]
+
+
+def test_a_long_journal_forgets_what_was_answered(tmp_path, monkeypatch):
+    monkeypatch.setattr("ops.simulation.journal.REWRITE_AFTER_LINES", 10)
+    journal = Journal(tmp_path / "journal.jsonl")
+    left = Write("left", "sim", "/", {})
+    journal.begin(left)
+    for n in range(100):
+        write = Write(str(n), "sim", "/", {})
+        journal.begin(write)
+        journal.end(write)
+    assert len((tmp_path / "journal.jsonl").read_bytes().splitlines()) <= 12
+    assert Journal(tmp_path / "journal.jsonl").left_over() == [left]
+
+
+# The client ---------------------------------------------------------------------------------------
+
+
+def client_on(answers, tmp_path, monkeypatch) -> tuple[Client, list[httpx.Request], list[float]]:
+    """A client whose exchange gives these answers in turn; an exception is a lost connection."""
+    asked, slept = [], []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        given_answer = answers.pop(0)
+        if isinstance(given_answer, BaseException):
+            raise given_answer
+        return given_answer
+
+    async def no_sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr("ops.simulation.client.asyncio.sleep", no_sleep)
+    client = Client("http://exchange", "http://fast", Journal(tmp_path / "journal.jsonl"))
+    client._http = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    return client, asked, slept
+
+
+async def test_a_write_is_sent_with_the_same_id_until_it_is_answered(tmp_path, monkeypatch):
+    answers = [
+        httpx.ConnectError("no"),
+        httpx.ReadTimeout("?"),
+        httpx.Response(504, json={"code": "outcome_unknown"}),
+        httpx.Response(429, json={}, headers={"Retry-After": "3"}),
+        httpx.Response(201, json={"status": "open"}),
+    ]
+    client, asked, slept = client_on(answers, tmp_path, monkeypatch)
+    caller = Caller("sim", "pm_key", per_second=100, burst=10)
+    answer = await client.order(caller, "/markets/m/orders", {"client_order_id": client.new_client_id()})
+    assert answer.status == 201
+    assert len({request.content for request in asked}) == 1
+    assert str(asked[0].url) == "http://fast/api/v1/markets/m/orders"
+    assert max(slept) == 3.0
+    assert Journal(tmp_path / "journal.jsonl").left_over() == []
+
+
+async def test_a_refusal_is_an_answer(tmp_path, monkeypatch):
+    refusal = httpx.Response(422, json={"code": "exceeds_available_cash"})
+    client, asked, _ = client_on([refusal], tmp_path, monkeypatch)
+    answer = await client.order(Caller("sim", "k", per_second=9, burst=9), "/markets/m/orders", {})
+    assert (answer.is_good, answer.code, len(asked)) == (False, "exceeds_available_cash", 1)
+
+
+async def test_what_was_in_flight_when_the_process_ended_is_left_over(tmp_path, monkeypatch):
+    client, _, _ = client_on([asyncio.CancelledError()], tmp_path, monkeypatch)
+    with pytest.raises(asyncio.CancelledError):
+        await client.pay_in(Caller("sim", "k", per_second=9, burst=9), "5.0000")
+    (left,) = Journal(tmp_path / "journal.jsonl").left_over()
+    assert left.path == "/account/deposit"
+    assert left.body == {"amount": "5.0000", "client_id": left.number}
+
+
+async def test_a_caller_keeps_its_pace(monkeypatch):
+    slept = []
+
+    async def no_sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr("ops.simulation.client.asyncio.sleep", no_sleep)
+    monkeypatch.setattr("ops.simulation.client.time.monotonic", lambda: 100.0)
+    pace = Pace(per_second=2.0, burst=3)
+    for _ in range(5):
+        await pace.take()
+    assert slept == [0.5, 1.0]
