@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
 
+import psutil
 import redis
 
 from ops.bench.flow import Place, mixed_flow
@@ -57,6 +58,7 @@ class CommitRun:
     events_per_s: float
     commands_per_batch: float
     events_per_batch: float
+    engine_cores: float
     sent: int
     outcomes: Counter[str]
     committed: int
@@ -66,15 +68,25 @@ def run_commit_path(
     stage: Stage, database: str, *, seconds: float, seed: int, beside: Sequence[str] = ()
 ) -> CommitRun:
     """One repetition on a fresh database; `beside` names processes that run as well."""
-    with stage.processes(database, "engine", *beside), redis.Redis.from_url(stage.valkey_url) as valkey:
+    with (
+        stage.processes(database, "engine", *beside) as running,
+        redis.Redis.from_url(stage.valkey_url) as valkey,
+    ):
         load = Load(valkey)
         market_ids = create_markets(load)
         most = int(MOST_PER_SECOND * (seconds + WARM_UP_SECONDS))
         load.prepare(flow_frames(load.gateway_id, market_ids, stage.account_ids, most=most, seed=seed))
+        cpu_before_s, begin = _cpu_s(running["engine"]), time.perf_counter()
         window = load.run(warm_up_s=WARM_UP_SECONDS, seconds=seconds)
+        cores = (_cpu_s(running["engine"]) - cpu_before_s) / (time.perf_counter() - begin)
         load.drain()
         load.close()
-    return _judge(stage, database, load, window)
+    return _judge(stage, database, load, window, cores)
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
 
 
 class Window(NamedTuple):
@@ -218,7 +230,7 @@ def _frame(gateway_id: str, slot: int, envelopes: list[Envelope]) -> Frame:
     return Frame(command_stream(slot), encode_frame(gateway_id, envelopes), len(envelopes))
 
 
-def _judge(stage: Stage, database: str, load: Load, window: Window) -> CommitRun:
+def _judge(stage: Stage, database: str, load: Load, window: Window, cores: float) -> CommitRun:
     """Rates of the window, and what the log has of all that was acknowledged."""
     seconds = window.end - window.start
     in_window = sum(outcomes for at, outcomes in load.arrivals if window.start <= at <= window.end)
@@ -235,6 +247,7 @@ def _judge(stage: Stage, database: str, load: Load, window: Window) -> CommitRun
         events_per_s=events / seconds,
         commands_per_batch=commands / max(batches, 1),
         events_per_batch=events / max(batches, 1),
+        engine_cores=cores,
         sent=load.sent,
         outcomes=kinds,
         committed=committed[0],

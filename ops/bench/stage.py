@@ -49,6 +49,7 @@ class Stage:
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self.say = say
+        self._load_before = os.getloadavg()[0]
         self.folder = Path(tempfile.mkdtemp(prefix="pmarket-bench-"))
         self.account_ids: list[str] = []
         self.ports = {"PORT": free_port(), "WS_PORT": free_port()}
@@ -120,7 +121,8 @@ class Stage:
         assert version is not None
         memory_gb = psutil.virtual_memory().total / 2**30
         return {
-            "machine": f"{os.cpu_count()} cores, {memory_gb:.0f} GB, {platform.system()} {platform.machine()}",
+            "machine": f"{os.cpu_count()} cores, {memory_gb:.0f} GB, {platform.system()} {platform.machine()}; "
+            f"load average before: {self._load_before:.2f}",
             "versions": f"Python {platform.python_version()}, PostgreSQL {version[0]}, "
             f"Valkey {info.get('valkey_version', info['redis_version'])}",
             "PostgreSQL": ", ".join(f"{name}={value}" for name, value in stated.items()),
@@ -154,13 +156,13 @@ class Stage:
         return done.stdout.strip()
 
     @contextlib.contextmanager
-    def processes(self, database: str, *names: str) -> Iterator[None]:
+    def processes(self, database: str, *names: str) -> Iterator[dict[str, psutil.Process]]:
         """Lines of the Procfile, running on that database and an empty Valkey; stopped afterwards."""
         with redis.Redis.from_url(self.valkey_url) as valkey:
             valkey.flushall()
         commands = read_procfile(BASE_DIR / "Procfile")
         environment = self._environment(database)
-        started = []
+        started: list[CommandProcess] = []
         try:
             for name in names:
                 process = CommandProcess(
@@ -169,7 +171,7 @@ class Stage:
                 process.start()
                 started.append(process)
             self._wait_ready(database, started)
-            yield
+            yield {process.name: psutil.Process(process.pid) for process in started}
         finally:
             for process in reversed(started):
                 process.stop()

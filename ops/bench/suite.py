@@ -101,6 +101,10 @@ def _commit_repetition(
         run = run_commit_path(stage, database, seconds=seconds, seed=seed)
         lines = recorded_events(stage, database)
     _note_run(report, figures.orders, f"engine commit path {step}", run)
+    figures.orders.note = (
+        "an order is a placement or a cancel; 60 % rest, 25 % cross, 15 % cancel; 64 markets; the engine took "
+        f"{run.engine_cores:.2f} of a core, {run.engine_cores * 1e6 / run.commands_per_s:.0f} µs an order"
+    )
     figures.events.samples.append(run.events_per_s)
     figures.times.samples.append(run.commands_per_s / plain.commands_per_s)
     figures.events.note = f"{run.commands_per_batch:.0f} orders and {run.events_per_batch:.0f} events a batch"
