@@ -22,7 +22,7 @@ check: $(VENV)/.installed-dev ## Format, lint, types, import contracts, missing 
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python manage.py makemigrations --check --dry-run
+	DB_POOL_MAX=0 PYTHONWARNINGS=ignore $(BIN)/python manage.py makemigrations --check --dry-run
 	HTTPS=1 DEBUG=0 SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))') \
 		ALLOWED_ORIGINS=https://exchange.example $(BIN)/python manage.py check --deploy --fail-level WARNING
 

@@ -14,7 +14,7 @@ from typing import Any
 from ops.embedded.errors import DataDirLocked, EmbeddedError
 from ops.embedded.lock import DataDirLock
 from ops.embedded.postgres import PostgresServer
-from ops.embedded.process import free_port, make_traversable, port_is_free, server_user
+from ops.embedded.process import free_port, port_is_free
 from ops.embedded.valkey import ValkeyServer
 
 __all__ = [
@@ -44,7 +44,7 @@ class EmbeddedServers:
 
         `durable=False` switches fsync off: for tests alone.
         """
-        make_traversable(data_dir, server_user())
+        data_dir.mkdir(parents=True, exist_ok=True)
         state = _State(data_dir / STATE_FILE)
         made = cls(
             postgres=PostgresServer(

@@ -77,13 +77,6 @@ def give(path: str | Path, user: str | None) -> None:
         os.chown(path, entry.pw_uid, entry.pw_gid)
 
 
-def own(path: Path, user: str | None) -> None:
-    """Make a directory that the server's user owns and nobody else reads."""
-    path.mkdir(parents=True, exist_ok=True)
-    path.chmod(0o700)
-    give(path, user)
-
-
 def make_traversable(path: Path, user: str | None) -> None:
     """Let the server's user pass through the folders above its own: execute permission only, no listing."""
     path.mkdir(parents=True, exist_ok=True)
@@ -93,6 +86,14 @@ def make_traversable(path: Path, user: str | None) -> None:
         mode = folder.stat().st_mode
         if not mode & stat.S_IXOTH:
             folder.chmod(mode | stat.S_IXOTH)
+
+
+def own(path: Path, user: str | None) -> None:
+    """Make a directory that the server's user owns and nobody else reads, but can be reached."""
+    make_traversable(path.parent, user)
+    path.mkdir(exist_ok=True)
+    path.chmod(0o700)
+    give(path, user)
 
 
 def make_readable(folder: Path, user: str | None) -> None:

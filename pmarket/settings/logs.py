@@ -49,5 +49,6 @@ def logging_config(*, style: str, level: str, requests: bool) -> dict[str, Any]:
             "django_structlog": {"level": "INFO" if requests else "ERROR"},
             # A refusal is an answer, not an incident: Django's "Bad Request: /path" lines say nothing new.
             "django.request": {"level": "ERROR"},
+            "httpx": {"level": "WARNING"},
         },
     }
