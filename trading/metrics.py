@@ -11,7 +11,9 @@ TRADES = Counter("exchange_trades_total", "Trades committed")
 REFUSALS = Counter("exchange_refusals_total", "Refused requests and orders", ["code"])
 
 BATCH_SIZE = Histogram(
-    "exchange_batch_commands", "Commands in a batch of a shard", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+    "exchange_batch_commands",
+    "Commands in a batch of a shard",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
 )
 BATCH_SECONDS = Histogram(
     "exchange_batch_seconds",
@@ -42,7 +44,9 @@ PROJECTION_HALTED = Gauge(
     ["projection"],
     multiprocess_mode="mostrecent",
 )
-PROJECTED_EVENTS = Counter("exchange_projected_events_total", "Events applied to the read models", ["projection"])
+PROJECTED_EVENTS = Counter(
+    "exchange_projected_events_total", "Events applied to the read models", ["projection"]
+)
 
 SOCKETS = Gauge("exchange_sockets", "Open WebSockets", multiprocess_mode="livesum")
 FRAMES = Counter("exchange_frames_total", "Frames sent to WebSockets")
