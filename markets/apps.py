@@ -7,3 +7,10 @@ class MarketsConfig(AppConfig):
     """Questions, not prices: what trades and at what terms is trading's to know."""
 
     name = "markets"
+
+    def ready(self) -> None:
+        # Models can be imported only now, and trading may not import markets: it is told how to read a slug.
+        from markets.selectors import market_id_of_slug
+        from trading.market_terms import set_slug_resolver
+
+        set_slug_resolver(market_id_of_slug)

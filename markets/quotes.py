@@ -7,14 +7,13 @@ bids and asks are unknown. Unknown is None, never 0.
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import msgspec
 import redis
-from django.conf import settings
 
 from markets.figures import chance_pips
 from markets.selectors import Listing
+from trading.selectors.prices import feed_valkey
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +94,7 @@ def _read_tickers(market_ids: Iterable[str]) -> dict[str, _Ticker]:
     if not wanted:
         return {}
     try:
-        stored = _valkey(settings.FEED_URL).mget([f"ticker:{market_id}" for market_id in wanted])
+        stored = feed_valkey().mget([f"ticker:{market_id}" for market_id in wanted])
     except redis.RedisError as error:
         log.warning("no tickers: %s", error)
         return {}
@@ -108,9 +107,3 @@ def _read_tickers(market_ids: Iterable[str]) -> dict[str, _Ticker]:
         except msgspec.MsgspecError as error:
             log.warning("the ticker of market %s is foul: %s", market_id, error)
     return tickers
-
-
-@lru_cache(maxsize=4)
-def _valkey(url: str) -> redis.Redis:
-    """One client a process and URL; its pool makes new connections after a fork."""
-    return redis.Redis.from_url(url, socket_timeout=0.5, socket_connect_timeout=0.5)

@@ -4,19 +4,19 @@ Joins the texts (market_listing) with trading's state and summary, which share t
 engine has not confirmed have no state and are not found. Prices are not here: see markets.quotes.
 """
 
-import base64
-import binascii
 import datetime as dt
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from django.db import connection
 
-from markets.models import SEARCH_CONFIG
-from trading.errors import InvalidRequest, NotFound
+from markets.models import SEARCH_CONFIG, Market
+from trading.errors import NotFound
+from trading.eventlog.codec import to_us
+from trading.selectors.pages import Cursor, Number, Page
 
 STATUSES = (
     "draft", "open", "suspended", "closed", "proposed", "disputed", "resolved", "voided", "reversed",
@@ -72,19 +72,29 @@ FROM market_listing l JOIN market m USING (market_id) JOIN market_summary s USIN
 _RESOLUTION = 15
 
 
+class _Key(NamedTuple):
+    """Where a page ended: volume in pips or time in µs, and the market."""
+
+    value: Number
+    market_id: uuid.UUID
+
+
 class _Ordering(NamedTuple):
-    """A list's order: the column, its type on the way through a cursor, and its direction."""
+    """A list's order: the column and how a key's value is compared with it, the value of a row, the direction."""
 
     column: str
-    sql_type: str
+    as_column: str
+    value_of: Callable[[Listing], int]
     descending: bool
 
 
+_MICROSECONDS = "to_timestamp(0) + %s * interval '1 microsecond'"
 ORDERINGS = {
-    "newest": _Ordering("m.created_at", "timestamptz", descending=True),
-    "volume": _Ordering("s.volume_pips", "bigint", descending=True),
-    "closes_at": _Ordering("m.closes_at", "timestamptz", descending=False),
+    "newest": _Ordering("m.created_at", _MICROSECONDS, lambda row: to_us(row.created_at), descending=True),
+    "volume": _Ordering("s.volume_pips", "%s", lambda row: row.volume_pips, descending=True),
+    "closes_at": _Ordering("m.closes_at", _MICROSECONDS, lambda row: to_us(row.closes_at), descending=False),
 }
+_CURSORS = {name: Cursor(f"markets:{name}", _Key) for name in ORDERINGS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,33 +121,40 @@ def find(id_or_slug: str) -> Listing:
     return rows[0]
 
 
-def by_ids(market_ids: Sequence[str]) -> dict[str, Listing]:
+def market_id_of_slug(slug: str) -> str | None:
+    """The id behind a slug, for trading's paths, where a slug serves wherever an id does."""
+    if NUL in slug:
+        return None
+    found = Market.objects.filter(slug=slug).values_list("market_id", flat=True).first()
+    return None if found is None else str(found)
+
+
+def by_ids(market_ids: Collection[str]) -> dict[str, Listing]:
     """The markets with these ids, by id."""
     return {row.market_id: row for row in _fetch("WHERE l.market_id = ANY(%s::uuid[])", [list(market_ids)])}
 
 
-def page(wanted: Wanted, *, limit: int, cursor: str | None) -> tuple[list[Listing], str | None]:
-    """One page of markets and the cursor of the next (None at the end). O(limit) past the index, by key.
+def page(wanted: Wanted, *, limit: int, cursor: str | None) -> Page[Listing]:
+    """One page of markets. O(limit) past the index, by key.
 
     Raises InvalidRequest for a cursor of another list. With `volume`, a market whose volume passes the
     cursor's between two pages may be missed or come twice.
     """
-    ordering = ORDERINGS[wanted.ordering]
+    ordering, cursors = ORDERINGS[wanted.ordering], _CURSORS[wanted.ordering]
     conditions, arguments = _conditions(wanted)
-    if cursor is not None:
-        key, market_id = _decode_cursor(cursor, wanted.ordering)
+    if (key := cursors.read(cursor)) is not None:
         sign = "<" if ordering.descending else ">"
-        conditions.append(f"({ordering.column}, l.market_id) {sign} (%s::{ordering.sql_type}, %s::uuid)")
-        arguments += [key, market_id]
+        conditions.append(f"({ordering.column}, l.market_id) {sign} ({ordering.as_column}, %s)")
+        arguments += [key.value, key.market_id]
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     direction = "DESC" if ordering.descending else "ASC"
     rows = _fetch(
         f"{where} ORDER BY {ordering.column} {direction}, l.market_id {direction} LIMIT %s",
         [*arguments, limit + 1],
     )
-    if len(rows) <= limit:
-        return rows, None
-    return rows[:limit], _encode_cursor(rows[limit - 1], wanted.ordering)
+    return cursors.page(
+        rows, limit=limit, key_of=lambda row: _Key(ordering.value_of(row), uuid.UUID(row.market_id))
+    )
 
 
 def categories() -> list[tuple[str, int]]:
@@ -194,24 +211,3 @@ def prefix_query(text: str) -> str:
     """`infla tar` as `infla:* & tar:*`. Only letters and digits get through, so that nothing is an operator."""
     words = "".join(letter if letter.isalnum() else " " for letter in text).split()
     return " & ".join(f"{word}:*" for word in words)
-
-
-def _encode_cursor(row: Listing, ordering: str) -> str:
-    key = {"newest": row.created_at, "volume": row.volume_pips, "closes_at": row.closes_at}[ordering]
-    text = f"{ordering}|{key.isoformat() if isinstance(key, dt.datetime) else key}|{row.market_id}"
-    return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
-
-
-def _decode_cursor(cursor: str, ordering: str) -> tuple[Any, str]:
-    """The key and id to go on from."""
-    try:
-        raw = base64.b64decode(cursor.encode() + b"==", altchars=b"-_", validate=True).decode()
-        for_ordering, key_text, market_id = raw.split("|")
-        key = int(key_text) if ordering == "volume" else dt.datetime.fromisoformat(key_text)
-        if for_ordering != ordering or market_uuid(market_id) is None:
-            raise ValueError("another list's")
-        if isinstance(key, int) and not 0 <= key < 2**63:
-            raise ValueError("no volume")
-    except (ValueError, binascii.Error):
-        raise InvalidRequest(errors={"cursor": ["is not a cursor of this list"]}) from None
-    return key, market_id

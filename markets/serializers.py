@@ -9,9 +9,9 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from markets.models import OUTCOME_NAME_MAX, OUTCOMES_MAX, OUTCOMES_MIN, QUESTION_MAX, QUESTION_MIN, TEXT_MAX
+from markets.new_market import DEFAULT_TICK_PIPS, MAX_FEE_E4, NewMarket
 from markets.selectors import STATUSES
 from markets.services import REASON_MAX
-from markets.terms import DEFAULT_TICK_PIPS, MAX_FEE_E4, MarketTerms
 from trading.api.strict import PipsField, StrictCharField, StrictSerializer
 from trading.money import SHARE_PIPS
 
@@ -34,7 +34,7 @@ class MomentField(serializers.Field):
 
 
 class MarketRequestSerializer(StrictSerializer):
-    """POST /markets. What the words and terms must be like is checked in markets.terms."""
+    """POST /markets. What the words and terms must be like is checked in markets.new_market."""
 
     question = StrictCharField(min_length=QUESTION_MIN, max_length=QUESTION_MAX)
     description = StrictCharField(max_length=TEXT_MAX, allow_blank=True, default="")
@@ -49,10 +49,10 @@ class MarketRequestSerializer(StrictSerializer):
     taker_fee = PipsField(max_pips=MAX_FEE_E4, default=0)
     maker_fee = PipsField(max_pips=MAX_FEE_E4, default=0)
 
-    def terms(self) -> MarketTerms:
-        """The body as terms."""
+    def new_market(self) -> NewMarket:
+        """The body as services take it."""
         body = self.validated_data
-        return MarketTerms(
+        return NewMarket(
             question=body["question"],
             description=body["description"],
             resolution_criteria=body["resolution_criteria"],

@@ -4,8 +4,9 @@ Each call checks its input, sends one command through the gateway and answers wh
 pages, admin and demo all come through here. Nothing here touches orders, cash or positions: those follow from events.
 """
 
+import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -14,8 +15,8 @@ from django.utils import timezone
 from django.utils.text import slugify
 
 from markets.models import SLUG_MAX, TEXT_MAX, Market
-from markets.selectors import market_uuid
-from markets.terms import MarketTerms, checked_line, checked_terms, checked_text
+from markets.new_market import NewMarket, checked_line, checked_market, checked_text
+from markets.selectors import STATUSES, Listing, find, market_uuid
 from trading.engine.commands import (
     Command,
     CreateMarket,
@@ -24,13 +25,15 @@ from trading.engine.commands import (
     SuspendMarket,
     VoidMarket,
 )
-from trading.errors import ExchangeError, InvalidRequest, OutcomeUnknown, Refused
+from trading.errors import ExchangeError, InvalidRequest, NotFound, OutcomeUnknown, Refused
 from trading.eventlog.codec import to_us
 from trading.gateway import gateway_sync
 from trading.ids import new_id
 from trading.money import SHARE_PIPS, format_pips
 
 REASON_MAX = 500
+# How long an answer about a new market waits for the read side.
+PATIENCE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +50,27 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What the engine committed: the market's status after it, and from where on reads show it."""
+    """What the engine committed, and from where on reads show it.
+
+    `status` is the market's after it; None where the answer was lost on the way and only its having happened is known.
+    """
 
     market_id: str
-    status: str
+    status: str | None
     as_of: str
     settlement_id: str | None = None
 
 
-def create_market(terms: MarketTerms, *, actor: Actor) -> tuple[Market, Change]:
+def create_market(new: NewMarket, *, actor: Actor) -> tuple[Market, Change]:
     """A new market, open at once unless `opens_at` says later.
 
-    Raises InvalidRequest for terms that break a rule. The text is written first and taken back if the engine
+    Raises InvalidRequest for what breaks a rule. The text is written first and taken back if the engine
     refuses; if its answer never comes (OutcomeUnknown) the text stays, and is shown once the engine's word is there.
     """
-    terms = checked_terms(terms, now=timezone.now())
-    market = _write_listing(terms, actor)
+    new = checked_market(new, now=timezone.now())
+    market = _write_listing(new, actor)
     try:
-        change = confirm_market(market, terms, actor=actor)
+        change = confirm_market(market, new, actor=actor)
     except OutcomeUnknown:
         raise
     except ExchangeError:
@@ -73,20 +79,54 @@ def create_market(terms: MarketTerms, *, actor: Actor) -> tuple[Market, Change]:
     return market, change
 
 
-def confirm_market(market: Market, terms: MarketTerms, *, actor: Actor) -> Change:
+def confirm_market(market: Market, new: NewMarket, *, actor: Actor) -> Change:
     """Have the engine begin the stream of a market whose text is written."""
     command = CreateMarket(
         market_id=str(market.market_id),
-        question=terms.question,
-        outcomes=terms.outcomes,
-        category=terms.category,
-        tick_pips=terms.tick_pips,
-        taker_fee_e4=terms.taker_fee_e4,
-        maker_fee_e4=terms.maker_fee_e4,
-        opens_us=None if terms.opens_at is None else to_us(terms.opens_at),
-        closes_us=to_us(terms.closes_at),
+        question=new.question,
+        outcomes=new.outcomes,
+        category=new.category,
+        tick_pips=new.tick_pips,
+        taker_fee_e4=new.taker_fee_e4,
+        maker_fee_e4=new.maker_fee_e4,
+        opens_us=None if new.opens_at is None else to_us(new.opens_at),
+        closes_us=to_us(new.closes_at),
     )
     return _submit(command, actor)
+
+
+def shown(market: Market, new: NewMarket, change: Change) -> Listing:
+    """A market just created, as reads show it; should they be late, as it was committed."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        try:
+            return find(str(market.market_id))
+        except NotFound:
+            time.sleep(0.02)
+    return Listing(
+        market_id=str(market.market_id),
+        slug=market.slug,
+        question=market.question,
+        description=market.description,
+        resolution_criteria=market.resolution_criteria,
+        category=market.category,
+        outcomes=market.outcomes,
+        status=change.status or "open",
+        tick_pips=new.tick_pips,
+        taker_fee_e4=new.taker_fee_e4,
+        maker_fee_e4=new.maker_fee_e4,
+        created_at=market.created_at,
+        opens_at=new.opens_at,
+        closes_at=new.closes_at,
+        resolved_at=None,
+        resolution=None,
+        volume_pips=0,
+        trade_count=0,
+        trader_count=0,
+        open_interest_sets=0,
+        last_prices=[None] * len(market.outcomes),
+        seq=1,
+    )
 
 
 def suspend(market_id: str, *, reason: str, actor: Actor) -> Change:
@@ -101,7 +141,7 @@ def resume(market_id: str, *, actor: Actor) -> Change:
 
 
 def resolve(
-    market: Market,
+    market: Listing,
     *,
     outcome: str | None = None,
     payouts: Mapping[str, int] | None = None,
@@ -115,7 +155,7 @@ def resolve(
     """
     _require_direct_way()
     command = ResolveMarket(
-        market_id=str(market.market_id),
+        market_id=market.market_id,
         payouts_pips=payout_vector(market.outcomes, outcome=outcome, payouts=payouts),
         settlement_id=new_id(),
         evidence=checked_text(evidence, field="evidence", most=TEXT_MAX, least=1),
@@ -135,7 +175,7 @@ def void(market_id: str, *, evidence: str, actor: Actor) -> Change:
 
 
 def payout_vector(
-    names: list[str], *, outcome: str | None, payouts: Mapping[str, int] | None
+    names: Sequence[str], *, outcome: str | None, payouts: Mapping[str, int] | None
 ) -> tuple[int, ...]:
     """Pips a share of each outcome pays, in the outcomes' order."""
     if (outcome is None) == (payouts is None):
@@ -159,10 +199,10 @@ def _require_direct_way() -> None:
         raise Refused("not_supported", "Resolutions of this exchange need approval.")
 
 
-def _write_listing(terms: MarketTerms, actor: Actor) -> Market:
+def _write_listing(new: NewMarket, actor: Actor) -> Market:
     """The row with the first free slug; whoever loses a race for one takes a slug that nobody else can want."""
     market_id = uuid.UUID(new_id())
-    plain = slug_of(terms.question)
+    plain = slug_of(new.question)
     unique = f"{plain[: SLUG_MAX - 9]}-{market_id.hex[-8:]}"
     for slug in (plain, unique) if plain else (unique.lstrip("-"),):
         try:
@@ -170,11 +210,11 @@ def _write_listing(terms: MarketTerms, actor: Actor) -> Market:
                 return Market.objects.create(
                     market_id=market_id,
                     slug=slug,
-                    question=terms.question,
-                    description=terms.description,
-                    resolution_criteria=terms.resolution_criteria,
-                    category=terms.category,
-                    outcomes=list(terms.outcomes),
+                    question=new.question,
+                    description=new.description,
+                    resolution_criteria=new.resolution_criteria,
+                    category=new.category,
+                    outcomes=list(new.outcomes),
                     created_by_id=actor.user_id,
                 )
         except IntegrityError:
@@ -196,7 +236,7 @@ def _submit(command: Command, actor: Actor, *, settlement_id: str | None = None)
     outcome = gateway_sync().submit(command, actor=actor.name, request_id=actor.request_id)
     return Change(
         market_id=command.market_id,
-        status=str(outcome.payload),
+        status=outcome.payload if outcome.payload in STATUSES else None,
         as_of=f"{outcome.slot}-{outcome.offset}",
         settlement_id=settlement_id,
     )

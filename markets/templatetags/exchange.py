@@ -6,6 +6,7 @@ from django import template
 from django.conf import settings
 from django.template.context import RequestContext
 from django.utils import timezone
+from django.utils.dateformat import format as date_format
 from django.utils.safestring import SafeString, mark_safe
 
 from markets import figures
@@ -24,6 +25,12 @@ register.filter("rate", figures.rate_text)
 def distance(moment: dt.datetime) -> str:
     """ "in 3 days", "2 min ago"."""
     return figures.distance_text(moment, timezone.now())
+
+
+@register.filter
+def moment(at_us: int, form: str) -> str:
+    """Microseconds since the epoch as a date, in the form of Django's `date` filter."""
+    return date_format(dt.datetime.fromtimestamp(at_us // 1_000_000, dt.UTC), form)
 
 
 @register.filter

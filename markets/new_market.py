@@ -1,6 +1,6 @@
 """What a market must be like before anybody may be asked to trade it: the rules of its words and terms.
 
-Pure judgement, no I/O: `checked_terms` answers the terms as they will stand, or InvalidRequest with every field
+Pure judgement, no I/O: `checked_market` answers it as it will stand, or InvalidRequest with every field
 that will not do. The API, the admin and the demo all come through here.
 """
 
@@ -30,7 +30,7 @@ RESERVED_OUTCOME_NAMES = frozenset({"volume", "open_interest"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MarketTerms:
+class NewMarket:
     """A market as somebody wants it. Fees are in ten-thousandths (700 is 7 %), the tick in pips."""
 
     question: str
@@ -45,32 +45,32 @@ class MarketTerms:
     maker_fee_e4: int = 0
 
 
-def checked_terms(terms: MarketTerms, *, now: dt.datetime) -> MarketTerms:
-    """The terms with their texts trimmed. Raises InvalidRequest naming each field that breaks a rule."""
-    terms = replace(
-        terms,
-        question=terms.question.strip(),
-        description=_lines(terms.description),
-        resolution_criteria=_lines(terms.resolution_criteria),
-        category=terms.category.strip(),
-        outcomes=tuple(name.strip() for name in terms.outcomes),
+def checked_market(new: NewMarket, *, now: dt.datetime) -> NewMarket:
+    """The market with its texts trimmed. Raises InvalidRequest naming each field that breaks a rule."""
+    new = replace(
+        new,
+        question=new.question.strip(),
+        description=_lines(new.description),
+        resolution_criteria=_lines(new.resolution_criteria),
+        category=new.category.strip(),
+        outcomes=tuple(name.strip() for name in new.outcomes),
     )
     errors = {
-        "question": _line_error(terms.question, least=QUESTION_MIN, most=QUESTION_MAX),
-        "description": _text_error(terms.description, least=0, most=TEXT_MAX),
-        "resolution_criteria": _text_error(terms.resolution_criteria, least=1, most=TEXT_MAX),
-        "category": _line_error(terms.category, least=1, most=CATEGORY_MAX),
-        "outcomes": _outcomes_error(terms.outcomes),
-        "closes_at": _closing_error(terms, now),
-        "opens_at": _opening_error(terms),
-        "tick": _tick_error(terms.tick_pips),
-        "taker_fee": _fee_error(terms.taker_fee_e4),
-        "maker_fee": _fee_error(terms.maker_fee_e4),
+        "question": _line_error(new.question, least=QUESTION_MIN, most=QUESTION_MAX),
+        "description": _text_error(new.description, least=0, most=TEXT_MAX),
+        "resolution_criteria": _text_error(new.resolution_criteria, least=1, most=TEXT_MAX),
+        "category": _line_error(new.category, least=1, most=CATEGORY_MAX),
+        "outcomes": _outcomes_error(new.outcomes),
+        "closes_at": _closing_error(new, now),
+        "opens_at": _opening_error(new),
+        "tick": _tick_error(new.tick_pips),
+        "taker_fee": _fee_error(new.taker_fee_e4),
+        "maker_fee": _fee_error(new.maker_fee_e4),
     }
     found = {field: [error] for field, error in errors.items() if error is not None}
     if found:
         raise InvalidRequest(errors=found)
-    return terms
+    return new
 
 
 def checked_line(text: str, *, field: str, most: int, least: int = 0) -> str:
@@ -126,16 +126,16 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFKC", " ".join(name.split())).casefold()
 
 
-def _closing_error(terms: MarketTerms, now: dt.datetime) -> str | None:
-    if terms.closes_at <= now:
+def _closing_error(new: NewMarket, now: dt.datetime) -> str | None:
+    if new.closes_at <= now:
         return "Must be in the future."
-    if terms.closes_at > now + MAX_CLOSING:
+    if new.closes_at > now + MAX_CLOSING:
         return "Must be within fifty years."
     return None
 
 
-def _opening_error(terms: MarketTerms) -> str | None:
-    if terms.opens_at is not None and terms.opens_at >= terms.closes_at:
+def _opening_error(new: NewMarket) -> str | None:
+    if new.opens_at is not None and new.opens_at >= new.closes_at:
         return "Must be before closes_at."
     return None
 

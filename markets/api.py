@@ -1,0 +1,266 @@
+"""The catalogue API under /api/v1: markets, their lifecycle, settlements. Thin: services write, selectors read."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from markets import selectors, services
+from markets.representation import markets_json, settlement_json
+from markets.selectors import ORDERINGS, STATUSES, Wanted
+from markets.serializers import (
+    ChangeSerializer,
+    EndingSerializer,
+    MarketAnswerSerializer,
+    MarketListSerializer,
+    MarketRequestSerializer,
+    ResolveRequestSerializer,
+    ResumeRequestSerializer,
+    SettlementSerializer,
+    SuspendRequestSerializer,
+    VoidRequestSerializer,
+)
+from markets.services import Actor, Change
+from trading.api.errors import request_id_of
+from trading.api.schema import problems
+from trading.api.strict import StrictSerializer
+from trading.as_of import read_as_of, wait_for
+from trading.errors import InvalidRequest, NotFound
+from trading.ids import MARKET_SLOTS
+from trading.models import Settlement
+from trading.principal import ADMIN, require_principal
+from trading.selectors.pages import DEFAULT_LIMIT, MAX_LIMIT
+
+TAGS = ["markets"]
+PROJECTIONS = ("markets",)
+STAFF_ERRORS = (400, 401, 403, 404, 422, 503, 504)
+MARKET = OpenApiParameter("market", str, OpenApiParameter.PATH, description="the market's id or slug")
+MIN_AS_OF = OpenApiParameter("min_as_of", str, description="wait up to 2 s until reads reflect this `as_of`")
+
+
+def staff_actor(request: Request) -> Actor:
+    """The caller, if a staff member with the scope `admin`."""
+    principal = require_principal(request.auth)
+    principal.require(ADMIN)
+    return Actor(principal.user_id, request_id_of(request))
+
+
+Body = TypeVar("Body", bound=StrictSerializer)
+
+
+def checked_body(request: Request, serializer_class: type[Body]) -> Body:
+    """The request body in its serializer, valid."""
+    serializer = serializer_class(data=request.data)
+    serializer.is_valid(raise_exception=True)
+    return serializer
+
+
+class MarketsView(APIView):
+    """The catalogue."""
+
+    throttle_class_name = {"GET": "data"}
+
+    @extend_schema(
+        operation_id="market_list",
+        tags=TAGS,
+        summary="List markets",
+        description="Ordered by `newest` if nothing is said. `q` searches question and criteria.",
+        auth=[],
+        parameters=[
+            OpenApiParameter("status", str, enum=STATUSES),
+            OpenApiParameter("category", str),
+            OpenApiParameter(
+                "q", str, description="words, as in a web search; beginnings of words count too"
+            ),
+            OpenApiParameter("ordering", str, enum=tuple(ORDERINGS), description="`newest` if left out"),
+            OpenApiParameter("limit", int, description=f"{DEFAULT_LIMIT} if left out, at most {MAX_LIMIT}"),
+            OpenApiParameter("cursor", str, description="`next` of the page before"),
+            MIN_AS_OF,
+        ],
+        responses={200: MarketListSerializer, **problems(400, 503)},
+    )
+    def get(self, request: Request) -> Response:
+        query = request.query_params
+        wanted = wanted_markets(query)
+        limit = checked_limit(query.get("limit"))
+        as_of = reached(query)
+        page = selectors.page(wanted, limit=limit, cursor=query.get("cursor"))
+        return Response({"results": markets_json(page.rows), "next": page.next, "as_of": as_of})
+
+    @extend_schema(
+        operation_id="market_create",
+        tags=TAGS,
+        summary="Create a market (staff)",
+        description="It opens at once, or at `opens_at`.",
+        request=MarketRequestSerializer,
+        responses={201: MarketAnswerSerializer, **problems(400, 401, 403, 503, 504)},
+    )
+    def post(self, request: Request) -> Response:
+        actor = staff_actor(request)
+        new = checked_body(request, MarketRequestSerializer).new_market()
+        market, change = services.create_market(new, actor=actor)
+        row = services.shown(market, new, change)
+        return Response({**markets_json([row])[0], "as_of": change.as_of}, status=status.HTTP_201_CREATED)
+
+
+class MarketView(APIView):
+    """One market."""
+
+    throttle_class_name = "data"
+
+    @extend_schema(
+        operation_id="market_read",
+        tags=TAGS,
+        summary="Read a market",
+        auth=[],
+        parameters=[MARKET, MIN_AS_OF],
+        responses={200: MarketAnswerSerializer, **problems(400, 404, 503)},
+    )
+    def get(self, request: Request, market: str) -> Response:
+        as_of = reached(request.query_params)
+        row = selectors.find(market)
+        return Response({**markets_json([row])[0], "as_of": as_of})
+
+
+class SuspendView(APIView):
+    """Halting a market."""
+
+    @extend_schema(
+        operation_id="market_suspend",
+        tags=TAGS,
+        summary="Suspend a market (staff)",
+        description="Matching stops; open orders stay and can be cancelled.",
+        parameters=[MARKET],
+        request=SuspendRequestSerializer,
+        responses={200: ChangeSerializer, **problems(*STAFF_ERRORS)},
+    )
+    def post(self, request: Request, market: str) -> Response:
+        actor = staff_actor(request)
+        body = checked_body(request, SuspendRequestSerializer).validated_data
+        row = selectors.find(market)
+        return Response(change_json(services.suspend(row.market_id, reason=body["reason"], actor=actor)))
+
+
+class ResumeView(APIView):
+    """Ending a halt."""
+
+    @extend_schema(
+        operation_id="market_resume",
+        tags=TAGS,
+        summary="Resume a suspended market (staff)",
+        parameters=[MARKET],
+        request=ResumeRequestSerializer,
+        responses={200: ChangeSerializer, **problems(*STAFF_ERRORS)},
+    )
+    def post(self, request: Request, market: str) -> Response:
+        actor = staff_actor(request)
+        checked_body(request, ResumeRequestSerializer)
+        row = selectors.find(market)
+        return Response(change_json(services.resume(row.market_id, actor=actor)))
+
+
+class ResolveView(APIView):
+    """Deciding a market."""
+
+    @extend_schema(
+        operation_id="market_resolve",
+        tags=TAGS,
+        summary="Resolve a market (staff)",
+        description="`outcome` pays $1 a share, or `payouts` says what each pays (they sum to 1.0000; those left "
+        "out pay nothing). Closes the market, cancels its orders and pays every holder.",
+        parameters=[MARKET],
+        request=ResolveRequestSerializer,
+        responses={202: EndingSerializer, **problems(*STAFF_ERRORS)},
+    )
+    def post(self, request: Request, market: str) -> Response:
+        actor = staff_actor(request)
+        body = checked_body(request, ResolveRequestSerializer).validated_data
+        change = services.resolve(selectors.find(market), actor=actor, **body)
+        return Response(change_json(change), status=status.HTTP_202_ACCEPTED)
+
+
+class VoidView(APIView):
+    """Unwinding a market."""
+
+    @extend_schema(
+        operation_id="market_void",
+        tags=TAGS,
+        summary="Void a market (staff)",
+        description="Closes the market, cancels its orders and gives back what was paid in, fees included.",
+        parameters=[MARKET],
+        request=VoidRequestSerializer,
+        responses={202: EndingSerializer, **problems(*STAFF_ERRORS)},
+    )
+    def post(self, request: Request, market: str) -> Response:
+        actor = staff_actor(request)
+        body = checked_body(request, VoidRequestSerializer).validated_data
+        row = selectors.find(market)
+        change = services.void(row.market_id, evidence=body["evidence"], actor=actor)
+        return Response(change_json(change), status=status.HTTP_202_ACCEPTED)
+
+
+class SettlementView(APIView):
+    """The paying out of a market."""
+
+    throttle_class_name = "data"
+
+    @extend_schema(
+        operation_id="settlement_read",
+        tags=TAGS,
+        summary="Read a settlement",
+        auth=[],
+        parameters=[OpenApiParameter("settlement_id", OpenApiTypes.UUID, OpenApiParameter.PATH), MIN_AS_OF],
+        responses={200: SettlementSerializer, **problems(400, 404, 503)},
+    )
+    def get(self, request: Request, settlement_id: str) -> Response:
+        as_of = reached(request.query_params)
+        identifier = selectors.market_uuid(settlement_id)
+        found = Settlement.objects.filter(settlement_id=identifier).first() if identifier else None
+        if found is None:
+            raise NotFound("There is no such settlement.")
+        return Response({**settlement_json(found), "as_of": as_of})
+
+
+def reached(query: Mapping[str, str]) -> str:
+    """Waits for `min_as_of` if there is one; answers how far the read side is."""
+    if (min_as_of := query.get("min_as_of")) is not None:
+        wait_for(min_as_of, PROJECTIONS)
+    return read_as_of(PROJECTIONS, list(range(MARKET_SLOTS)))
+
+
+def wanted_markets(query: Mapping[str, str]) -> Wanted:
+    """The filters of a list. Raises InvalidRequest for values that mean nothing."""
+    errors = {
+        name: [f"must be one of {', '.join(known)}"]
+        for name, known in (("status", STATUSES), ("ordering", tuple(ORDERINGS)))
+        if query.get(name) is not None and query[name] not in known
+    }
+    errors |= {name: ["must not hold NUL"] for name in ("category", "q") if "\0" in query.get(name, "")}
+    if errors:
+        raise InvalidRequest(errors=errors)
+    return Wanted(
+        statuses=[query["status"]] if "status" in query else (),
+        category=query.get("category"),
+        query=query.get("q"),
+        ordering=query.get("ordering", "newest"),
+    )
+
+
+def checked_limit(text: str | None) -> int:
+    """How many rows a page may have."""
+    if text is None:
+        return DEFAULT_LIMIT
+    if len(text) <= 3 and text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_LIMIT:
+        return int(text)
+    raise InvalidRequest(errors={"limit": [f"must be a whole number from 1 to {MAX_LIMIT}"]})
+
+
+def change_json(change: Change) -> dict[str, Any]:
+    """What a change left; `settlement_id` only where there is one."""
+    answer = {"market_id": change.market_id, "status": change.status, "as_of": change.as_of}
+    return answer if change.settlement_id is None else {**answer, "settlement_id": change.settlement_id}

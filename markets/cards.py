@@ -1,0 +1,84 @@
+"""A market as the pages show it: its rows and live figures put together, one object for the templates."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markets.quotes import Quote, Quotes, quotes_for
+from markets.representation import winner_of
+from markets.selectors import Listing
+
+LEADING = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ShownOutcome:
+    """An outcome with its prices, and what a share of it paid once that is decided (pips)."""
+
+    index: int
+    name: str
+    quote: Quote
+    payout: int | None
+
+    @property
+    def chance(self) -> int | None:
+        """In pips."""
+        return self.quote.chance_pips
+
+    @property
+    def shown(self) -> int | None:
+        """The pay-out once there is one, else the chance."""
+        return self.chance if self.payout is None else self.payout
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One market for a list or a page."""
+
+    row: Listing
+    quotes: Quotes
+
+    @property
+    def status(self) -> str:
+        return self.quotes.status
+
+    @property
+    def volume_pips(self) -> int:
+        return self.quotes.volume_pips
+
+    @property
+    def outcomes(self) -> Sequence[ShownOutcome]:
+        """In the market's own order."""
+        payouts = self.row.payouts or [None] * len(self.row.outcomes)
+        return [
+            ShownOutcome(index, name, quote, payout)
+            for index, (name, quote, payout) in enumerate(
+                zip(self.row.outcomes, self.quotes.outcomes, payouts, strict=True)
+            )
+        ]
+
+    @property
+    def ranked(self) -> Sequence[ShownOutcome]:
+        """The likeliest first; what has no price comes last, in the market's order."""
+        return sorted(self.outcomes, key=lambda each: -1 if each.shown is None else each.shown, reverse=True)
+
+    @property
+    def leading(self) -> Sequence[ShownOutcome]:
+        return self.ranked[:LEADING]
+
+    @property
+    def more(self) -> int:
+        """How many outcomes a card leaves out."""
+        return max(0, len(self.row.outcomes) - LEADING)
+
+    @property
+    def verdict(self) -> str | None:
+        """The outcome that won; "Tie" where several were paid, None while undecided and after a void."""
+        if not self.row.payouts:
+            return None
+        return winner_of(self.row) or "Tie"
+
+
+def cards_of(rows: Sequence[Listing]) -> list[Card]:
+    """Every row with its live figures; one read of Valkey."""
+    quotes = quotes_for(rows)
+    return [Card(row, quotes[row.market_id]) for row in rows]
