@@ -20,12 +20,12 @@ from typing import Any
 import psutil
 import psycopg
 import redis
+from django.conf import settings
 from psycopg import sql
 
 from ops.embedded import EmbeddedServers
 from ops.embedded.process import free_port
 from ops.supervisor import CommandProcess, Console, child_environment, read_procfile
-from pmarket.settings.environment import BASE_DIR
 from trading.eventlog.append import NewEvent, append_to_accounts
 from trading.ids import account_slot, new_id
 
@@ -145,7 +145,7 @@ class Stage:
         """Run a command of manage.py to its end; answers its output."""
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
-            cwd=BASE_DIR,
+            cwd=settings.BASE_DIR,
             env=self._environment(database),
             capture_output=True,
             text=True,
@@ -160,13 +160,17 @@ class Stage:
         """Lines of the Procfile, running on that database and an empty Valkey; stopped afterwards."""
         with redis.Redis.from_url(self.valkey_url) as valkey:
             valkey.flushall()
-        commands = read_procfile(BASE_DIR / "Procfile")
+        commands = read_procfile(settings.BASE_DIR / "Procfile")
         environment = self._environment(database)
         started: list[CommandProcess] = []
         try:
             for name in names:
                 process = CommandProcess(
-                    name, commands[name], environment=environment, cwd=BASE_DIR, console=self._console
+                    name,
+                    commands[name],
+                    environment=environment,
+                    cwd=settings.BASE_DIR,
+                    console=self._console,
                 )
                 process.start()
                 started.append(process)
