@@ -80,7 +80,14 @@ def matching() -> Report:
     except (DatabaseError, redis.RedisError) as error:
         return {"status": DEGRADED, "detail": type(error).__name__, "slots": [], "projections": {}}
     slots = [
-        {"slot": slot, "owner": owner, "epoch": epoch, "offset": next_offset, "lag": lags[slot], "alive": _alive(age)}
+        {
+            "slot": slot,
+            "owner": owner,
+            "epoch": epoch,
+            "offset": next_offset,
+            "lag": lags[slot],
+            "alive": _alive(age),
+        }
         for slot, _kind, owner, epoch, next_offset, _command_offset, age in rows
     ]
     status = OK if all(slot["owner"] and slot["alive"] for slot in slots) else DEGRADED

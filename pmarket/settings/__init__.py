@@ -197,6 +197,14 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
+    # Fields of the same name with choices of their own need names that say whose they are.
+    "ENUM_NAME_OVERRIDES": {
+        "MarketStatusEnum": "markets.selectors.STATUSES",
+        "NotificationKindEnum": "accounts.models.Notification.Kind",
+        "OrderStatusEnum": ["open", "filled", "cancelled", "expired", "rejected"],
+        "SettlementKindEnum": ["resolve", "void"],
+        "SettlementStatusEnum": ["pending", "running", "done", "failed"],
+    },
 }
 
 # Tasks --------------------------------------------------------------------------------------------
