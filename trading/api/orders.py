@@ -96,12 +96,11 @@ def cancel_everywhere(caller: Caller, *, side: str | None) -> Answer:
 
 
 class OrderView(APIView):
-    """One order, by its id or by its owner's client id."""
+    """One order, by its id or by its owner's client id. Its operations in the schema are named by their paths."""
 
     throttle_class_name = {"GET": "data", "PATCH": "order", "DELETE": "cancel"}
 
     @extend_schema(
-        operation_id="order_get",
         summary="Look an order up",
         responses={200: OrderSchema, **problems(*ORDER_ERRORS)},
     )
@@ -112,7 +111,7 @@ class OrderView(APIView):
         return respond(orders.find(caller, **references(names), min_as_of=min_as_of, market_id=market_id))
 
     @extend_schema(
-        operation_id="order_amend", summary="Make an order smaller", request=AmendSchema,
+        summary="Make an order smaller", request=AmendSchema,
         responses={200: OrderSchema, **problems(*ORDER_ERRORS)},
     )  # fmt: skip
     def patch(self, request: Request, **names: str) -> Response:
@@ -122,7 +121,7 @@ class OrderView(APIView):
         return respond(perform(orders.amend(caller, terms.market_id, request.data, **named), terms))
 
     @extend_schema(
-        operation_id="order_cancel", summary="Cancel an order", request=None,
+        summary="Cancel an order", request=None,
         responses={200: OrderSchema, **problems(*ORDER_ERRORS)},
     )  # fmt: skip
     def delete(self, request: Request, **names: str) -> Response:
