@@ -1,0 +1,1 @@
+"""The order API, one suite run against both lanes of a running exchange."""
