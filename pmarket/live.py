@@ -6,15 +6,16 @@ from typing import Any, cast
 from channels.db import database_sync_to_async
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.conf import settings
-from django.urls import path
+from django.urls import path, re_path
 
 from accounts.authentication import KeyAuthenticator
 from accounts.client_ip import resolve_ip
 from ops.throttle import throttle
 from trading.gateway import Gateway
+from trading.live.ended_market import ended_market
 from trading.live.fastlane import FastLane
 from trading.live.hub import Hub
-from trading.live.sockets import FeedSockets, FoundMarket, SocketLimits
+from trading.live.sockets import FeedSockets, FoundMarket, SocketLimits, no_such_path
 from trading.market_terms import market_terms
 
 Scope = dict[str, Any]
@@ -76,7 +77,7 @@ async def find_market(reference: str) -> FoundMarket:
 
 def build() -> ProtocolTypeRouter:
     """The whole application; one a process."""
-    gateway, hub = Gateway(settings.VALKEY_URL), Hub(url=settings.FEED_URL)
+    gateway, hub = Gateway(settings.VALKEY_URL), Hub(url=settings.FEED_URL, find_ended=ended_market)
     authenticator = KeyAuthenticator()
     sockets = FeedSockets(
         hub=hub,
@@ -97,7 +98,8 @@ def build() -> ProtocolTypeRouter:
                 health=hub.health,
             ),
             "websocket": OriginCheck(
-                URLRouter([path("ws/v1", cast(Any, sockets))]), allowed=frozenset(settings.ALLOWED_ORIGINS)
+                URLRouter([path("ws/v1", cast(Any, sockets)), re_path("", cast(Any, no_such_path))]),
+                allowed=frozenset(settings.ALLOWED_ORIGINS),
             ),
         }
     )

@@ -7,6 +7,7 @@ from django.core.management.utils import get_random_secret_key
 from pmarket.settings import environment as env
 from pmarket.settings.logs import configure_structlog, logging_config
 from trading.money import parse_pips
+from trading.projections import DEFAULT_PROJECTIONS
 
 BASE_DIR = env.BASE_DIR
 DATA_DIR = env.data_dir()
@@ -172,6 +173,9 @@ CHANNEL_LAYERS = {
     }
 }
 
+# The read models, in the order of a round: notifications tell of what the others have shown.
+PROJECTIONS = [*DEFAULT_PROJECTIONS, "accounts.notifications.NotificationsProjection"]
+
 # API ----------------------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {
@@ -203,6 +207,7 @@ SPECTACULAR_SETTINGS = {
         "NotificationKindEnum": "accounts.models.Notification.Kind",
         "OrderStatusEnum": ["open", "filled", "cancelled", "expired", "rejected"],
         "SettlementKindEnum": ["resolve", "void"],
+        "SideEnum": ["buy", "sell"],
         "SettlementStatusEnum": ["pending", "running", "done", "failed"],
     },
 }
@@ -218,6 +223,24 @@ CELERY_TASK_ACKS_LATE = CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
+# A round that no worker has begun by the next one is dropped: what is due is a row, and is found again.
+CELERY_BEAT_SCHEDULE = {
+    "resend-settlements": {
+        "task": "trading.tasks.resend_settlements",
+        "schedule": 5,
+        "options": {"expires": 5},
+    },
+    "close-due-markets": {
+        "task": "trading.tasks.close_due_markets",
+        "schedule": 1,
+        "options": {"expires": 1},
+    },
+    "make-partitions": {
+        "task": "trading.tasks.make_partitions",
+        "schedule": 24 * 3600,
+        "options": {"expires": 3600},
+    },
+}
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
 
 # Logs and metrics ---------------------------------------------------------------------------------
@@ -230,22 +253,3 @@ LOGGING = logging_config(
 )
 DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True  # RequestIdMiddleware has judged it.
 PROMETHEUS_EXPORT_MIGRATIONS = False
-
-# While the apps are being written, what is not there yet is left out. TO BE REMOVED.
-
-from pathlib import Path as _P  # noqa: E402
-
-
-def _there(name: str) -> bool:
-    path = BASE_DIR / _P(*name.split("."))
-    return path.is_dir() or path.with_suffix(".py").exists()
-
-
-INSTALLED_APPS = [n for n in INSTALLED_APPS if n not in {"accounts", "markets"} or _there(f"{n}.models")]
-if not _there("accounts.models"):
-    AUTH_USER_MODEL = "auth.User"
-for _k, _v in list(REST_FRAMEWORK.items()):
-    if isinstance(_v, list):
-        REST_FRAMEWORK[_k] = [
-            d for d in _v if d.startswith(("rest_framework", "drf")) or _there(d.rsplit(".", 1)[0])
-        ]
