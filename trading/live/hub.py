@@ -10,11 +10,12 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
 import redis.asyncio as redis
+from django.db import DatabaseError
 from redis.exceptions import RedisError
 
 from trading import metrics
@@ -36,14 +37,20 @@ SNAPSHOTS_AT_ONCE = 8
 # Markets of which recent trades are kept; past that the oldest known are forgotten.
 MAX_REMEMBERED_MARKETS = 5_000
 
+FindEnded = Callable[[str, Sequence[str]], Awaitable[tuple[BookMirror, FeedTicker] | None]]
+
 log = logging.getLogger(__name__)
 
 
 class Hub:
-    """Channels of markets and accounts for the sockets of one event loop; `url` is the feed's Valkey."""
+    """Channels of markets and accounts for the sockets of one event loop; `url` is the feed's Valkey.
 
-    def __init__(self, *, url: str) -> None:
+    `find_ended(market_id, names)` is asked about markets that Valkey does not know.
+    """
+
+    def __init__(self, *, url: str, find_ended: FindEnded | None = None) -> None:
         self._url = url
+        self._find_ended = find_ended
         self._recent: dict[str, RecentTrades] = {}
         self._markets: dict[str, MarketFeed] = {}
         self._accounts: dict[str, Channel] = {}
@@ -85,7 +92,7 @@ class Hub:
         channels = [channel for feed in feeds for channel in feed.channels.values()]
         waiting = sum(not feed.is_current for feed in feeds)
         return {
-            "status": "ok" if self.is_live and not waiting else "degraded",
+            "status": "ok" if self.is_live else "degraded",
             "feed_connected": self.is_live,
             "last_message_age_s": None
             if self._heard_at is None
@@ -261,7 +268,14 @@ class Hub:
                     found = await self._read_snapshot(feed)
                 if found is not None and feed.restore(*found):
                     break
-            except (RedisError, OSError, TimeoutError, msgspec.MsgspecError, ValueError) as error:
+            except (
+                RedisError,
+                DatabaseError,
+                OSError,
+                TimeoutError,
+                msgspec.MsgspecError,
+                ValueError,
+            ) as error:
                 log.warning("snapshot of market %s: %s", feed.market_id, error)
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_RETRY_SECONDS)
@@ -277,7 +291,9 @@ class Hub:
             book, ticker = await pipe.execute()
         mirror = BookMirror.from_hash(feed.names, book)
         if mirror is None:
-            return None
+            return (
+                await self._find_ended(feed.market_id, feed.names) if self._find_ended is not None else None
+            )
         return mirror, decode_ticker(ticker) if ticker is not None else None
 
     # Small things -------------------------------------------------------------------------------

@@ -17,10 +17,12 @@ from typing import Any, NamedTuple
 
 from trading import metrics
 from trading.errors import (
+    PROBLEM_CONTENT_TYPE,
     ExchangeError,
     InternalError,
     InvalidRequest,
     NotAuthenticated,
+    NotFound,
     RateLimited,
     Refused,
     problem,
@@ -71,6 +73,18 @@ def peer_ip(scope: Scope) -> str | None:
     """The address of the other end of the connection."""
     client = scope.get("client")
     return client[0] if client else None
+
+
+async def no_such_path(scope: Scope, receive: Receive, send: Send) -> None:
+    """The ASGI application behind every other path: a handshake there is answered with 404 (403 by an old server)."""
+    await receive()  # websocket.connect
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close"})
+        return
+    body = encode(problem(NotFound("There is no such path."), new_id())).encode()
+    headers = [(b"content-type", PROBLEM_CONTENT_TYPE.encode()), (b"content-length", b"%d" % len(body))]
+    await send({"type": "websocket.http.response.start", "status": 404, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body})
 
 
 class FeedSockets:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -12,14 +12,15 @@ import redis.asyncio as redis
 import uvicorn
 import websockets
 from channels.routing import URLRouter
-from django.urls import path
+from django.urls import path, re_path
 
 from ops.embedded import EmbeddedServers
 from tests.trading.live.feed_client import FakeShard
 from trading.errors import NotAuthenticated, NotFound
 from trading.ids import new_id
+from trading.live.book_mirror import BookMirror, FeedTicker
 from trading.live.hub import Hub
-from trading.live.sockets import FeedSockets, FoundMarket, SocketLimits
+from trading.live.sockets import FeedSockets, FoundMarket, SocketLimits, no_such_path
 from trading.principal import READ, Allowance, Principal
 
 ANSWER_SECONDS = 5.0
@@ -131,7 +132,8 @@ class LiveServer:
     """A hub, its uvicorn, and the means to publish as a shard does."""
 
     def __init__(self, valkey_url: str) -> None:
-        self.hub = Hub(url=valkey_url)
+        self.ended: dict[str, tuple[BookMirror, FeedTicker]] = {}
+        self.hub = Hub(url=valkey_url, find_ended=self.find_ended)
         self.keys = KnownKeys()
         self.markets: dict[str, FoundMarket] = {}
         self.valkey = redis.Redis.from_url(valkey_url)
@@ -155,6 +157,9 @@ class LiveServer:
             return self.markets[id_or_slug]
         except KeyError:
             raise NotFound("There is no such market.") from None
+
+    async def find_ended(self, market_id: str, names: Sequence[str]) -> tuple[BookMirror, FeedTicker] | None:
+        return self.ended.get(market_id)
 
     def market(self, names: tuple[str, ...] = ("Yes", "No")) -> FakeShard:
         """A market that can be subscribed to; nothing of it is published yet."""
@@ -200,7 +205,7 @@ async def live(feed_servers: EmbeddedServers) -> AsyncIterator[LiveServer]:
     assert feed_servers.valkey is not None
     server = LiveServer(feed_servers.valkey.url())
     config = uvicorn.Config(
-        URLRouter([path("ws/v1", server.sockets)]),
+        URLRouter([path("ws/v1", server.sockets), re_path("", no_such_path)]),
         ws="websockets-sansio",
         ws_per_message_deflate=False,
         lifespan="off",

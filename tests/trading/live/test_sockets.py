@@ -4,11 +4,13 @@ import asyncio
 import json
 
 import pytest
+import websockets
 
 from tests.trading.live.conftest import LiveServer, close_code, until
 from tests.trading.live.feed_client import BookClient, FakeShard, shown
 from trading.live import outbox as outbox_module
 from trading.live import sockets as sockets_module
+from trading.live.book_mirror import BookMirror, FeedTicker
 from trading.live.sockets import SocketLimits
 
 NAMES = ["Yes", "No"]
@@ -130,6 +132,19 @@ async def test_market_whose_book_nobody_has_written_yet_starts_when_it_is(live, 
         assert (await client.heartbeat())["data"]["subscriptions"][0]["seq"] is None
         await published(live, shard)
         assert (await client.receive())["seq"] == 2
+
+
+async def test_market_that_has_ended_shows_an_empty_book_and_its_last_prices(live):
+    shard = live.market()
+    ticker = FeedTicker([9900, 100], [None, None], [None, None], 50_000, 3)
+    live.ended[shard.market_id] = BookMirror(NAMES, 41), ticker
+    async with live.client() as client:
+        await client.subscribe("book", shard.market_id)
+        book = await client.receive()
+        await client.subscribe("ticker", shard.market_id)
+        frame = await client.receive()
+    assert (book["seq"], book["data"]["bids"], book["data"]["checksum"]) == (41, {"Yes": []}, 0)
+    assert frame["data"]["Yes"] == {"last_price": "0.9900", "best_bid": None, "best_ask": None}
 
 
 async def test_heartbeat_carries_the_newest_number_of_every_subscription(live, monkeypatch):
@@ -338,6 +353,14 @@ async def publish_much(live: LiveServer, shard: FakeShard) -> None:
     for step in range(100):
         levels = [(0, "bid", 1 + (step * 100 + n) % 500, 1 + step) for n in range(100)]
         await live.publish(shard, shard.change(*levels, trades=trades))
+
+
+@pytest.mark.parametrize("path", ["/", "/ws", "/ws/v2", "/ws/v1/", "/ws/v1/x"])
+async def test_other_paths_are_not_found(live, path):
+    with pytest.raises(websockets.InvalidStatus) as refused:
+        await websockets.connect(live.url.replace("/ws/v1", path))
+    assert refused.value.response.status_code == 404
+    assert json.loads(refused.value.response.body)["code"] == "not_found"
 
 
 async def test_leaving_sockets_leave_nothing_behind(live):
