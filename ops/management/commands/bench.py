@@ -1,5 +1,7 @@
 """`manage.py bench`: one table of figures with their yardsticks, and bench.json."""
 
+import logging
+import signal
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
@@ -36,6 +38,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         asked = _options(options)
+        # Ended from outside, the servers and processes must go too.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        logging.getLogger("httpx").setLevel(logging.WARNING)
         try:
             report = run_suite(asked, say=self._say)
         except (StageError, EmbeddedError) as error:
