@@ -1,7 +1,7 @@
 """Celery's part of trading: settlements, markets whose time has come, partitions.
 
 Every task may run twice or die half-way and be sent again: the work itself is idempotent. Nothing waits
-in the broker (no ETA): what is due is a row, and a periodic task finds it. Periodic, by beat:
+in the broker (no ETA): what is due is a row, and a periodic task finds it. Beat sends them, each to a queue:
 
     resend_settlements   every 5 s      queue settlement
     close_due_markets    every second   queue market
@@ -22,7 +22,7 @@ from trading.settlement import FAILED, RUNNING, settle, stalled_settlements
 
 log = logging.getLogger(__name__)
 
-SETTLEMENT, MARKET, REPORT = "settlement", "market", "report"
+SETTLEMENT = "settlement"
 
 RESEND_EXPIRES_S = 10
 """A reminder that no worker has read by then is dropped; another one is under way."""
@@ -33,27 +33,27 @@ DUE_MARKETS = 100
 MONTHS_AHEAD = 3
 
 
-@shared_task(queue=SETTLEMENT, acks_late=True, reject_on_worker_lost=True)
+@shared_task(acks_late=True, reject_on_worker_lost=True)
 def settle_market(settlement_id: str) -> str:
     """Pay a settlement for a while, and have the rest done by the next one in the queue."""
     status = settle(settlement_id)
     if status == RUNNING:
-        settle_market.delay(settlement_id)
+        settle_market.apply_async(args=(settlement_id,), queue=SETTLEMENT)
     elif status == FAILED:
         log.error("settlement %s has failed and needs a person", settlement_id)
     return status
 
 
-@shared_task(queue=SETTLEMENT)
+@shared_task
 def resend_settlements() -> int:
     """Send what nobody is at: new, waiting for its projection, or left by a worker that died."""
     stalled = stalled_settlements()
     for settlement_id in stalled:
-        settle_market.apply_async(args=(settlement_id,), expires=RESEND_EXPIRES_S)
+        settle_market.apply_async(args=(settlement_id,), queue=SETTLEMENT, expires=RESEND_EXPIRES_S)
     return len(stalled)
 
 
-@shared_task(queue=MARKET)
+@shared_task
 def close_due_markets() -> int:
     """Open the drafts and close the markets whose time has come. Answers how many commands were accepted."""
     accepted = 0
@@ -70,7 +70,7 @@ def close_due_markets() -> int:
     return accepted
 
 
-@shared_task(queue=REPORT)
+@shared_task
 def make_partitions() -> list[str]:
     """Partitions of the months to come, made long before a row needs them."""
     with transaction.atomic(), connection.cursor() as cursor:

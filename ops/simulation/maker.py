@@ -26,6 +26,7 @@ LARGEST_BATCH = 500
 OLD_AFTER_S = 60.0
 PAGE = 500
 OPENING_AT_ONCE = 4
+SHORTEST_PAUSE_S = 0.2
 
 
 class Maker:
@@ -46,10 +47,11 @@ class Maker:
             fresh = [market for market in self._markets if not market.quoted_pips]
             if fresh:
                 await self._open(fresh)
+                await asyncio.sleep(SHORTEST_PAUSE_S)
                 continue
             market = self._most_urgent()
             placed = await self.refresh(market) if market is not None else 0
-            await asyncio.sleep(max(placed / self._rate, 0.2))
+            await asyncio.sleep(max(placed / self._rate, SHORTEST_PAUSE_S))
 
     async def _open(self, fresh: list[SimulatedMarket]) -> None:
         """The first quotes of new markets come as fast as the exchange allows."""
@@ -70,6 +72,8 @@ class Maker:
     async def refresh(self, market: SimulatedMarket) -> int:
         """Bring the market's quotes to where the belief is; answers how many orders that took."""
         live = await self._live(market)
+        if live is None:
+            return 0
         prices = market.prices_now()
         market.quoted_pips, market.quoted_at_s = prices, time.monotonic()
         cancels, places = changes(live, _wanted(market, prices))
@@ -85,8 +89,8 @@ class Maker:
         self.placed += len(places)
         return len(places)
 
-    async def _live(self, market: SimulatedMarket) -> list[LiveQuote]:
-        """Its open orders, not older than its last change to them."""
+    async def _live(self, market: SimulatedMarket) -> list[LiveQuote] | None:
+        """Its open orders, not older than its last change to them; None if the exchange does not tell."""
         parameters: dict[str, str | int] = {"market_id": market.market_id, "status": "open", "limit": PAGE}
         if market.as_of:
             parameters["min_as_of"] = market.as_of
@@ -95,7 +99,7 @@ class Maker:
             answer = await self._client.get("/portfolio/orders", self._caller, **parameters)
             if not answer.is_good:
                 log.warning("the maker's orders are answered %s %s", answer.status, answer.body)
-                return live
+                return None
             live += [
                 LiveQuote(
                     row["order_id"], row["outcome"], row["side"], parse_pips(row["price"]), row["remaining"]

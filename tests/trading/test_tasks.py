@@ -1,0 +1,97 @@
+"""Periodic tasks: what is due is found, sent once more, and left alone while nobody answers."""
+
+import datetime as dt
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from trading import tasks
+from trading.engine.commands import CloseMarket, OpenMarket
+from trading.errors import OutcomeUnknown, Refused
+from trading.ids import market_slot, new_id
+
+pytestmark = pytest.mark.django_db
+
+HOUR = dt.timedelta(hours=1)
+
+
+class FakeGateway:
+    """Takes every command, or answers as it is told for a market."""
+
+    def __init__(self) -> None:
+        self.commands = []
+        self.answers = {}
+
+    def submit(self, command, *, actor, request_id):
+        self.commands.append(command)
+        if command.market_id in self.answers:
+            raise self.answers[command.market_id]
+
+
+@pytest.fixture
+def gateway(monkeypatch):
+    fake = FakeGateway()
+    monkeypatch.setattr(tasks, "gateway_sync", lambda: fake)
+    return fake
+
+
+def add_market(status, *, closes, opens=None):
+    """A market whose times are that far from now."""
+    market_id, now = new_id(), timezone.now()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO market (market_id, slot, status, tick_pips, taker_fee_e4, maker_fee_e4, created_at, opens_at, "
+            "closes_at, seq) VALUES (%s, %s, %s, 100, 0, 0, now(), %s, %s, 1)",
+            [market_id, market_slot(market_id), status, now + opens if opens else None, now + closes],
+        )
+    return market_id
+
+
+def test_markets_close_and_open_when_their_time_has_come(gateway):
+    due = [add_market(status, closes=-HOUR) for status in ("open", "suspended")]
+    never_opened = add_market("draft", opens=-2 * HOUR, closes=-HOUR)
+    opening = add_market("draft", opens=-HOUR, closes=HOUR)
+    add_market("open", closes=HOUR)
+    add_market("draft", opens=HOUR, closes=2 * HOUR)
+    for status in ("closed", "resolved", "voided"):
+        add_market(status, closes=-HOUR)
+    assert tasks.close_due_markets() == 4
+    closed = {CloseMarket(market_id) for market_id in (*due, never_opened)}
+    assert set(gateway.commands) == closed | {OpenMarket(opening)}
+
+
+def test_a_refusal_does_not_keep_the_others_from_closing(gateway):
+    first, second = add_market("open", closes=-2 * HOUR), add_market("open", closes=-HOUR)
+    gateway.answers = {first: Refused("market_not_open")}
+    assert tasks.close_due_markets() == 1
+    assert [command.market_id for command in gateway.commands] == [first, second]
+
+
+def test_while_the_engine_does_not_answer_one_command_is_tried(gateway):
+    first = add_market("open", closes=-2 * HOUR)
+    add_market("open", closes=-HOUR)
+    gateway.answers = {first: OutcomeUnknown()}
+    assert tasks.close_due_markets() == 0
+    assert len(gateway.commands) == 1
+
+
+def test_a_settlement_that_needs_more_time_is_queued_again(monkeypatch):
+    sent, answers = [], ["running", "done"]
+    monkeypatch.setattr(tasks, "settle", lambda settlement_id: answers.pop(0))
+    monkeypatch.setattr(tasks.settle_market, "apply_async", lambda **options: sent.append(options))
+    assert tasks.settle_market("an-id") == "running"
+    assert tasks.settle_market("an-id") == "done"
+    assert sent == [{"args": ("an-id",), "queue": "settlement"}]
+
+
+def test_stalled_settlements_are_sent_and_the_message_expires(monkeypatch):
+    sent = []
+    monkeypatch.setattr(tasks, "stalled_settlements", lambda: ["one", "two"])
+    monkeypatch.setattr(tasks.settle_market, "apply_async", lambda **options: sent.append(options))
+    assert tasks.resend_settlements() == 2
+    assert sent == [{"args": (name,), "queue": "settlement", "expires": 10} for name in ("one", "two")]
+
+
+def test_partitions_are_there_already():
+    assert tasks.make_partitions() == []
