@@ -1,0 +1,85 @@
+"""The feed of the real processes: what an order does is pushed, numbered as REST numbers it."""
+
+import asyncio
+import datetime as dt
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+import websockets
+
+from tests.running_exchange import RunningExchange, Trader
+from tests.trading.live.conftest import Client
+from tests.trading.live.feed_client import BookClient
+
+
+@pytest.fixture
+def market(exchange: RunningExchange) -> dict[str, Any]:
+    closes_at = (dt.datetime.now(dt.UTC) + dt.timedelta(days=1)).isoformat().replace("+00:00", "Z")
+    body = {
+        "question": "Will the feed tell the truth today?",
+        "resolution_criteria": "Yes if it does.",
+        "category": "tests",
+        "outcomes": ["Yes", "No"],
+        "closes_at": closes_at,
+    }
+    made = httpx.post(f"{exchange.http}/api/v1/markets", json=body, headers=exchange.staff_headers())
+    assert made.status_code == 201, made.text
+    return made.json()
+
+
+@pytest.fixture
+async def client(exchange: RunningExchange) -> AsyncIterator[Client]:
+    async with websockets.connect(exchange.ws) as connection:
+        yield Client(connection)
+
+
+def place(exchange: RunningExchange, trader: Trader, market: dict[str, Any], **order: Any) -> dict[str, Any]:
+    url = f"{exchange.live_http}/api/v1/markets/{market['market_id']}/orders"
+    made = httpx.post(url, json=order, headers=trader.headers)
+    assert made.status_code == 201, made.text
+    return made.json()
+
+
+def order_book(exchange: RunningExchange, market: dict[str, Any]) -> dict[str, Any]:
+    url = f"{exchange.http}/api/v1/markets/{market['market_id']}/orderbook"
+    return httpx.get(url, params={"outcome": "Yes"}).json()
+
+
+async def test_an_order_is_pushed_and_the_book_equals_rest(exchange, market, client):
+    seller, buyer = exchange.new_trader(), exchange.new_trader()
+    await client.subscribe("book", market["slug"])
+    await client.subscribe("trades", market["market_id"])
+    await client.subscribe("ticker", market["market_id"])
+    first = {frame["channel"]: frame for frame in [await client.receive() for _ in range(3)]}
+    assert set(first) == {"book", "trades", "ticker"}
+    book = BookClient()
+    book.take(json.dumps(first["book"]))
+
+    place(exchange, seller, market, outcome="Yes", side="sell", price="0.6500", quantity=10)
+    taken = place(exchange, buyer, market, outcome="No", side="sell", price="0.3500", quantity=4)
+
+    trades: list[dict[str, Any]] = []
+    ticker: dict[str, Any] = {}
+    async with asyncio.timeout(10):
+        while not trades or book.side("Yes", "ask") != [(6500, 6)] or ticker.get("volume") == "0.0000":
+            frame = await client.receive()
+            if frame["channel"] == "book":
+                book.take(json.dumps(frame))
+            elif frame["channel"] == "trades":
+                trades += frame["data"]
+            else:
+                ticker = frame["data"]
+    assert taken["status"] == "filled"
+    assert [(t["outcome"], t["price"], t["quantity"], t["taker_side"]) for t in trades] == [
+        ("Yes", "0.6500", 4, "buy")
+    ]
+    assert trades[0]["trade_id"] == taken["fills"][0]["trade_id"]
+    assert ticker["Yes"]["best_ask"] == "0.6500"
+    assert ticker["No"]["best_bid"] == "0.3500"
+    rest = order_book(exchange, market)
+    assert (rest["asks"], rest["bids"]) == ([["0.6500", 6]], [])
+    assert rest["checksum"] == book.checksum()
+    assert rest["seq"] >= book.seq
