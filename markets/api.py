@@ -1,6 +1,5 @@
 """The catalogue API under /api/v1: markets, their lifecycle, settlements. Thin: services write, selectors read."""
 
-from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from drf_spectacular.types import OpenApiTypes
@@ -12,7 +11,7 @@ from rest_framework.views import APIView
 
 from markets import selectors, services
 from markets.representation import markets_json, settlement_json
-from markets.selectors import ORDERINGS, STATUSES, Wanted
+from markets.selectors import NUL, ORDERINGS, STATUSES, Wanted
 from markets.serializers import (
     ChangeSerializer,
     EndingSerializer,
@@ -27,20 +26,18 @@ from markets.serializers import (
 )
 from markets.services import Actor, Change
 from trading.api.errors import request_id_of
+from trading.api.query import MIN_AS_OF, PAGE, Query
 from trading.api.schema import problems
 from trading.api.strict import StrictSerializer
-from trading.as_of import read_as_of, wait_for
 from trading.errors import InvalidRequest, NotFound
 from trading.ids import MARKET_SLOTS
 from trading.models import Settlement
 from trading.principal import ADMIN, require_principal
-from trading.selectors.pages import DEFAULT_LIMIT, MAX_LIMIT
 
 TAGS = ["markets"]
 PROJECTIONS = ("markets",)
 STAFF_ERRORS = (400, 401, 403, 404, 422, 503, 504)
 MARKET = OpenApiParameter("market", str, OpenApiParameter.PATH, description="the market's id or slug")
-MIN_AS_OF = OpenApiParameter("min_as_of", str, description="wait up to 2 s until reads reflect this `as_of`")
 
 
 def staff_actor(request: Request) -> Actor:
@@ -78,18 +75,15 @@ class MarketsView(APIView):
                 "q", str, description="words, as in a web search; beginnings of words count too"
             ),
             OpenApiParameter("ordering", str, enum=tuple(ORDERINGS), description="`newest` if left out"),
-            OpenApiParameter("limit", int, description=f"{DEFAULT_LIMIT} if left out, at most {MAX_LIMIT}"),
-            OpenApiParameter("cursor", str, description="`next` of the page before"),
-            MIN_AS_OF,
+            *PAGE,
         ],
         responses={200: MarketListSerializer, **problems(400, 503)},
     )
     def get(self, request: Request) -> Response:
-        query = request.query_params
-        wanted = wanted_markets(query)
-        limit = checked_limit(query.get("limit"))
-        as_of = reached(query)
-        page = selectors.page(wanted, limit=limit, cursor=query.get("cursor"))
+        query = Query(request, "status", "category", "q", "ordering", "limit", "cursor", "min_as_of")
+        wanted, limit = wanted_markets(query), query.limit()
+        as_of = query.reach(PROJECTIONS, range(MARKET_SLOTS))
+        page = selectors.page(wanted, limit=limit, cursor=query.text("cursor"))
         return Response({"results": markets_json(page.rows), "next": page.next, "as_of": as_of})
 
     @extend_schema(
@@ -122,7 +116,8 @@ class MarketView(APIView):
         responses={200: MarketAnswerSerializer, **problems(400, 404, 503)},
     )
     def get(self, request: Request, market: str) -> Response:
-        as_of = reached(request.query_params)
+        query = Query(request, "min_as_of")
+        as_of = query.reach(PROJECTIONS, range(MARKET_SLOTS))
         row = selectors.find(market)
         return Response({**markets_json([row])[0], "as_of": as_of})
 
@@ -218,7 +213,7 @@ class SettlementView(APIView):
         responses={200: SettlementSerializer, **problems(400, 404, 503)},
     )
     def get(self, request: Request, settlement_id: str) -> Response:
-        as_of = reached(request.query_params)
+        as_of = Query(request, "min_as_of").reach(PROJECTIONS, range(MARKET_SLOTS))
         identifier = selectors.market_uuid(settlement_id)
         found = Settlement.objects.filter(settlement_id=identifier).first() if identifier else None
         if found is None:
@@ -226,38 +221,23 @@ class SettlementView(APIView):
         return Response({**settlement_json(found), "as_of": as_of})
 
 
-def reached(query: Mapping[str, str]) -> str:
-    """Waits for `min_as_of` if there is one; answers how far the read side is."""
-    if (min_as_of := query.get("min_as_of")) is not None:
-        wait_for(min_as_of, PROJECTIONS)
-    return read_as_of(PROJECTIONS, list(range(MARKET_SLOTS)))
-
-
-def wanted_markets(query: Mapping[str, str]) -> Wanted:
+def wanted_markets(query: Query) -> Wanted:
     """The filters of a list. Raises InvalidRequest for values that mean nothing."""
-    errors = {
-        name: [f"must be one of {', '.join(known)}"]
-        for name, known in (("status", STATUSES), ("ordering", tuple(ORDERINGS)))
-        if query.get(name) is not None and query[name] not in known
-    }
-    errors |= {name: ["must not hold NUL"] for name in ("category", "q") if "\0" in query.get(name, "")}
+    status, ordering = query.text("status"), query.text("ordering") or "newest"
+    errors = {}
+    if status is not None and status not in STATUSES:
+        errors["status"] = [f"must be one of {', '.join(STATUSES)}"]
+    if ordering not in ORDERINGS:
+        errors["ordering"] = [f"must be one of {', '.join(ORDERINGS)}"]
+    errors |= {name: ["must not hold NUL"] for name in ("category", "q") if NUL in (query.text(name) or "")}
     if errors:
         raise InvalidRequest(errors=errors)
     return Wanted(
-        statuses=[query["status"]] if "status" in query else (),
-        category=query.get("category"),
-        query=query.get("q"),
-        ordering=query.get("ordering", "newest"),
+        statuses=() if status is None else (status,),
+        category=query.text("category"),
+        query=query.text("q"),
+        ordering=ordering,
     )
-
-
-def checked_limit(text: str | None) -> int:
-    """How many rows a page may have."""
-    if text is None:
-        return DEFAULT_LIMIT
-    if len(text) <= 3 and text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_LIMIT:
-        return int(text)
-    raise InvalidRequest(errors={"limit": [f"must be a whole number from 1 to {MAX_LIMIT}"]})
 
 
 def change_json(change: Change) -> dict[str, Any]:

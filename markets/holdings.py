@@ -85,7 +85,7 @@ class MarketHoldings:
 
     @property
     def shares(self) -> dict[str, int]:
-        """Shares by outcome name, less what open orders to sell them may hold: a guess for the ticket, on the safe side.
+        """Shares by outcome name, less what open orders may hold of them: for the ticket, on the safe side.
 
         In a binary market an order to buy the other outcome can hold them too.
         """
