@@ -296,7 +296,8 @@ class Socket:
         assert market is not None
         hub = self._door.hub
         market_id, names = await self._door.market(market)
-        self._make_room(channel, market_id)
+        self._require_room(channel, market_id)
+        self._end(channel, market_id)
         # Answer and first frame are queued in one go, so nothing can come in between.
         self._succeed(frame_id, channel=channel, market_id=market_id)
         self._subscriptions[channel, market_id] = hub.join_market(self._outbox, channel, market_id, names)
@@ -306,18 +307,22 @@ class Socket:
             raise NotAuthenticated("The account channel needs auth first.")
         self._principal.require(READ)
         account_id = self._principal.account_id
-        self._make_room(ACCOUNT, account_id)
+        self._require_room(ACCOUNT, account_id)
         subscription = await self._door.hub.join_account(self._outbox, account_id)
+        # Only now, so that no notification falls between the older subscription and this one.
+        self._end(ACCOUNT, account_id)
         self._subscriptions[ACCOUNT, account_id] = subscription
         self._succeed(frame_id, channel=ACCOUNT, seq=subscription.channel.seq)
 
-    def _make_room(self, channel: str, topic: str) -> None:
-        """End an older subscription to the same; it is how a client that saw a gap starts again."""
+    def _require_room(self, channel: str, topic: str) -> None:
+        if (channel, topic) not in self._subscriptions and len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
+            raise Refused("exceeds_limits", f"A socket may have {MAX_SUBSCRIPTIONS} subscriptions.")
+
+    def _end(self, channel: str, topic: str) -> None:
+        """End a subscription, if there is one. Subscribing again is how a client that saw a gap starts afresh."""
         older = self._subscriptions.pop((channel, topic), None)
         if older is not None:
             self._door.hub.leave(older)
-        elif len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
-            raise Refused("exceeds_limits", f"A socket may have {MAX_SUBSCRIPTIONS} subscriptions.")
 
     async def _unsubscribe(self, frame_id: int | str, request: dict[str, Any]) -> None:
         channel, market = _channel_and_market(request)
@@ -326,9 +331,7 @@ class Socket:
             topic = (await self._door.market(market)).market_id
         else:
             topic = self._principal.account_id if self._principal is not None else ""
-        older = self._subscriptions.pop((channel, topic), None)
-        if older is not None:
-            self._door.hub.leave(older)
+        self._end(channel, topic)
         self._succeed(frame_id)
 
 

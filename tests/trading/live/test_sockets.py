@@ -206,6 +206,19 @@ async def test_account_channel_needs_auth_and_numbers_its_notifications(live):
     assert "market_id" not in frames[0]
 
 
+async def test_subscribing_to_the_account_again_goes_on_with_its_numbers(live):
+    account = live.keys.principal.account_id
+    async with live.client() as client:
+        await client.ask("auth", key="pm_good")
+        await client.ask("subscribe", channel="account")
+        await live.valkey.publish(f"account:{account}", json.dumps({"title": "one"}))
+        assert (await client.receive())["seq"] == 1
+        assert (await client.ask("subscribe", channel="account"))["seq"] == 1
+        await live.valkey.publish(f"account:{account}", json.dumps({"title": "two"}))
+        assert (await client.receive())["prev_seq"] == 1
+        assert live.hub.health()["subscriptions"] == 1
+
+
 async def test_account_channel_needs_the_read_scope(live):
     async with live.client() as client:
         assert (await client.ask("auth", key="pm_other"))["ok"]
