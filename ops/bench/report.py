@@ -14,7 +14,7 @@ NOT_MEASURED = "not measured"
 class Figure:
     """One thing measured several times. Without samples it was not measured, and `note` says why.
 
-    `aim` is a least value, or a most value where `smaller_is_better`.
+    `aim` is a least value, or a most value where `smaller_is_better`. `label` is what it is called as a yardstick.
     """
 
     name: str
@@ -24,6 +24,7 @@ class Figure:
     aim: float | None = None
     smaller_is_better: bool = False
     note: str = ""
+    label: str = ""
 
     @property
     def is_measured(self) -> bool:
@@ -145,7 +146,7 @@ class Report:
 def _row(figure: Figure) -> list[str]:
     beside, times = "", ""
     if figure.yardstick is not None:
-        beside = figure.yardstick.name
+        beside = figure.yardstick.label or figure.yardstick.name
         times = NOT_MEASURED if figure.ratio is None else f"{figure.ratio:.2f}"
     if not figure.is_measured:
         return [figure.name, NOT_MEASURED, "", figure.unit, beside, times, _aim_text(figure)]

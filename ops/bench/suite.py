@@ -59,9 +59,11 @@ class _CommitFigures:
     """The figures of the commit path and their yardsticks, in the order of the table."""
 
     def __init__(self) -> None:
-        self.fsync = Figure("durable commit, one row, one client", "commits/s")
-        self.plain = Figure("plain loop: lock, match in SQL, commit", "orders/s", yardstick=self.fsync)
-        self.copy = Figure("raw COPY of the same events", "events/s")
+        self.fsync = Figure("durable commit of one row, one client", "commits/s", label="durable commit")
+        self.plain = Figure(
+            "plain loop: lock, match in SQL, commit", "orders/s", yardstick=self.fsync, label="plain loop"
+        )
+        self.copy = Figure("raw COPY of the same events", "events/s", label="raw COPY")
         self.orders = Figure("engine commit path", "orders/s", yardstick=self.plain, aim=COMMIT_AIM)
         self.events = Figure("engine commit path, events", "events/s", yardstick=self.copy)
         self.beside = Figure("engine with the projector beside", "orders/s", yardstick=self.plain)
@@ -161,7 +163,7 @@ class _LaneFigures:
         for lane, name in reversed(LANE_NAMES.items()):
             for connections in CONNECTIONS:
                 where = f"{name}, {connections} connections"
-                idle = Figure(f"{where}: a request that does nothing", "requests/s")
+                idle = Figure(f"{where}: idle requests", "requests/s", label="idle requests")
                 aim = FAST_LANE_AIM if lane == "live" else None
                 self.lanes[lane, connections] = (
                     Figure(f"{where}: single orders", "requests/s", yardstick=idle, aim=aim),
