@@ -1,13 +1,18 @@
 """Plays a recorded tape to the bare engine: two accounts, one binary market, no process and no database."""
 
+import json
 from itertools import islice
 
+from ops.tape.kalshi import KalshiTape
+from ops.tape.lobster import LobsterTape
 from ops.tape.steps import MAKER, TAKER, Amend, Cancel, ExpectedBook, Place, Step
 from tests.engine.both_markets import START_US
+from tests.engine.digest import state_digest
 from tests.engine.sayings import amend, cancel, create, place
+from trading.engine import codec, decide, invariants
 from trading.engine import commands as cmd
-from trading.engine import decide
 from trading.engine import events as ev
+from trading.engine.apply import apply
 from trading.engine.fees import SHARE_PIPS
 from trading.engine.market import Market
 
@@ -75,3 +80,28 @@ class TapeRun:
 def mirrored(levels: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
     """The other side of the other outcome."""
     return tuple((SHARE_PIPS - price, shares) for price, shares in levels)
+
+
+def play(run: TapeRun, tape: LobsterTape | KalshiTape) -> tuple[int, int, int]:
+    """Plays a whole tape, checking every take and every book; answers (rows, takes, books) compared."""
+    rows = takes = books = 0
+    for row in tape.rows():
+        for step in row.steps:
+            run.step(step)
+            takes += getattr(step, "expected", None) is not None
+        for book in row.books:
+            wrong = run.differences(book)
+            assert not wrong, f"row {row.number}: {wrong}"
+            books += 1
+        rows += 1
+    invariants.check(run.market)
+    run.check_money()
+    return rows, takes, books
+
+
+def assert_log_gives_the_same_state(run: TapeRun) -> None:
+    replayed = Market("m")
+    for event in run.log:
+        stored = json.dumps(codec.event_data(event))
+        apply(replayed, codec.event_from(codec.EVENT_NAMES[type(event)], json.loads(stored)), START_US)
+    assert state_digest(replayed) == state_digest(run.market)

@@ -51,6 +51,7 @@ class Trial:
         self.statement = Statement(DEPOSITS)
         self.log: list[tuple[int, ev.Event]] = []
         self.trade_ids: list[str] = []
+        self.levels: dict[tuple[int, bool, int], int] = {}
 
     def play(self, now_us: int, command: cmd.Command) -> None:
         note(f"{now_us} {command}")
@@ -83,9 +84,24 @@ class Trial:
             holding = market.holdings.get(account)
             assert (holding is None) == (account not in naive.shares)
             assert holding is None or holding.free == naive.free_shares(account)
-        for index, book in enumerate(market.books):
-            assert (list(book.bids.depth()), list(book.asks.depth())) == naive.depth(index)
+        self._check_books()
         assert {name: order.reserved_pips for name, order in market.orders.items()} == self.statement.reserved
+
+    def _check_books(self) -> None:
+        """Both books are equal, and `touched` names every level that the command has changed."""
+        before, self.levels = self.levels, {}
+        for index, book in enumerate(self.market.books):
+            bids, asks = list(book.bids.depth()), list(book.asks.depth())
+            assert (bids, asks) == self.naive.depth(index)
+            self.levels |= {(index, True, price): size for price, size in bids}
+            self.levels |= {(index, False, price): size for price, size in asks}
+        changed = {level for level, _ in before.items() ^ self.levels.items()}
+        assert changed <= self.market.touched, "a level changed without being touched"
+        for index, is_bid, price in self.market.touched:
+            book = self.market.books[index]
+            size = (book.bids if is_bid else book.asks).size_at(price)
+            assert size == self.levels.get((index, is_bid, price), 0)
+        self.market.touched.clear()
 
     def finish(self) -> None:
         """A closed market is swept to its end; the log alone, by way of JSON, gives the state again."""
