@@ -1,11 +1,8 @@
 """Celery's part of trading: settlements, markets whose time has come, partitions.
 
 Every task may run twice or die half-way and be sent again: the work itself is idempotent. Nothing waits
-in the broker (no ETA): what is due is a row, and a periodic task finds it. Beat sends them, each to a queue:
-
-    resend_settlements   every 5 s      queue settlement
-    close_due_markets    every second   queue market
-    make_partitions      daily          queue report
+in the broker (no ETA): what is due is a row, and a periodic task finds it. Beat's are resend_settlements
+(every few seconds), close_due_markets (every second) and make_partitions (daily).
 """
 
 import logging

@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from ops.tape.exchange import Exchange, Problem
 from ops.tape.steps import MAKER, TAKER, Tape
@@ -88,12 +89,7 @@ def settle_stage(stage: Stage, *, winner: int, staff_key: str) -> list[str]:
         {"outcome": OUTCOMES[winner], "evidence": "The recorded result."},
         key=staff_key,
     )
-    deadline = time.monotonic() + SETTLE_WITHIN_S
-    while True:
-        settlement = exchange.get(f"/settlements/{accepted['settlement_id']}", key=staff_key)
-        if settlement["status"] in ("done", "failed") or time.monotonic() > deadline:
-            break
-        time.sleep(0.2)
+    settlement = _settled(exchange, accepted["settlement_id"], staff_key)
     wrong = []
     if settlement["status"] != "done":
         wrong.append(f"the settlement is {settlement['status']} after {SETTLE_WITHIN_S:.0f} s")
@@ -103,6 +99,21 @@ def settle_stage(stage: Stage, *, winner: int, staff_key: str) -> list[str]:
     if market["status"] != "resolved":
         wrong.append(f"the market is {market['status']}")
     return wrong + _money_differences(stage)
+
+
+def _settled(exchange: Exchange, settlement_id: str, staff_key: str) -> dict[str, Any]:
+    """The settlement when it has ended, or as it is when patience has. At first it can be unknown."""
+    deadline = time.monotonic() + SETTLE_WITHIN_S
+    while True:
+        try:
+            settlement: dict[str, Any] = exchange.get(f"/settlements/{settlement_id}", key=staff_key)
+        except Problem as problem:
+            if problem.status != 404 or time.monotonic() > deadline:
+                raise
+        else:
+            if settlement["status"] in ("done", "failed") or time.monotonic() > deadline:
+                return settlement
+        time.sleep(0.2)
 
 
 def _money_differences(stage: Stage) -> list[str]:
