@@ -8,7 +8,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -123,10 +123,10 @@ class FastLane:
                 break
         return Request(
             scope["method"],
-            [unquote(part) for part in path.removeprefix(PREFIX).split("/")]
-            if path.startswith(PREFIX)
-            else [path],
-            dict(parse_qsl(query.decode("latin-1"))) if query else {},
+            # ASGI's path is decoded already; a second time would make %2541 another name.
+            path.removeprefix(PREFIX).split("/") if path.startswith(PREFIX) else [path],
+            # An empty value is a value: `?side=` must not mean both sides.
+            dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)) if query else {},
             headers,
             body,
             self._client_ip(peer, forwarded.decode("latin-1") if forwarded is not None else None),
@@ -136,6 +136,8 @@ class FastLane:
     def _route(self, request: Request) -> Callable[[Request, list[Allowance]], Awaitable[Answer]]:
         """The handler of a path. Raises NotFound or MethodNotAllowed."""
         match request.segments:
+            case [*_, ""]:
+                raise NotFound("There is no such path in the fast lane.")
             case ["/ws/health"]:
                 known = {"GET": self._ws_health}
             case ["orders"]:
@@ -217,11 +219,10 @@ class FastLane:
     async def _cancel_everywhere(self, request: Request, allowances: list[Allowance]) -> Answer:
         caller = await self._caller(request, TRADE)
         await self._take("cancel", caller, request, allowances)
-        every = await in_thread(lambda: [market_terms(m) for m in orders.markets_with_open_orders(caller)])
-        side = request.query.get("side")
-        envelopes = [orders.cancel_all(caller, terms, outcome=None, side=side) for terms in every]
-        outcomes = await self._gateway.send(envelopes) if envelopes else []
-        return orders.total_cancelled(envelopes, outcomes, every)
+        outcome, side = request.query.get("outcome"), request.query.get("side")
+        prepared = await in_thread(lambda: orders.cancel_everywhere(caller, outcome=outcome, side=side))
+        outcomes = await self._gateway.send([each.envelope for each in prepared]) if prepared else []
+        return orders.total_cancelled(prepared, outcomes)
 
     async def _get(self, request: Request, allowances: list[Allowance]) -> Answer:
         caller = await self._caller(request, READ)

@@ -100,6 +100,8 @@ class FeedSource:
             kind = reply[0]
             if kind == b"message":
                 self._on_message(reply[1], reply[2])
+                # What is buffered is read without a pause; the sockets' writers must get their turn in between.
+                await asyncio.sleep(0)
             elif kind == b"subscribe":
                 self._on_subscribed(reply[1])
 

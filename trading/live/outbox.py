@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-MAX_FRAMES = 512
+# One message of the feed can bring as many frames as a socket has subscriptions, 200.
+MAX_FRAMES = 1_000
 MAX_CHARACTERS = 1_000_000
 # A frame that a socket has not taken in that time means nobody reads there.
 STALL_SECONDS = 30.0
