@@ -49,6 +49,9 @@ def logging_config(*, style: str, level: str, requests: bool) -> dict[str, Any]:
             "django_structlog": {"level": "INFO" if requests else "ERROR"},
             # A refusal is an answer, not an incident: Django's "Bad Request: /path" lines say nothing new.
             "django.request": {"level": "ERROR"},
+            # One line a request or a task drowns what matters; their failures still show.
             "httpx": {"level": "WARNING"},
+            "celery.worker.strategy": {"level": "WARNING"},
+            "celery.app.trace": {"level": "WARNING"},
         },
     }
