@@ -20,6 +20,7 @@ from trading.engine import codec, decide, invariants
 from trading.engine import commands as cmd
 from trading.engine import events as ev
 from trading.engine.apply import apply
+from trading.engine.fees import worst_cost_pips
 from trading.engine.market import Market
 
 SWEEP_SIZE = 3
@@ -59,6 +60,9 @@ class Trial:
         events = decide.run(self.market, command, budget_pips=budget, now_us=now_us)
         assert [self._named(event) for event in events] == self.naive.run(command, now_us=now_us)
         for event in events:
+            if isinstance(event, ev.OrderPlaced):
+                worst = worst_cost_pips(command, self.market.highest_fee_e4)
+                assert event.reserved <= worst, "more was reserved than is taken before matching"
             self.statement.add(event)
             self.log.append((now_us, event))
         self._check()
@@ -128,3 +132,17 @@ def test_money_and_shares_balance_and_both_exchanges_agree_after_every_command(
         assert copy == command
         trial.play(now_us, command)
     trial.finish()
+
+
+@settings(SEARCH, max_examples=min(EXAMPLES, 25))
+@given(data=st.binary(min_size=SEQUENCE_BYTES, max_size=SEQUENCE_BYTES))
+def test_deciding_changes_nothing_until_its_event_is_applied(data: bytes) -> None:
+    market, cash = Market("m"), dict(DEPOSITS)
+    for now_us, command in steps(data, outcomes=3, with_fees=True):
+        budget = cash.get(getattr(command, "account_id", ""), 0)
+        before = state_digest(market)
+        for event in decide.decide(market, command, budget_pips=budget, now_us=now_us):
+            assert state_digest(market) == before
+            apply(market, event, now_us)
+            before = state_digest(market)
+        assert state_digest(market) == before

@@ -51,6 +51,17 @@ def test_an_order_says_when_and_at_which_version_it_changed() -> None:
     assert (order.filled_shares, order.quantity_shares) == (2, 5)
 
 
+def test_an_ended_order_says_how_it_ended() -> None:
+    market = market_with()
+    market.given(place("b1", "bob", "buy", 2, 6000), place("b2", "bob", "buy", 2, 5000))
+    first, second = market.market.orders["b1"], market.market.orders["b2"]
+    assert (first.status, first.reason) == ("open", None)
+    market.given(place("a1", "ann", "sell", 2, 6000), cancel("bob", "b2"))
+    assert (first.status, first.reason) == ("filled", None)
+    assert (second.status, second.reason) == ("cancelled", "by_owner")
+    assert not market.market.orders
+
+
 def test_a_binary_markets_last_prices_add_up_to_a_dollar() -> None:
     market = market_with()
     assert market.market.last_prices == [None, None]
