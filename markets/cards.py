@@ -62,6 +62,11 @@ class Card:
         return sorted(self.outcomes, key=lambda each: -1 if each.shown is None else each.shown, reverse=True)
 
     @property
+    def lead(self) -> ShownOutcome:
+        """The outcome that a page begins with: a binary market's first, else the likeliest."""
+        return self.outcomes[0] if self.row.is_binary else self.ranked[0]
+
+    @property
     def leading(self) -> Sequence[ShownOutcome]:
         return self.ranked[:LEADING]
 

@@ -136,5 +136,5 @@ def _config(card: Card) -> dict[str, Any]:
         "taker_fee_e4": row.taker_fee_e4,
         "maker_fee_e4": row.maker_fee_e4,
         "closes_at_ms": int(row.closes_at.timestamp() * 1000),
-        "leading": card.ranked[0].name,
+        "leading": card.lead.name,
     }

@@ -3,7 +3,7 @@
 import { element, find } from "./dom.js";
 import { priceText, sharesText } from "./figures.js";
 
-const LEVELS = 8;
+const LEVELS = 9;
 
 export class BookView {
   /** `picked(pips, side)` is called with the side that would trade against a clicked level. */

@@ -73,9 +73,13 @@ export class Chart {
     }
     const long = now - start > 20 * 3_600_000;
     const format = new Intl.DateTimeFormat(undefined, long ? { day: "numeric", month: "short" } : { hour: "2-digit", minute: "2-digit" });
-    const ends = [[start, "start"], [start + (now - start) / 2, "middle"], [now, "end"]];
-    for (const [ms, anchor] of ends) {
-      this.svg.append(element("svg:text", { class: "axis", x: x(ms), y: HEIGHT - 5, "text-anchor": anchor }, format.format(ms)));
+    const marksInTime = [[start, "start"], [start + (now - start) / 2, "middle"], [now, "end"]];
+    const written = new Set();
+    for (const [ms, anchor] of marksInTime) {
+      const text = format.format(ms);
+      if (written.has(text)) continue;
+      written.add(text);
+      this.svg.append(element("svg:text", { class: "axis", x: x(ms), y: HEIGHT - 5, "text-anchor": anchor }, text));
     }
   }
 

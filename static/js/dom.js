@@ -1,5 +1,7 @@
 // Small ways to find and build elements. Text only ever goes in as text.
 
+import { clockText } from "./figures.js";
+
 export const find = (selector, root = document) => root.querySelector(selector);
 export const findAll = (selector, root = document) => [...root.querySelectorAll(selector)];
 
@@ -43,12 +45,18 @@ export function debounced(callback, ms) {
   };
 }
 
+/** The server writes times in UTC; people read them in their own. */
+export function showLocalTimes(root) {
+  for (const time of findAll("time[data-clock]", root)) time.textContent = clockText(time.dateTime);
+}
+
 /** Put the page's own HTML for one part in place of what is there; false if it could not be had. */
 export async function refreshPart(target, url) {
   try {
     const response = await fetch(url, { headers: { "X-Part": "1" }, credentials: "same-origin" });
     if (!response.ok || response.redirected) return false;
     target.innerHTML = await response.text(); // Escaped by the server's templates.
+    showLocalTimes(target);
     target.removeAttribute("aria-busy");
     return true;
   } catch {

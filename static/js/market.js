@@ -15,7 +15,7 @@ const { market_id: marketId, outcomes } = market;
 const isBinary = outcomes.length === 2;
 const CHART_TRADES = 500;
 const CHART_LINES = 5;
-const SHOWN_TRADES = 20;
+const SHOWN_TRADES = 12;
 const REFRESH_MS = 15_000;
 const WITHOUT_FEED_MS = 5_000;
 

@@ -1,9 +1,9 @@
 // Every page: the connection indicator and the bell with its notifications.
 
 import { call, explain, Refusal } from "./api.js";
-import { element, find } from "./dom.js";
+import { element, find, showLocalTimes } from "./dom.js";
 import { clockText } from "./figures.js";
-import { feed, signedIn, toast } from "./session.js";
+import { announced, feed, signedIn, toast } from "./session.js";
 
 const LABELS = { connecting: "Connecting", live: "Live", reconnecting: "Reconnecting", stale: "Prices stale" };
 
@@ -93,6 +93,7 @@ class Bell {
   }
 }
 
+const ANSWER_FIRST_MS = 1_000; // The answer to an order may come just after its notification.
 const KINDS = { order_filled: "success", market_resolved: "success", order_cancelled: "warn", market_voided: "warn" };
 
 if (signedIn) {
@@ -101,7 +102,9 @@ if (signedIn) {
   feed.subscribe("account", null, (data) => {
     if (data.type !== "notification") return;
     bell.setUnread(bell.unread + 1);
-    toast(data.title, data.body, KINDS[data.kind] ?? "");
+    setTimeout(() => {
+      if (!announced.has(data.data?.order_id)) toast(data.title, data.body, KINDS[data.kind] ?? "");
+    }, ANSWER_FIRST_MS);
   });
   // A gap means that some may have been missed: the count is the truth.
   feed.addEventListener("gap", () => bell.refresh());
@@ -109,6 +112,8 @@ if (signedIn) {
     if (feed.state === "live") bell.refresh();
   });
 }
+
+showLocalTimes(document);
 
 addEventListener("unhandledrejection", (event) => {
   if (event.reason instanceof Refusal && event.reason.status === 401) {

@@ -5,7 +5,7 @@ import { element, find, findAll } from "./dom.js";
 import { coverOf, estimate, reachOf } from "./estimate.js";
 import { apiText, centsText, moneyText, pipsOf, pipsOfCents, priceText, SHARE_PIPS, sharesText } from "./figures.js";
 import { forget, lookUp, pendingOrders, resend, submit } from "./orders.js";
-import { signedIn, toast } from "./session.js";
+import { announced, signedIn, toast } from "./session.js";
 
 const MAX_SHARES = 1_000_000;
 const MARKET_SLACK_PIPS = 200; // A market order may be filled this much worse than the book shows now.
@@ -26,6 +26,10 @@ export class Ticket {
     this.priceTouched = false;
     this.isSending = false;
     form.addEventListener("input", (event) => this.#changed(event.target));
+    // A price that moves by itself must not move under somebody's hands.
+    form.addEventListener("focusin", ({ target }) => {
+      if (target === this.price || target === this.quantity || target === this.send) this.priceTouched = true;
+    });
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#submit();
@@ -126,7 +130,7 @@ export class Ticket {
     this.#error("price", priceError);
     this.#error("quantity", quantityError);
     if (!this.send) return;
-    const what = quantity ? `${side === "buy" ? "Buy" : "Sell"} ${sharesText(quantity)} ${outcome}` : side === "buy" ? "Buy" : "Sell";
+    const what = quantity ? `${side === "buy" ? "Buy" : "Sell"} ${sharesText(quantity)} × ${outcome}` : side === "buy" ? "Buy" : "Sell";
     this.send.textContent = type === "limit" && limit !== null && !priceError ? `${what} at ${priceText(limit)}` : what;
     this.send.classList.toggle("buy", side === "buy");
     this.send.classList.toggle("sell", side === "sell");
@@ -199,6 +203,7 @@ export class Ticket {
     if (target === this.price) this.priceTouched = true;
     if (target.name === "side" || target.name === "outcome") this.priceTouched = false;
     this.refresh();
+    if (target.name === "type") this.priceTouched = true;
   }
 
   #step(direction) {
@@ -238,7 +243,7 @@ export class Ticket {
     if (!order.estimate || this.isSending || !signedIn) return;
     const { side, outcome, type, tif, quantity, limit } = order;
     const body = { outcome, side, type, price: apiText(limit), quantity, time_in_force: tif };
-    const text = `${side === "buy" ? "Buy" : "Sell"} ${sharesText(quantity)} ${outcome} at ${priceText(limit)}`;
+    const text = `${side === "buy" ? "Buy" : "Sell"} ${sharesText(quantity)} × ${outcome} at ${priceText(limit)}`;
     await this.#track((onUnknown) => submit(this.market.market_id, body, text, onUnknown), text);
   }
 
@@ -268,6 +273,7 @@ export class Ticket {
     } else if (refusal) {
       this.state.replaceChildren(element("p", { class: "notice error", role: "alert" }, explain(refusal)));
     } else {
+      announced.add(order.order_id);
       const [title, detail, kind] = describe(order);
       toast(title, detail, kind);
     }
