@@ -2,6 +2,10 @@
 
 import asyncio
 import math
+import signal
+import subprocess
+import sys
+import time
 from random import Random
 
 import httpx
@@ -9,10 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from markets.demo import demo_priors
 from ops.simulation.belief import Belief
 from ops.simulation.client import Caller, Client, Pace
 from ops.simulation.journal import Journal, Write
 from ops.simulation.quoting import LiveQuote, Quote, changes, ladder
+from tests.running_exchange import PROJECT
 
 # Beliefs and quotes -------------------------------------------------------------------------------
 
@@ -169,3 +175,81 @@ async def test_a_caller_keeps_its_pace(monkeypatch):
     for _ in range(5):
         await pace.take()
     assert slept == [0.5, 1.0]
+
+
+# Against a running exchange -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def markets(exchange) -> tuple[str, str]:
+    """One of the demo's markets, which the simulation trades, and one that it must leave alone."""
+    question, chances = next(iter(demo_priors().items()))
+    demo = make_market(exchange, question, [f"Outcome {n}" for n in range(len(chances))])
+    return demo, make_market(exchange, "Will the simulation leave this market alone?", ["Yes", "No"])
+
+
+def make_market(exchange, question: str, outcomes: list[str]) -> str:
+    body = {
+        "question": question,
+        "resolution_criteria": "None.",
+        "category": "Demo",
+        "closes_at": "2060-01-01T00:00:00Z",
+        "outcomes": outcomes,
+    }
+    answer = httpx.post(f"{exchange.http}/api/v1/markets", json=body, headers=exchange.staff_headers())
+    assert answer.status_code == 201, answer.text
+    return answer.json()["market_id"]
+
+
+def orders_by_market(exchange) -> dict[str, int]:
+    with exchange.connect() as connection:
+        rows = connection.execute('SELECT market_id::text, count(*) FROM "order" GROUP BY 1').fetchall()
+    return dict(rows)
+
+
+def test_the_simulation_trades_the_demo_through_restarts_and_stops_when_told(exchange, markets):
+    demo, strangers = markets
+    command = [
+        sys.executable,
+        "manage.py",
+        "simulate",
+        "--rate",
+        "40",
+        "--traders",
+        "3",
+        "--url",
+        exchange.http,
+    ]
+    command += ["--orders-url", exchange.live_http, "--seed", "7"]
+    simulation = subprocess.Popen(command, cwd=PROJECT, env=exchange.env, stdout=subprocess.PIPE, text=True)
+    try:
+        trades_reach(exchange, demo, 5)
+        exchange.restart("engine", signal.SIGKILL)
+        exchange.restart("live")
+        trades_reach(exchange, demo, 10)
+        simulation.send_signal(signal.SIGTERM)
+        assert simulation.wait(timeout=10) == 0
+    finally:
+        simulation.kill()
+        simulation.wait()
+    assert strangers not in orders_by_market(exchange)
+    with exchange.connect() as connection:
+        (simulated,) = connection.execute(
+            "SELECT bool_and(u.is_simulated) FROM \"order\" o JOIN accounts_user u USING (account_id) "
+            "WHERE o.market_id = %s", [demo],
+        ).fetchone()  # fmt: skip
+        assert simulated
+
+
+def trades_reach(exchange, market_id: str, more: int) -> None:
+    """Wait until the market has that many trades more than now."""
+    with exchange.connect() as connection:
+
+        def trades() -> int:
+            query = "SELECT count(*) FROM trade WHERE market_id = %s"
+            return connection.execute(query, [market_id]).fetchone()[0]  # fmt: skip
+
+        wanted, deadline = trades() + more, time.monotonic() + 60
+        while trades() < wanted:
+            assert time.monotonic() < deadline, f"{trades()} trades of {wanted}"
+            time.sleep(0.1)

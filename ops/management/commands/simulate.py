@@ -16,6 +16,8 @@ class Command(BaseCommand):
         "Runs a market maker and a crowd of traders, marked as simulated, through the public API of a running "
         "exchange, in the demo's markets only. Stops cleanly on SIGTERM and Ctrl-C; started again, it goes on."
     )
+    # It talks to an exchange and is none: its URLs and templates need no check.
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--url", help="base address of the exchange (default: this machine's, on PORT)")
