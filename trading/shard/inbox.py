@@ -50,8 +50,7 @@ class Inbox:
         self._slots = {command_stream(s.slot).encode(): s.slot for s in slots}
         pipeline = self._valkey.pipeline(transaction=False)
         for stream, offset in self._cursors.items():
-            milliseconds, sequence = offset.split(b"-")
-            pipeline.xadd(stream, {b"noop": b""}, id=b"%b-%d" % (milliseconds, int(sequence) + 1))
+            pipeline.xadd(stream, {b"noop": b""}, id=_after(offset.decode()))
         for result in pipeline.execute(raise_on_error=False):
             if isinstance(result, redis.ResponseError) and "equal or smaller" in str(result):
                 continue
@@ -81,11 +80,17 @@ class Inbox:
             self._cursors[stream] = entries[-1][0]
 
     def trim(self, slots: Iterable[OwnedSlot]) -> None:
-        """Drops what every commit has passed; the consumed entry itself stays."""
+        """Drops what every commit has passed."""
         pipeline = self._valkey.pipeline(transaction=False)
         for owned in slots:
-            pipeline.xtrim(command_stream(owned.slot), minid=owned.command_offset, approximate=True)
+            pipeline.xtrim(command_stream(owned.slot), minid=_after(owned.command_offset), approximate=False)
         pipeline.execute()
+
+
+def _after(entry_id: str) -> str:
+    """The smallest id above an entry's."""
+    milliseconds, sequence = entry_id.split("-")
+    return f"{milliseconds}-{int(sequence) + 1}"
 
 
 def _entry(slot: int, entry_id: str, fields: dict[bytes, bytes]) -> Entry:

@@ -1,13 +1,7 @@
 """The shard's figures for Prometheus: once a batch, never once an order."""
 
-from collections.abc import Iterable
-
-import redis
-
 from trading import metrics
 from trading.shard.batch import Batch
-from trading.shard.slots import OwnedSlot
-from trading.wire import command_stream
 
 
 def batch(
@@ -23,13 +17,3 @@ def batch(
     metrics.BATCH_SIZE.observe(commands)
     for step, seconds in (("reserve", reserve), ("match", match), ("commit", commit), ("publish", publish)):
         metrics.BATCH_SECONDS.labels(step=step).observe(seconds)
-
-
-def slots(bus: redis.Redis, owned: Iterable[OwnedSlot]) -> None:
-    """How many stream entries each slot has not consumed yet."""
-    owned = list(owned)
-    pipeline = bus.pipeline(transaction=False)
-    for slot in owned:
-        pipeline.xrange(command_stream(slot.slot), min=f"({slot.command_offset}", count=1000)
-    for slot, waiting in zip(owned, pipeline.execute(), strict=True):
-        metrics.SLOT_LAG.labels(slot=str(slot.slot)).set(len(waiting))

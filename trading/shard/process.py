@@ -123,7 +123,6 @@ class Shard:
         if self._run_ids() != self._valkey_run_ids:
             raise redis.ConnectionError("Valkey was restarted; what it held is written again")
         self._inbox.trim(self._slots.values())
-        measure.slots(self._bus, self._slots.values())
 
     def _run_ids(self) -> tuple[str, ...]:
         return tuple(str(client.info("server")["run_id"]) for client in (self._bus, self._feed))
