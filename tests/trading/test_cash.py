@@ -1,5 +1,6 @@
 """Deposits, withdrawals and balances against a real PostgreSQL."""
 
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -170,10 +171,8 @@ def test_fifty_four_threads_on_three_accounts_lose_and_double_nothing():
         try:
             for step in range(4):
                 give(account_id, 10, f"d-{n // 6}-{step}")  # Each id is sent by two threads at once.
-                try:
+                with contextlib.suppress(Refused):
                     take(account_id, 7)
-                except Refused:
-                    pass
         finally:
             connection.close()
 
