@@ -1,47 +1,112 @@
-"""Consistency tokens: "slot-offset" positions of the log, joined by dots, and waiting for the read side to reach one."""
+"""Consistency tokens: positions of the log ("slot-offset", joined by dots), and waiting for the read side to reach one.
 
+An answer's token names, for each slot it read, the last event it is sure to reflect. A token is a
+promise about the past, never a lock: what is read may be newer.
+"""
+
+import asyncio
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from channels.db import database_sync_to_async
 from django.db import connection
 
 from trading.errors import InvalidRequest, ReadLag
+from trading.ids import ACCOUNT_SLOTS, MARKET_SLOTS
 
 WAIT_S = 2.0
 POLL_S = 0.01
-_POSITION = re.compile(r"([0-9]{1,3})-([0-9]{1,18})", re.ASCII)
+LONGEST_TOKEN = 10_000
+_POSITION = re.compile(r"([0-9]{1,2})-([0-9]{1,18})", re.ASCII)
 
 
 def parse(token: str) -> dict[int, int]:
-    """Offsets by slot. Raises InvalidRequest for what no answer has carried."""
+    """Offsets by slot, the highest where a slot comes twice. Raises InvalidRequest for what no answer has carried."""
     positions: dict[int, int] = {}
+    if len(token) > LONGEST_TOKEN:
+        raise _malformed()
     for part in token.split(".") if token else []:
         match = _POSITION.fullmatch(part)
-        if match is None or len(positions) >= 64:
-            raise InvalidRequest("min_as_of is not a token of this exchange.", errors={"min_as_of": ["Malformed."]})
-        positions[int(match[1])] = int(match[2])
+        if match is None or int(match[1]) >= MARKET_SLOTS + ACCOUNT_SLOTS:
+            raise _malformed()
+        slot, offset = int(match[1]), int(match[2])
+        positions[slot] = max(offset, positions.get(slot, 0))
     return positions
 
 
+def token_of(next_offsets: Iterable[tuple[int, int]]) -> str:
+    """The token of (slot, next offset) pairs; empty where nothing has happened yet."""
+    return ".".join(
+        f"{slot}-{next_offset - 1}" for slot, next_offset in sorted(next_offsets) if next_offset > 0
+    )
+
+
+def read_as_of(projections: Sequence[str], slots: Sequence[int] | None = None) -> str:
+    """How far all of the projections are, in the given slots or in all. Ask before reading the rows, not after."""
+    return token_of(_reached(projections, slots).items())
+
+
 def wait_for(min_as_of: str, projections: Sequence[str], timeout_s: float = WAIT_S) -> None:
-    """Returns once every named projection has applied every named position; raises ReadLag after `timeout_s`."""
+    """Returns once every named projection has applied every named event.
+
+    Raises ReadLag after `timeout_s`, and InvalidRequest at once for an event that the log does not have.
+    Without projections only the log itself is asked.
+    """
     wanted = parse(min_as_of)
-    if not wanted:
+    if not wanted or _is_reached(wanted, projections):
         return
+    _refuse_unwritten(wanted)
     deadline = time.monotonic() + timeout_s
-    while not _reached(wanted, projections):
+    while projections and not _is_reached(wanted, projections):
         if time.monotonic() > deadline:
             raise ReadLag()
         time.sleep(POLL_S)
 
 
-def _reached(wanted: dict[int, int], projections: Sequence[str]) -> bool:
+async def wait_for_async(min_as_of: str, projections: Sequence[str], timeout_s: float = WAIT_S) -> None:
+    """The same on an event loop; the queries run in a thread."""
+    wanted = parse(min_as_of)
+    is_reached = database_sync_to_async(_is_reached)
+    if not wanted or await is_reached(wanted, projections):
+        return
+    await database_sync_to_async(_refuse_unwritten)(wanted)
+    deadline = time.monotonic() + timeout_s
+    while projections and not await is_reached(wanted, projections):
+        if time.monotonic() > deadline:
+            raise ReadLag()
+        await asyncio.sleep(POLL_S)
+
+
+def _is_reached(wanted: dict[int, int], projections: Sequence[str]) -> bool:
+    reached = _reached(projections, list(wanted))
+    return all(reached.get(slot, 0) > offset for slot, offset in wanted.items())
+
+
+def _reached(projections: Sequence[str], slots: Sequence[int] | None) -> dict[int, int]:
+    """The next offset of each slot that every one of the projections has applied all before of."""
+    if not projections:
+        return {}
+    chosen = None if slots is None else list(slots)
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT slot, min(next_offset), count(*) FROM projection_checkpoint "
-            "WHERE projection = ANY(%s) AND slot = ANY(%s) GROUP BY slot",
-            [list(projections), list(wanted)],
+            "SELECT slot, min(next_offset) FROM projection_checkpoint "
+            "WHERE projection = ANY(%s) AND (%s::smallint[] IS NULL OR slot = ANY(%s::smallint[])) "
+            "GROUP BY slot HAVING count(*) = %s",
+            [list(projections), chosen, chosen, len(projections)],
         )
-        reached = {slot: lowest for slot, lowest, count in cursor.fetchall() if count == len(projections)}
-    return all(reached.get(slot, 0) > offset for slot, offset in wanted.items())
+        return dict(cursor.fetchall())
+
+
+def _refuse_unwritten(wanted: dict[int, int]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT slot, next_offset FROM slot WHERE slot = ANY(%s::smallint[])", [list(wanted)])
+        heads = dict(cursor.fetchall())
+    if any(offset >= heads.get(slot, 0) for slot, offset in wanted.items()):
+        raise InvalidRequest(
+            "min_as_of names an event that does not exist.", errors={"min_as_of": ["Names no event."]}
+        )
+
+
+def _malformed() -> InvalidRequest:
+    return InvalidRequest("min_as_of is not a token of this exchange.", errors={"min_as_of": ["Malformed."]})

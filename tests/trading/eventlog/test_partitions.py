@@ -8,6 +8,8 @@ from django.db import DatabaseError, connection, transaction
 
 from trading.eventlog.partitions import make_partitions
 
+pytestmark = pytest.mark.django_db(transaction=True, available_apps=["trading"])
+
 
 def names():
     with connection.cursor() as cursor:

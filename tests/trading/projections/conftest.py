@@ -35,13 +35,17 @@ def read_tables() -> dict[str, list[tuple[Any, ...]]]:
 
 def forget_everything(cursor: Any) -> None:
     """The read models as before the first event."""
-    cursor.execute('TRUNCATE "order", fill, trade, position, participation, market, outcome, market_summary')
+    for table in reversed(TABLES):
+        cursor.execute(f'DELETE FROM "{table}"')
     cursor.execute("UPDATE projection_checkpoint SET next_offset = 0, recorded_at = NULL")
 
 
 @pytest.fixture(autouse=True)
 def _empty(transactional_db: None) -> Iterator[None]:
-    """Each test begins with an empty exchange, and leaves nothing broken to the tests after it."""
+    """Each test begins with an empty exchange, and leaves nothing broken to the tests after it.
+
+    The marker's `available_apps` keeps pytest-django from flushing every managed table after each test.
+    """
     empty_exchange()
     written_log.RESERVES.clear()
     yield

@@ -7,7 +7,7 @@ from tests.trading.projections.written_log import WrittenMarket, append, funded_
 from trading.engine import commands as cmd
 from trading.ids import new_id
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db(transaction=True, available_apps=["trading"])
 
 
 def rows(query, *arguments):

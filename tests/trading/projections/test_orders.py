@@ -5,7 +5,7 @@ from django.db import connection
 
 from tests.trading.projections.written_log import WrittenMarket, funded_account
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db(transaction=True, available_apps=["trading"])
 
 
 def order(order_id):

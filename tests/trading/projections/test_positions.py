@@ -8,7 +8,7 @@ from tests.trading.projections.written_log import WrittenMarket, append_to_accou
 from trading.projections.causes import Endings
 from trading.projections.holding import Holding, leg_flow_pips, split_evenly
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db(transaction=True, available_apps=["trading"])
 
 
 def positions(market, account_id):

@@ -16,7 +16,7 @@ from trading.projections.projection import load_projections
 from trading.projections.runner import POLL_S, Projector, WakeHint
 from trading.wake import wake_readers
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db(transaction=True, available_apps=["trading"])
 
 
 def checkpoints(name):

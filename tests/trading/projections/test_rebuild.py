@@ -11,6 +11,8 @@ from tests.trading.projections.written_log import WrittenMarket, append_to_accou
 from trading.projections.projection import load_projections
 from trading.projections.runner import Projector
 
+pytestmark = pytest.mark.django_db(transaction=True, available_apps=["trading"])
+
 
 def trade(seed=3, commands=80):
     accounts = [funded_account() for _ in range(4)]

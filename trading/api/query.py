@@ -1,0 +1,76 @@
+"""Query strings of the read paths: what is known, checked, and what is not, refused."""
+
+import re
+from collections.abc import Sequence
+
+from drf_spectacular.utils import OpenApiParameter
+from rest_framework.request import Request
+
+from trading.as_of import read_as_of, wait_for
+from trading.errors import InvalidRequest
+from trading.market_terms import MarketTerms, market_terms
+from trading.selectors.pages import DEFAULT_LIMIT, MAX_LIMIT
+
+_DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
+
+LIMIT = OpenApiParameter("limit", int, description=f"{DEFAULT_LIMIT} if left out, at most {MAX_LIMIT}")
+CURSOR = OpenApiParameter("cursor", str, description="`next` of the page before")
+MIN_AS_OF = OpenApiParameter("min_as_of", str, description="wait up to 2 s until reads reflect this `as_of`")
+MARKET = OpenApiParameter("market_id", str, description="only this market, by id or slug")
+OUTCOME = OpenApiParameter("outcome", str, description="an outcome by name")
+STATUS = OpenApiParameter("status", str, enum=["open", "all"], description="`open` if left out")
+PAGE = (LIMIT, CURSOR, MIN_AS_OF)
+
+
+class Query:
+    """The parameters of one request. Raises InvalidRequest for one that is not among `known`."""
+
+    def __init__(self, request: Request, *known: str) -> None:
+        self._given = request.query_params
+        unknown = [name for name in self._given if name not in known]
+        if unknown:
+            raise InvalidRequest(
+                errors={name[:64]: ["This parameter is not known."] for name in unknown[:20]}
+            )
+
+    def text(self, name: str) -> str | None:
+        return self._given.get(name)
+
+    def number(self, name: str, *, default: int, least: int, most: int) -> int:
+        """A whole number in ASCII digits, between `least` and `most`."""
+        given = self._given.get(name)
+        if given is None:
+            return default
+        if _DIGITS.fullmatch(given) is None or not least <= int(given) <= most:
+            raise InvalidRequest(errors={name: [f"must be a whole number from {least} to {most}"]})
+        return int(given)
+
+    def limit(self) -> int:
+        return self.number("limit", default=DEFAULT_LIMIT, least=1, most=MAX_LIMIT)
+
+    def only_open(self) -> bool:
+        status = self._given.get("status", "open")
+        if status not in ("open", "all"):
+            raise InvalidRequest(errors={"status": ["must be open or all"]})
+        return status == "open"
+
+    def market_id(self) -> str | None:
+        """The id of the market asked for, by id or slug. Raises NotFound."""
+        given = self._given.get("market_id")
+        return None if given is None else market_terms(given).market_id
+
+    def outcome(self, terms: MarketTerms) -> int | None:
+        """The index of the outcome asked for by name."""
+        given = self._given.get("outcome")
+        if given is None:
+            return None
+        if given not in terms.outcomes:
+            raise InvalidRequest("There is no such outcome.", errors={"outcome": ["Unknown outcome."]})
+        return terms.outcomes.index(given)
+
+    def reach(self, projections: Sequence[str], slots: Sequence[int] | None = None) -> str:
+        """Waits for `min_as_of` where it is given; answers how far the reads that follow are at least."""
+        min_as_of = self._given.get("min_as_of")
+        if min_as_of is not None:
+            wait_for(min_as_of, projections)
+        return read_as_of(projections, slots)

@@ -1,0 +1,122 @@
+"""The answers of the read paths as drf-spectacular shows them."""
+
+from typing import Any
+
+from drf_spectacular.utils import inline_serializer
+from rest_framework import serializers
+
+from trading.api.order_schema import OrderSchema
+
+
+def page_of(row: type[serializers.Serializer[Any]], name: str) -> serializers.Serializer[Any]:
+    """A page of a list."""
+    return inline_serializer(
+        name,
+        {
+            "results": row(many=True),
+            "next": serializers.CharField(allow_null=True),
+            "as_of": serializers.CharField(),
+        },
+    )
+
+
+class PortfolioSchema(serializers.Serializer):
+    """Sums over the account. Positions without a known price are not in `positions_value`."""
+
+    account_id = serializers.UUIDField()
+    cash = serializers.CharField()
+    reserved = serializers.CharField()
+    debt = serializers.CharField()
+    fees_paid = serializers.CharField()
+    positions_value = serializers.CharField(help_text="best bid, else last price")
+    equity = serializers.CharField()
+    cost = serializers.CharField(help_text="what the shares held have cost")
+    realized_pnl = serializers.CharField(help_text="fees are taken off here")
+    unrealized_pnl = serializers.CharField()
+    open_positions = serializers.IntegerField()
+    open_orders = serializers.IntegerField()
+    as_of = serializers.CharField()
+
+
+class PositionSchema(serializers.Serializer):
+    market_id = serializers.UUIDField()
+    outcome = serializers.CharField()
+    quantity = serializers.IntegerField()
+    average_price = serializers.CharField(allow_null=True, help_text="null without shares")
+    cost = serializers.CharField()
+    value = serializers.CharField(allow_null=True, help_text="null where no price is known")
+    realized_pnl = serializers.CharField()
+    unrealized_pnl = serializers.CharField(allow_null=True)
+
+
+class OwnFillSchema(serializers.Serializer):
+    """A fill in its owner's own terms."""
+
+    trade_id = serializers.UUIDField()
+    order_id = serializers.UUIDField()
+    client_order_id = serializers.CharField(allow_null=True)
+    market_id = serializers.UUIDField()
+    outcome = serializers.CharField()
+    side = serializers.ChoiceField(["buy", "sell"])
+    price = serializers.CharField()
+    quantity = serializers.IntegerField()
+    fee = serializers.CharField()
+    role = serializers.ChoiceField(["maker", "taker"])
+    at = serializers.DateTimeField()
+
+
+class OwnSettlementSchema(serializers.Serializer):
+    """What a market's end paid this account; a void takes back what was taken out on balance first."""
+
+    settlement_id = serializers.UUIDField()
+    market_id = serializers.UUIDField()
+    kind = serializers.ChoiceField(["resolve", "void"])
+    status = serializers.ChoiceField(["pending", "running", "done", "failed"])
+    payouts = serializers.DictField(child=serializers.CharField(), allow_null=True)
+    paid = serializers.CharField(allow_null=True, help_text="null while this account is not paid")
+    taken_back = serializers.CharField()
+    at = serializers.DateTimeField(allow_null=True)
+
+
+class TradeSchema(serializers.Serializer):
+    """One outcome leg of an execution."""
+
+    trade_id = serializers.UUIDField()
+    outcome = serializers.CharField()
+    price = serializers.CharField()
+    quantity = serializers.IntegerField()
+    taker_side = serializers.ChoiceField(["buy", "sell"])
+    at = serializers.DateTimeField()
+    seq = serializers.IntegerField()
+
+
+class BookSchema(serializers.Serializer):
+    """Levels best first. The checksum is over this outcome's ten best levels a side."""
+
+    outcome = serializers.CharField()
+    bids = serializers.ListField(child=serializers.ListField())
+    asks = serializers.ListField(child=serializers.ListField())
+    seq = serializers.IntegerField()
+    checksum = serializers.IntegerField()
+    as_of = serializers.CharField()
+
+
+ORDER_PAGE = page_of(OrderSchema, "OrderPage")
+POSITION_PAGE = page_of(PositionSchema, "PositionPage")
+FILL_PAGE = page_of(OwnFillSchema, "OwnFillPage")
+SETTLEMENT_PAGE = page_of(OwnSettlementSchema, "OwnSettlementPage")
+# A field called `data` cannot be an attribute of a serializer class.
+EVENT = inline_serializer(
+    "Event",
+    {
+        "event_id": serializers.CharField(help_text="slot-offset"),
+        "stream": serializers.UUIDField(),
+        "version": serializers.IntegerField(),
+        "type": serializers.CharField(),
+        "data": serializers.DictField(),
+        "hash": serializers.CharField(),
+        "recorded_at": serializers.DateTimeField(),
+    },
+)
+EVENT_PAGE = page_of(type(EVENT), "EventPage")
+TRADE_PAGE = page_of(TradeSchema, "TradePage")

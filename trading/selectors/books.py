@@ -1,0 +1,134 @@
+"""A market's order book: from the hash that the shard keeps in Valkey, else from the open orders.
+
+The hash is taken only if it is not behind the read model, which it is after a Valkey that was emptied
+or restored. `seq` is the stream version that the levels reflect at least, so a feed can go on from it.
+"""
+
+import logging
+import time
+from typing import Any, NamedTuple
+
+import redis
+from django.db import connection
+
+from trading.checksum import Level, book_checksum
+from trading.errors import ReadLag
+from trading.ids import market_slot
+from trading.market_terms import MarketTerms
+from trading.money import SHARE_PIPS
+from trading.selectors.prices import feed_valkey
+
+log = logging.getLogger(__name__)
+
+AGREE_WITHIN_S = 2.0
+POLL_S = 0.01
+
+Sides = tuple[dict[int, int], dict[int, int]]
+"""(bids, asks) of one book: quantity by price."""
+
+
+class Book(NamedTuple):
+    """One outcome's levels, best first, as deep as was asked for; the checksum covers the ten best of each side."""
+
+    outcome: int
+    bids: list[Level]
+    asks: list[Level]
+    seq: int
+    checksum: int
+
+
+def order_book(terms: MarketTerms, *, outcome: int, depth: int) -> Book:
+    """The book of an outcome. Both outcomes of a binary market show its one book."""
+    sides, seq = _read(terms, 0 if is_binary(terms) else outcome)
+    bids, asks = _mirrored(sides) if is_binary(terms) and outcome == 1 else sides
+    best_bids, best_asks = sorted(bids.items(), reverse=True), sorted(asks.items())
+    checksum = book_checksum([(terms.outcomes[outcome], best_bids, best_asks)])
+    return Book(outcome, best_bids[:depth], best_asks[:depth], seq, checksum)
+
+
+def is_binary(terms: MarketTerms) -> bool:
+    """Whether one book, of the first outcome, serves both."""
+    return len(terms.outcomes) == 2
+
+
+def _mirrored(sides: Sides) -> Sides:
+    """The other outcome's view: buying it at p is selling this one at 1 - p."""
+    bids, asks = sides
+    return (
+        {SHARE_PIPS - price: quantity for price, quantity in asks.items()},
+        {SHARE_PIPS - price: quantity for price, quantity in bids.items()},
+    )
+
+
+def _read(terms: MarketTerms, book: int) -> tuple[Sides, int]:
+    published = _published(terms.market_id, book)
+    if published is not None and published[1] >= _projected_seq(terms.market_id):
+        return published
+    return _from_orders(terms, book)
+
+
+def _published(market_id: str, book: int) -> tuple[Sides, int] | None:
+    """What the shard has published; None if it is not there."""
+    try:
+        fields: dict[bytes, bytes] = feed_valkey().hgetall(f"book:{market_id}")
+    except redis.RedisError as error:
+        log.warning("no published books, open orders serve instead: %s", error)
+        return None
+    seq = fields.pop(b"seq", None)
+    if seq is None:
+        return None
+    sides: Sides = ({}, {})
+    for field, quantity in fields.items():
+        index, side, price = field.split(b"|")
+        if int(index) == book:
+            sides[0 if side == b"bid" else 1][int(price)] = int(quantity)
+    return sides, int(seq)
+
+
+def _projected_seq(market_id: str) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT seq FROM market_summary WHERE market_id = %s", [market_id])
+        row = cursor.fetchone()
+    return 0 if row is None else int(row[0])
+
+
+# One statement, so one snapshot. The levels are those of the orders' checkpoint; the market's seq is that of the
+# markets' checkpoint, and may be given out only if the orders are as far. What is not meant to rest is not in a book.
+_OPEN_ORDERS = """
+SELECT o.outcome, o.side, o.price_pips, sum(o.quantity - o.filled)::bigint,
+       (SELECT seq FROM market_summary WHERE market_id = %(market)s),
+       (SELECT a.next_offset >= b.next_offset FROM projection_checkpoint a JOIN projection_checkpoint b USING (slot)
+        WHERE a.projection = 'orders' AND b.projection = 'markets' AND slot = %(slot)s)
+FROM (SELECT) AS always
+LEFT JOIN "order" o ON o.market_id = %(market)s AND o.status = 'open' AND o.time_in_force NOT IN ('IOC', 'FOK')
+GROUP BY 1, 2, 3
+"""
+
+
+def _from_orders(terms: MarketTerms, book: int) -> tuple[Sides, int]:
+    deadline = time.monotonic() + AGREE_WITHIN_S
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute(_OPEN_ORDERS, {"market": terms.market_id, "slot": market_slot(terms.market_id)})
+            rows = cursor.fetchall()
+        *_, seq, orders_are_as_far = rows[0]
+        if orders_are_as_far:
+            return _sides(rows, terms, book), seq or 0
+        if time.monotonic() > deadline:
+            raise ReadLag()
+        time.sleep(POLL_S)
+
+
+def _sides(rows: list[tuple[Any, ...]], terms: MarketTerms, book: int) -> Sides:
+    bids: dict[int, int] = {}
+    asks: dict[int, int] = {}
+    for outcome, side, price, quantity, *_ in rows:
+        if outcome is None:
+            continue
+        is_bid = side == "buy"
+        if is_binary(terms) and outcome == 1:
+            outcome, price, is_bid = 0, SHARE_PIPS - price, not is_bid
+        if outcome == book:
+            levels = bids if is_bid else asks
+            levels[price] = levels.get(price, 0) + quantity
+    return bids, asks

@@ -1,0 +1,78 @@
+"""The events of one stream, straight from the log.
+
+Everybody may read what happens to a market itself. Its orders and trades name accounts, so those
+events are shown to staff alone, as other accounts' streams are.
+"""
+
+import datetime as dt
+import re
+from typing import Any, NamedTuple
+
+from django.db import connection
+
+from trading.eventlog.codec import decode_json
+from trading.selectors.pages import Page
+
+PUBLIC_EVENTS = (
+    "market_created/1", "market_opened/1", "market_suspended/1", "market_resumed/1", "market_closed/1",
+    "market_resolved/1", "market_voided/1",
+)  # fmt: skip
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+
+VERSIONS_AT_ONCE = 20_000
+"""Most events looked through for one page of the public ones, which are few among the orders."""
+
+
+class Event(NamedTuple):
+    """One event as the API shows it; the metadata stays inside."""
+
+    event_id: str
+    stream_id: str
+    version: int
+    type: str
+    data: dict[str, Any]
+    hash: str
+    recorded_at: dt.datetime
+
+
+def events_page(stream_id: str, *, after: int, limit: int, only_public: bool) -> Page[Event]:
+    """Events of a stream with versions above `after`, in order; the next page's `after` is in `next`.
+
+    A page of public events may be short or empty although more follow.
+    """
+    upto = after + (VERSIONS_AT_ONCE if only_public else limit)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT slot || '-' || slot_offset, stream_id::text, version, type, data::text, encode(hash, 'hex'), "
+            "recorded_at FROM event WHERE stream_id = %s AND version > %s AND version <= %s "
+            "AND (NOT %s OR type = ANY(%s)) ORDER BY version LIMIT %s",
+            [stream_id, after, upto, only_public, list(PUBLIC_EVENTS), limit],
+        )
+        rows = [Event._make([*row[:4], decode_json(row[4]), *row[5:]]) for row in cursor.fetchall()]
+    head = _head(stream_id)
+    looked_to = rows[-1].version if len(rows) == limit else upto
+    return Page(rows, str(looked_to) if head is not None and looked_to < head else None)
+
+
+def is_stream(name: str) -> bool:
+    """Whether the log has events under this id."""
+    return _UUID.fullmatch(name) is not None and _head(name) is not None
+
+
+def stream_head(stream_id: str) -> list[tuple[int, int]]:
+    """(slot, next offset) of the slot that the stream lives in; empty for a stream without events."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT slot, next_offset FROM slot WHERE slot = (SELECT slot FROM stream WHERE id = %s)",
+            [stream_id],
+        )
+        return list(cursor.fetchall())
+
+
+def _head(stream_id: str) -> int | None:
+    """The stream's last version."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT version FROM stream WHERE id = %s", [stream_id])
+        row = cursor.fetchone()
+    return None if row is None else int(row[0])
