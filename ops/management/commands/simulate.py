@@ -6,8 +6,8 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from markets.demo import demo_priors
 
+from markets.demo import demo_priors
 from ops.simulation.play import Plan, play
 
 
