@@ -4,85 +4,162 @@ A claimed client id whose order is not readable yet is on its way: that is what 
 """
 
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection
 
-from trading.as_of import wait_for
+from trading.as_of import token_of, wait_for
+from trading.errors import ReadLag
 from trading.ids import id_time_ms
 from trading.wire import OrderView
 
+PROJECTION = "orders"
 WAIT_S = 2.0
 POLL_S = 0.01
 # An order this old would have been readable long ago: no use in waiting for it.
 YOUNG_MS = 10_000
 
+# One statement, so that an order, its fills and the token are from one moment.
 _ORDER = """
-SELECT order_id::text, client_order_id, market_id::text, account_id::text, outcome, side, type, price_pips, quantity,
-       filled, CASE WHEN status = 'open' THEN quantity - filled ELSE 0 END, cost_pips, fees_pips, time_in_force,
-       status, reason, (extract(epoch FROM created_at) * 1000000)::bigint,
-       (extract(epoch FROM updated_at) * 1000000)::bigint, seq
-FROM "order" WHERE order_id = %s AND account_id = %s
+SELECT o.order_id::text, o.client_order_id, o.market_id::text, o.account_id::text, o.outcome, o.side, o.type,
+       o.price_pips, o.quantity, o.filled, CASE WHEN o.status = 'open' THEN o.quantity - o.filled ELSE 0 END,
+       o.cost_pips, o.fees_pips, o.time_in_force, o.status, o.reason,
+       (extract(epoch FROM o.created_at) * 1000000)::bigint, (extract(epoch FROM o.updated_at) * 1000000)::bigint,
+       o.seq,
+       slot.slot, slot.next_offset, c.next_offset, f.trade_id::text, f.price_pips, f.quantity, f.fee_pips
+FROM "order" o JOIN stream ON stream.id = o.market_id JOIN slot ON slot.slot = stream.slot
+JOIN projection_checkpoint c ON c.slot = slot.slot AND c.projection = %s
+LEFT JOIN fill f ON f.order_id = o.order_id WHERE o.order_id = %s ORDER BY f.trade_id
 """
 
 
+class FoundOrder(NamedTuple):
+    """An order as the read model has it, how far its slot is written, and how much of that is read."""
+
+    view: OrderView
+    slot: int
+    written: int
+    read: int
+
+    @property
+    def as_of(self) -> str:
+        """The token of what this reflects."""
+        return f"{self.slot}-{self.read - 1}"
+
+
+class _Claim(NamedTuple):
+    """What a client id of an account stands for; an amend's or a deposit's names no order."""
+
+    order_id: str | None
+    market_id: str | None
+
+
 def find_order(
-    *, account_id: str, order_id: str | None, client_order_id: str | None, min_as_of: str | None = None
-) -> OrderView | None:
-    """An order of the account as it now stands, or None. Waits up to 2 s; raises ReadLag for `min_as_of`."""
+    *, account_id: str, order_id: str | None, client_order_id: str | None, min_as_of: str | None = None,
+    wait: bool = True, fresh: bool = False,
+) -> FoundOrder | None:  # fmt: skip
+    """An order of the account, or None.
+
+    With `wait`, up to 2 s are spent on one that may be on its way; with `fresh`, on showing an open one as
+    the log has it now, else as far as it can be read. Raises ReadLag where `min_as_of` is not reached, or an
+    order that is claimed is not readable, in time.
+    """
     if min_as_of is not None:
-        wait_for(min_as_of, ("orders", "trades"))
-    deadline = time.monotonic() + WAIT_S
+        wait_for(min_as_of, (PROJECTION,))
+    started = time.monotonic()
+    written = None
     while True:
-        claimed = False
+        is_late = time.monotonic() > started + WAIT_S
+        claim = _claim(account_id, client_order_id) if client_order_id is not None else None
         if client_order_id is not None:
-            named = _claim(account_id, client_order_id)
-            claimed, order_id = named is not None, named[0] if named is not None else None
-        view = _read(account_id, order_id) if order_id is not None else None
-        if view is not None:
-            return view
-        may_come = claimed or (order_id is not None and time.time() * 1000 - id_time_ms(order_id) < YOUNG_MS)
-        if (not may_come and client_order_id is None) or time.monotonic() > deadline:
+            order_id = claim.order_id if claim is not None else None
+        found = _read(order_id) if order_id is not None else None
+        if found is not None:
+            written = found.written if written is None else written
+            if not fresh or is_late or found.view.status != "open" or found.read >= written:
+                return found if found.view.account_id == account_id else None
+        elif not wait or is_late or not _may_come(order_id, client_order_id, claim):
+            if claim is not None and claim.order_id is not None:
+                raise ReadLag()
             return None
         time.sleep(POLL_S)
 
 
-def market_of_order(*, account_id: str, order_id: str | None, client_order_id: str | None) -> str | None:
-    """The market of an order of the account that was named without it; None if there is no such order."""
+def _may_come(order_id: str | None, client_order_id: str | None, claim: "_Claim | None") -> bool:
+    """Whether an order that is not there may be there soon."""
     if client_order_id is not None:
-        named = _claim(account_id, client_order_id)
-        return named[1] if named is not None else None
-    view = find_order(account_id=account_id, order_id=order_id, client_order_id=None)
-    return view.market_id if view is not None else None
+        return claim is None or claim.order_id is not None
+    return order_id is not None and time.time() * 1000 - id_time_ms(order_id) < YOUNG_MS
+
+
+def market_of_client_id(*, account_id: str, client_order_id: str) -> str | None:
+    """The market of the command that claimed a client id; None if none has."""
+    claim = _claim(account_id, client_order_id)
+    return claim.market_id if claim is not None else None
 
 
 def open_order_markets(*, account_id: str) -> list[str]:
-    """The markets in which the account has open orders, as far as the read model knows."""
+    """The markets in which the account may have open orders, those of the last commit among them.
+
+    What the read model lacks is read from the log's end, and first: whatever moves from there into the
+    read model meanwhile is then seen twice rather than not at all.
+    """
+    markets: set[str] = set()
+    for slot, from_offset, recorded_at, end in _query(_BEHIND, [PROJECTION]):
+        rows = _query(_PLACED, [recorded_at, slot, from_offset, end, account_id])
+        markets.update(market_id for (market_id,) in rows)
     rows = _query(
         "SELECT DISTINCT market_id::text FROM \"order\" WHERE account_id = %s AND status = 'open'",
         [account_id],
     )
-    return [row[0] for row in rows]
+    return sorted(markets.union(market_id for (market_id,) in rows))
 
 
-def _claim(account_id: str, key: str) -> tuple[str | None, str] | None:
+def catch_up() -> None:
+    """Returns once every order is readable that was, or is just being, committed. Raises ReadLag after 2 s."""
+    deadline = time.monotonic() + WAIT_S
+    in_flight = _open_batches()
+    while in_flight & _open_batches():
+        if time.monotonic() > deadline:
+            raise ReadLag()
+        time.sleep(POLL_S)
+    heads = _query("SELECT slot, next_offset FROM slot WHERE kind = 'market'", [])
+    wait_for(token_of(heads), (PROJECTION,), max(0.0, deadline - time.monotonic()))
+
+
+# The slots whose end the read model has not reached: where it stands and where they end.
+_BEHIND = """
+SELECT s.slot, coalesce(c.next_offset, 0), coalesce(c.recorded_at, to_timestamp(0)), s.next_offset
+FROM slot s LEFT JOIN projection_checkpoint c ON c.slot = s.slot AND c.projection = %s
+WHERE s.kind = 'market' AND coalesce(c.next_offset, 0) < s.next_offset
+"""
+
+_PLACED = """
+SELECT DISTINCT stream_id::text FROM event
+WHERE recorded_at >= %s AND slot = %s AND slot_offset >= %s AND slot_offset < %s
+  AND type = 'order_placed/1' AND data->>'account' = %s
+"""
+
+
+def _open_batches() -> set[str]:
+    return {batch_id for (batch_id,) in _query("SELECT batch_id::text FROM batch", [])}
+
+
+def _claim(account_id: str, key: str) -> _Claim | None:
     rows = _query(
         "SELECT order_id::text, market_id::text FROM client_order WHERE account_id = %s AND key = %s",
         [account_id, key],
     )
-    return (rows[0][0], rows[0][1]) if rows else None
+    return _Claim(*rows[0]) if rows else None
 
 
-def _read(account_id: str, order_id: str) -> OrderView | None:
-    rows = _query(_ORDER, [order_id, account_id])
+def _read(order_id: str) -> FoundOrder | None:
+    rows = _query(_ORDER, [PROJECTION, order_id])
     if not rows:
         return None
-    fills = _query(
-        "SELECT trade_id::text, price_pips, quantity, fee_pips FROM fill WHERE order_id = %s ORDER BY trade_id",
-        [order_id],
-    )
-    columns = rows[0]
-    return OrderView._make([*columns[:16], fills, *columns[16:]])
+    columns, place = rows[0][:19], rows[0][19:22]
+    fills = [row[22:] for row in rows if row[22] is not None]
+    return FoundOrder(OrderView._make([*columns[:16], fills, *columns[16:]]), *place)
 
 
 def _query(sql: str, arguments: list[Any]) -> list[tuple[Any, ...]]:

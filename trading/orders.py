@@ -7,16 +7,15 @@ order that had already ended, is looked up in the read model (`looked_up`, which
 
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from trading.engine.commands import AmendOrder, CancelOrder, CancelOrders, PlaceOrder
 from trading.engine.rejection import RejectReason
 from trading.errors import ExchangeError, IdempotencyMismatch, InvalidRequest, NotFound, Refused
-from trading.gateway import DEADLINE_US, accepted, seal
-from trading.ids import id_time_ms, market_slot, new_id
+from trading.gateway import DEADLINE_US, GRACE_US, accepted, seal
+from trading.ids import id_time_ms, new_id
 from trading.market_terms import MarketTerms, market_terms
-from trading.order_lookup import find_order, market_of_order, open_order_markets
+from trading.order_lookup import FoundOrder, catch_up, find_order, market_of_client_id, open_order_markets
 from trading.order_request import CHOICES, parse_amend, parse_amend_item, parse_cancel_item, parse_place
 from trading.order_view import order_json
 from trading.principal import Principal
@@ -82,11 +81,29 @@ def cancel_all(caller: Caller, terms: MarketTerms, *, outcome: str | None, side:
     """Cancels every open order of the caller in a market, of one outcome or side if given."""
     if outcome is not None and outcome not in terms.outcomes:
         raise InvalidRequest("There is no such outcome.", errors={"outcome": ["Unknown outcome."]})
-    if side is not None and side not in CHOICES["side"]:
-        raise InvalidRequest("A side is buy or sell.", errors={"side": ["Must be buy or sell."]})
+    _check_side(side)
     index = None if outcome is None else terms.outcomes.index(outcome)
     command = CancelOrders(terms.market_id, caller.principal.account_id, index, side)
     return _seal(caller, command, new_id(), None)
+
+
+def cancel_everywhere(caller: Caller, *, outcome: str | None, side: str | None) -> list[Prepared]:
+    """The same in each market where the caller has open orders, and which has that outcome. Blocks."""
+    if outcome == "":
+        raise InvalidRequest("An outcome has a name.", errors={"outcome": ["Must not be empty."]})
+    _check_side(side)
+    open_in = open_order_markets(account_id=caller.principal.account_id)
+    every = [market_terms(market_id) for market_id in open_in]
+    return [
+        Prepared(cancel_all(caller, terms, outcome=outcome, side=side), terms)
+        for terms in every
+        if outcome is None or outcome in terms.outcomes
+    ]
+
+
+def _check_side(side: str | None) -> None:
+    if side is not None and side not in CHOICES["side"]:
+        raise InvalidRequest("A side is buy or sell.", errors={"side": ["Must be buy or sell."]})
 
 
 def batch_item(caller: Caller, terms: MarketTerms, item: dict[str, Any]) -> Envelope:
@@ -110,15 +127,12 @@ def market_named(item: object) -> str | None:
     return market if type(market) is str and 1 <= len(market) <= 200 else None
 
 
-def warm_terms(references: Iterable[str]) -> None:
-    """Reads the terms of markets into the process; unknown ones are passed over. Blocks."""
-    for reference in references:
-        with suppress(NotFound):
-            market_terms(reference)
+def prepare_batch(caller: Caller, items: Iterable[object]) -> list[Prepared | ExchangeError]:
+    """Each item in its envelope, with its market; or what is wrong with it. Blocks for markets not in memory."""
+    return [_prepare_item(caller, item) for item in items]
 
 
-def prepare_item(caller: Caller, item: object) -> Prepared | ExchangeError:
-    """A batch item in its envelope, with its market; or what is wrong with it."""
+def _prepare_item(caller: Caller, item: object) -> Prepared | ExchangeError:
     try:
         market = market_named(item)
         if market is None or type(item) is not dict:
@@ -210,15 +224,16 @@ def looked_up(envelope: Envelope, outcome: Outcome | None, terms: MarketTerms) -
     )
     is_repeat = outcome.kind == "repeat"
     is_place = isinstance(command, PlaceOrder)
-    view = find_order(
+    found = find_order(
         account_id=envelope.account_id,
         order_id=outcome.payload[0] if is_repeat and is_place else command.order_id,
         client_order_id=None if is_place else command.client_order_id,
         min_as_of=_as_of(outcome),
+        wait=False,
     )
-    if view is None:
+    if found is None or found.view.market_id != terms.market_id:
         raise NotFound("There is no such order.")
-    body = order_json(view, terms.outcomes, _as_of(outcome))
+    view, body = found.view, order_json(found.view, terms.outcomes, found.as_of)
     if is_place:
         if view.status == "rejected":
             raise Refused(str(view.reason), order=body)
@@ -258,37 +273,56 @@ def find(
     caller: Caller, *, order_id: str | None = None, client_order_id: str | None = None, min_as_of: str | None = None,
     market_id: str | None = None,
 ) -> Answer:  # fmt: skip
-    """One order of the caller as it now stands; waits for what is committed to be readable. Blocks."""
-    view = find_order(
-        account_id=caller.principal.account_id,
-        order_id=order_id,
-        client_order_id=client_order_id,
-        min_as_of=min_as_of,
+    """One order of the caller as it now stands; waits for what is committed to be readable. Blocks.
+
+    Raises OrderNotFound, and ReadLag where it cannot be known yet whether there is such an order.
+    """
+    found = _existing(
+        caller, order_id=order_id, client_order_id=client_order_id, min_as_of=min_as_of, fresh=True
     )
-    if view is None or market_id not in (None, view.market_id):
-        raise OrderNotFound(final=order_id is not None and _deadline_passed(order_id))
-    return Answer(
-        200, order_json(view, market_terms(view.market_id).outcomes, f"{market_slot(view.market_id)}-0")
-    )
+    if market_id not in (None, found.view.market_id):
+        raise OrderNotFound(final=True)
+    return Answer(200, order_json(found.view, market_terms(found.view.market_id).outcomes, found.as_of))
 
 
 def home_of(
     caller: Caller, *, order_id: str | None = None, client_order_id: str | None = None
 ) -> MarketTerms:
-    """The market of an order that was named without it. Blocks on the database; raises OrderNotFound."""
-    market_id = recent_markets.get(order_id) if order_id is not None else None
-    if market_id is None:
-        market_id = market_of_order(
-            account_id=caller.principal.account_id, order_id=order_id, client_order_id=client_order_id
+    """The market of an order that was named without it. Blocks on the database; errors as `find`."""
+    if order_id is None:
+        assert client_order_id is not None, "an order has a name"
+        market_id = market_of_client_id(
+            account_id=caller.principal.account_id, client_order_id=client_order_id
         )
+    else:
+        market_id = recent_markets.get(order_id) or _existing(caller, order_id=order_id).view.market_id
     if market_id is None:
-        raise OrderNotFound(final=order_id is not None and _deadline_passed(order_id))
+        raise OrderNotFound(final=False)
     return market_terms(market_id)
+
+
+def _existing(
+    caller: Caller, *, order_id: str | None, client_order_id: str | None = None, min_as_of: str | None = None,
+    fresh: bool = False,
+) -> FoundOrder:  # fmt: skip
+    account_id = caller.principal.account_id
+    is_late = order_id is not None and _deadline_passed(order_id)
+    found = find_order(
+        account_id=account_id, order_id=order_id, client_order_id=client_order_id, min_as_of=min_as_of,
+        wait=not is_late, fresh=fresh,
+    )  # fmt: skip
+    if found is None and is_late:
+        # No command can bring this order any more: once the read side has all of the log, not there is final.
+        catch_up()
+        found = find_order(account_id=account_id, order_id=order_id, client_order_id=None, wait=False)
+    if found is None:
+        raise OrderNotFound(final=is_late)
+    return found
 
 
 def _deadline_passed(order_id: str) -> bool:
     """Whether a command that carried this id would be dropped by now."""
-    return time.time_ns() // 1000 > id_time_ms(order_id) * 1000 + DEADLINE_US
+    return time.time_ns() // 1000 > id_time_ms(order_id) * 1000 + DEADLINE_US + GRACE_US
 
 
 class RecentMarkets:
@@ -310,18 +344,11 @@ class RecentMarkets:
 recent_markets = RecentMarkets()
 
 
-def markets_with_open_orders(caller: Caller) -> list[str]:
-    """Where a cancel of everything has to go. Blocks on the read model."""
-    return open_order_markets(account_id=caller.principal.account_id)
-
-
-def total_cancelled(
-    envelopes: list[Envelope], outcomes: list[Outcome | None], terms: list[MarketTerms]
-) -> Answer:
+def total_cancelled(sent: list[Prepared], outcomes: list[Outcome | None]) -> Answer:
     """The sum over the markets of a cancel-all. Raises OutcomeUnknown if one market did not answer."""
     total, positions = 0, []
-    for envelope, outcome, market in zip(envelopes, outcomes, terms, strict=True):
-        answer = quick_answer(envelope, outcome, market)
+    for (envelope, terms), outcome in zip(sent, outcomes, strict=True):
+        answer = quick_answer(envelope, outcome, terms)
         if answer is not None:
             total += answer.body["cancelled"]
             positions.append(answer.body["as_of"])

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -80,3 +81,13 @@ def make_market(staff: httpx.Client) -> MakeMarket:
 def market(make_market: MakeMarket) -> Market:
     """Yes or No, in steps of a cent, without fees."""
     return make_market()
+
+
+@contextmanager
+def read_side_held(exchange: RunningExchange) -> Iterator[None]:
+    """The read model of orders stands still: its projection waits for a row that this holds."""
+    with exchange.connect() as connection, connection.transaction():
+        connection.execute(
+            "SELECT FROM projection_checkpoint WHERE projection = 'orders' ORDER BY slot LIMIT 1 FOR UPDATE"
+        )
+        yield

@@ -79,20 +79,21 @@ class AllOrdersView(APIView):
     throttle_class_name = {"DELETE": "cancel"}
 
     @extend_schema(
-        operation_id="order_cancel_all", summary="Cancel all orders everywhere", parameters=[SIDE], request=None,
+        operation_id="order_cancel_all", summary="Cancel all orders everywhere", parameters=[OUTCOME, SIDE],
+        request=None,
         responses={200: CancelledSchema, **problems(*ORDER_ERRORS)},
     )  # fmt: skip
     def delete(self, request: Request) -> Response:
         caller = caller_of(request, TRADE)
-        return respond(cancel_everywhere(caller, side=request.query_params.get("side")))
+        chosen = {name: request.query_params.get(name) for name in ("outcome", "side")}
+        return respond(cancel_everywhere(caller, **chosen))
 
 
-def cancel_everywhere(caller: Caller, *, side: str | None) -> Answer:
+def cancel_everywhere(caller: Caller, *, outcome: str | None, side: str | None) -> Answer:
     """One cancel-all for each market in which the caller has open orders."""
-    every = [market_terms(market_id) for market_id in orders.markets_with_open_orders(caller)]
-    envelopes = [orders.cancel_all(caller, terms, outcome=None, side=side) for terms in every]
-    outcomes = gateway_sync().send(envelopes) if envelopes else []
-    return orders.total_cancelled(envelopes, outcomes, every)
+    prepared = orders.cancel_everywhere(caller, outcome=outcome, side=side)
+    outcomes = gateway_sync().send([each.envelope for each in prepared]) if prepared else []
+    return orders.total_cancelled(prepared, outcomes)
 
 
 class OrderView(APIView):
@@ -153,7 +154,7 @@ class BatchView(APIView):
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         caller = caller_of(request, TRADE)
-        prepared = [orders.prepare_item(caller, item) for item in parse_batch(request.data)]
+        prepared = orders.prepare_batch(caller, parse_batch(request.data))
         envelopes = [each.envelope for each in prepared if not isinstance(each, ExchangeError)]
         answers, waiting = orders.quick_batch(prepared, gateway_sync().send(envelopes) if envelopes else [])
         orders.look_up_batch(answers, waiting)

@@ -260,10 +260,11 @@ class FastLane:
         cost = batch_cost(len(listed)) if type(listed) is list else 1
         await self._take("order", caller, request, allowances, cost)
         items = parse_batch(body)
-        unknown = {m for item in items if (m := orders.market_named(item)) and cached_terms(m) is None}
-        if unknown:
-            await in_thread(lambda: orders.warm_terms(unknown))
-        prepared = [orders.prepare_item(caller, item) for item in items]
+        # A market that is not in the process's memory is read, or found missing, in a thread.
+        if any((m := orders.market_named(item)) and cached_terms(m) is None for item in items):
+            prepared = await in_thread(lambda: orders.prepare_batch(caller, items))
+        else:
+            prepared = orders.prepare_batch(caller, items)
         envelopes = [each.envelope for each in prepared if not isinstance(each, ExchangeError)]
         outcomes = await self._gateway.send(envelopes) if envelopes else []
         answers, waiting = orders.quick_batch(prepared, outcomes)
