@@ -48,7 +48,7 @@ class Card:
     @property
     def outcomes(self) -> Sequence[ShownOutcome]:
         """In the market's own order."""
-        payouts = self.row.payouts or [None] * len(self.row.outcomes)
+        payouts: Sequence[int | None] = self.row.payouts or [None] * len(self.row.outcomes)
         return [
             ShownOutcome(index, name, quote, payout)
             for index, (name, quote, payout) in enumerate(

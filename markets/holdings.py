@@ -123,9 +123,7 @@ class Portfolio:
 
 def market_holdings(account_id: str, row: Listing) -> MarketHoldings:
     """An account's cash, positions and open orders in one market."""
-    only_open = {"market_id": row.market_id, "only_open": True, "cursor": None}
-    positions = positions_page(account_id, limit=MAX_POSITIONS, **only_open).rows
-    orders = orders_page(account_id, limit=MAX_ORDERS, **only_open).rows
+    positions, orders = _open(account_id, row.market_id)
     return MarketHoldings(
         cash_pips=account_balance(account_id)["cash_pips"],
         positions=[ShownPosition(row, each) for each in positions],
@@ -135,11 +133,9 @@ def market_holdings(account_id: str, row: Listing) -> MarketHoldings:
 
 def portfolio_of(account_id: str) -> Portfolio:
     """Everything at once, for the portfolio page."""
-    everywhere = {"market_id": None, "cursor": None}
-    positions = positions_page(account_id, limit=MAX_POSITIONS, only_open=True, **everywhere).rows
-    orders = orders_page(account_id, limit=MAX_ORDERS, only_open=True, **everywhere).rows
-    fills = fills_page(account_id, limit=FILLS_SHOWN, **everywhere).rows
-    rows = by_ids({each.market_id for each in (*positions, *orders, *fills)})
+    positions, orders = _open(account_id, None)
+    fills = fills_page(account_id, market_id=None, limit=FILLS_SHOWN, cursor=None).rows
+    rows = by_ids({each.market_id for found in (positions, orders, fills) for each in found})
     return Portfolio(
         balance=account_balance(account_id),
         totals=totals(account_id),
@@ -147,6 +143,15 @@ def portfolio_of(account_id: str) -> Portfolio:
         orders=[ShownOrder(row, each) for row, each in _listed(orders, rows)],
         fills=[ShownFill(row, each) for row, each in _listed(fills, rows)],
     )
+
+
+def _open(account_id: str, market_id: str | None) -> tuple[Sequence[HeldPosition], Sequence[OrderView]]:
+    """Positions with shares and open orders, in one market or in all."""
+    positions = positions_page(
+        account_id, market_id=market_id, only_open=True, limit=MAX_POSITIONS, cursor=None
+    )
+    orders = orders_page(account_id, market_id=market_id, only_open=True, limit=MAX_ORDERS, cursor=None)
+    return positions.rows, orders.rows
 
 
 def _listed(found: Iterable[Held], rows: Mapping[str, Listing]) -> list[tuple[Listing, Held]]:

@@ -8,7 +8,7 @@ import datetime as dt
 import json
 import uuid
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 from django.db import connection
@@ -62,6 +62,7 @@ class Listing:
         return self.resolution["payouts"] if self.resolution else None
 
 
+# In the order of Listing's fields.
 _COLUMNS = """
     l.market_id::text, l.slug, l.question, l.description, l.resolution_criteria, l.category, l.outcomes,
     m.status, m.tick_pips, m.taker_fee_e4, m.maker_fee_e4, m.created_at, m.opens_at, m.closes_at, m.resolved_at,
@@ -69,7 +70,7 @@ _COLUMNS = """
     greatest(m.seq, s.seq)
 FROM market_listing l JOIN market m USING (market_id) JOIN market_summary s USING (market_id)
 """
-_RESOLUTION = 15
+_FIELDS = tuple(field.name for field in fields(Listing))
 
 
 class _Key(NamedTuple):
@@ -178,15 +179,8 @@ def market_uuid(text: str) -> str | None:
 def _fetch(rest: str, arguments: Sequence[Any]) -> list[Listing]:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {_COLUMNS} {rest}", arguments)
-        rows = cursor.fetchall()
-    return [
-        Listing(
-            *row[:_RESOLUTION],
-            json.loads(row[_RESOLUTION]) if row[_RESOLUTION] else None,
-            *row[_RESOLUTION + 1 :],
-        )
-        for row in rows
-    ]
+        rows = [dict(zip(_FIELDS, row, strict=True)) for row in cursor.fetchall()]
+    return [Listing(**{**row, "resolution": json.loads(row["resolution"] or "null")}) for row in rows]
 
 
 def _conditions(wanted: Wanted) -> tuple[list[str], list[Any]]:

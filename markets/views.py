@@ -45,7 +45,12 @@ def market_list(request: HttpRequest) -> HttpResponse:
         found = selectors.page(wanted, limit=PAGE_SIZE, cursor=request.GET.get("cursor"))
     except InvalidRequest:
         return redirect("markets")
-    context = {"cards": cards_of(found.rows), "next": found.next, "wanted": wanted, "q": query}
+    context: dict[str, Any] = {
+        "cards": cards_of(found.rows),
+        "next": found.next,
+        "wanted": wanted,
+        "q": query,
+    }
     if _wants_part(request):
         return render(request, "markets/_results.html", context)
     context |= {

@@ -1,0 +1,179 @@
+"""The event log in the admin: to be read, by time, type and stream; never to be written.
+
+The admin wants a model with a primary key of one column, and events have two. So it gets a model of its own, outside
+the app's registry, in which `slot_offset` plays that part; pages of one event are found by slot-offset.
+"""
+
+import datetime as dt
+import json
+import uuid
+from typing import Any
+
+from django.apps.registry import Apps
+from django.contrib import admin
+from django.core.paginator import Paginator
+from django.db import models
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.functional import cached_property
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from trading.errors import NotFound
+from trading.market_terms import market_terms
+from trading.projections.projection import KNOWN_EVENTS
+
+SHORT_DATA = 140
+MOST_COUNTED = 10_000
+WINDOWS = {
+    "10m": ("Last 10 minutes", dt.timedelta(minutes=10)),
+    "1h": ("Last hour", dt.timedelta(hours=1)),
+    "1d": ("Last day", dt.timedelta(days=1)),
+    "all": ("All", None),
+}
+
+
+class Event(models.Model):
+    """A row of the log as the admin lists it."""
+
+    slot = models.SmallIntegerField()
+    slot_offset = models.BigIntegerField("offset", primary_key=True)
+    stream_id = models.UUIDField("stream")
+    version = models.BigIntegerField()
+    type = models.TextField()
+    data = models.JSONField()
+    metadata = models.JSONField()
+    hash = models.BinaryField()
+    recorded_at = models.DateTimeField()
+
+    class Meta:
+        apps = Apps()
+        app_label = "trading"
+        managed = False
+        db_table = "event"
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.slot}-{self.slot_offset}"
+
+
+class RecordedFilter(admin.SimpleListFilter):
+    """The last minutes unless asked otherwise: the log is long. A search by stream looks at all of it."""
+
+    title = "recorded"
+    parameter_name = "recorded"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, label) for name, (label, _) in WINDOWS.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
+        default = "all" if request.GET.get("q") else "10m"
+        _, length = WINDOWS.get(self.value() or default, WINDOWS[default])
+        return queryset if length is None else queryset.filter(recorded_at__gte=timezone.now() - length)
+
+
+class TypeFilter(admin.SimpleListFilter):
+    """Every type there can be, without asking the log which ones there are."""
+
+    title = "type"
+    parameter_name = "type"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name) for name in sorted(KNOWN_EVENTS)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
+        return queryset.filter(type=self.value()) if self.value() in KNOWN_EVENTS else queryset
+
+
+class BoundedPaginator(Paginator):
+    """Counts no further than anybody would page."""
+
+    @cached_property
+    def count(self) -> int:
+        assert isinstance(self.object_list, QuerySet)
+        return self.object_list.order_by()[:MOST_COUNTED].count()
+
+
+@admin.register(Event)
+class EventAdmin(admin.ModelAdmin):
+    """Reads only: the database refuses the rest as well."""
+
+    list_display = ("event_id", "type", "stream", "version", "short_data", "recorded_at")
+    list_display_links = None
+    list_filter = (RecordedFilter, TypeFilter, "slot")
+    list_per_page = 50
+    ordering = ("-recorded_at", "-slot_offset")
+    paginator = BoundedPaginator
+    show_full_result_count = False
+    search_fields = ("stream_id",)
+    search_help_text = "a market's id or slug, or an account's id"
+    fields = ("event_id", "type", "stream", "version", "all_data", "all_metadata", "hash_text", "recorded_at")
+    readonly_fields = fields
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Event], search_term: str
+    ) -> tuple[QuerySet[Event], bool]:
+        term = search_term.strip().lower()
+        if not term:
+            return queryset, False
+        stream_id = _stream_of(term)
+        return (queryset.none() if stream_id is None else queryset.filter(stream_id=stream_id)), False
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Event | None:
+        slot, _, offset = object_id.partition("-")
+        if not (slot.isdecimal() and offset.isdecimal() and len(slot) < 4 and len(offset) < 19):
+            return None
+        return self.get_queryset(request).filter(slot=int(slot), slot_offset=int(offset)).first()
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @admin.display(description="event", ordering="recorded_at")
+    def event_id(self, event: Event) -> SafeString:
+        name = f"{event.slot}-{event.slot_offset}"
+        return format_html('<a href="{}">{}</a>', reverse("admin:trading_event_change", args=[name]), name)
+
+    @admin.display(description="stream")
+    def stream(self, event: Event) -> SafeString:
+        href = f"{reverse('admin:trading_event_changelist')}?q={event.stream_id}"
+        return format_html('<a href="{}"><code>{}</code></a>', href, event.stream_id)
+
+    @admin.display(description="data")
+    def short_data(self, event: Event) -> str:
+        text = json.dumps(event.data, ensure_ascii=False)
+        return text if len(text) <= SHORT_DATA else text[: SHORT_DATA - 1] + "…"
+
+    @admin.display(description="data")
+    def all_data(self, event: Event) -> SafeString:
+        return _block(event.data)
+
+    @admin.display(description="metadata")
+    def all_metadata(self, event: Event) -> SafeString:
+        return _block(event.metadata)
+
+    @admin.display(description="hash")
+    def hash_text(self, event: Event) -> SafeString:
+        return format_html("<code>{}</code>", bytes(event.hash).hex())
+
+
+def _stream_of(term: str) -> str | None:
+    """The stream with that id, or of the market with that slug."""
+    try:
+        return str(uuid.UUID(term))
+    except ValueError:
+        pass
+    try:
+        return market_terms(term).market_id
+    except NotFound:
+        return None
+
+
+def _block(document: Any) -> SafeString:
+    return format_html("<pre>{}</pre>", json.dumps(document, indent=2, ensure_ascii=False))
