@@ -42,6 +42,11 @@ class Card:
         return self.quotes.status
 
     @property
+    def has_book(self) -> bool:
+        """Whether orders can wait in it, now or again."""
+        return self.status in ("draft", "open", "suspended")
+
+    @property
     def volume_pips(self) -> int:
         return self.quotes.volume_pips
 

@@ -137,6 +137,8 @@ def _config(card: Card) -> dict[str, Any]:
             for each in card.outcomes
         ],
         "status": card.status,
+        "has_book": card.has_book,
+        "payouts_pips": None if row.payouts is None else list(row.payouts),
         "tick_pips": row.tick_pips,
         "taker_fee_e4": row.taker_fee_e4,
         "maker_fee_e4": row.maker_fee_e4,

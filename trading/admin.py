@@ -7,8 +7,10 @@ the app's registry, in which `slot_offset` plays that part; pages of one event a
 import datetime as dt
 import json
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
+from django.apps import apps
 from django.apps.registry import Apps
 from django.contrib import admin
 from django.core.paginator import Paginator
@@ -58,6 +60,10 @@ class Event(models.Model):
         return f"{self.type} {self.slot}-{self.slot_offset}"
 
 
+# Unknown to the registry, yet the admin's breadcrumbs ask it for the name of the app.
+Event._meta.apps = apps
+
+
 class RecordedFilter(admin.SimpleListFilter):
     """The last minutes unless asked otherwise: the log is long. A search by stream looks at all of it."""
 
@@ -65,11 +71,20 @@ class RecordedFilter(admin.SimpleListFilter):
     parameter_name = "recorded"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        self.default = "all" if request.GET.get("q") else "10m"
         return [(name, label) for name, (label, _) in WINDOWS.items()]
 
+    def chosen(self) -> str:
+        value = self.value()
+        return value if value in WINDOWS else self.default
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        for name, label in self.lookup_choices:
+            query = changelist.get_query_string({self.parameter_name: name})
+            yield {"selected": name == self.chosen(), "query_string": query, "display": label}
+
     def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
-        default = "all" if request.GET.get("q") else "10m"
-        _, length = WINDOWS.get(self.value() or default, WINDOWS[default])
+        _, length = WINDOWS[self.chosen()]
         return queryset if length is None else queryset.filter(recorded_at__gte=timezone.now() - length)
 
 
@@ -106,6 +121,7 @@ class EventAdmin(admin.ModelAdmin):
     ordering = ("-recorded_at", "-slot_offset")
     paginator = BoundedPaginator
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     search_fields = ("stream_id",)
     search_help_text = "a market's id or slug, or an account's id"
     fields = ("event_id", "type", "stream", "version", "all_data", "all_metadata", "hash_text", "recorded_at")

@@ -24,9 +24,11 @@ const WITHOUT_FEED_MS = 5_000;
 const book = new Book(outcomes);
 const ladder = (outcome) => ladderOf(book, outcomes, outcome, pipsOf, SHARE_PIPS);
 const shownOutcome = find("#book-outcome");
-const view = new BookView(find("#book"), (pips, side) => pick({ outcome: shownOutcome.value, side, pips }));
-shownOutcome.value = market.leading;
-shownOutcome.addEventListener("change", showBook);
+const view = market.has_book ? new BookView(find("#book"), (pips, side) => pick({ outcome: shownOutcome.value, side, pips })) : null;
+if (view) {
+  shownOutcome.value = market.leading;
+  shownOutcome.addEventListener("change", showBook);
+}
 
 function ownLevels() {
   const own = new Set();
@@ -40,7 +42,7 @@ function ownLevels() {
 }
 
 function showBook() {
-  view.show(ladder(shownOutcome.value), ownLevels());
+  view?.show(ladder(shownOutcome.value), ownLevels());
 }
 
 let drawing = false;
@@ -54,15 +56,17 @@ function drawSoon() {
   });
 }
 
-feed.subscribe("book", marketId, (data) => {
-  if (!book.apply(data)) return false;
-  drawSoon();
-  return true;
-});
+if (view) {
+  feed.subscribe("book", marketId, (data) => {
+    if (!book.apply(data)) return false;
+    drawSoon();
+    return true;
+  });
+}
 
 /** While there is no feed the books are asked for: slower, but not nothing. */
 async function readBooks() {
-  if (feed.state === "live") return;
+  if (!view || feed.state === "live") return;
   try {
     const names = book.names.filter((name) => isBinary || name === shownOutcome.value);
     const books = await Promise.all(names.map((name) => call("GET", `/markets/${marketId}/orderbook?${new URLSearchParams({ outcome: name, depth: "50" })}`)));
@@ -84,7 +88,7 @@ const quotes = new Map(outcomes.map((name, index) => [name, quoteOf(market.quote
 function showQuotes() {
   for (const row of findAll("#outcomes > [data-outcome]")) {
     const quote = quotes.get(row.dataset.outcome);
-    const chance = chanceOf(quote);
+    const chance = shownChance(row.dataset.outcome);
     const before = Number(row.dataset.pips ?? chance);
     if (chance !== null) row.dataset.pips = String(chance);
     setFigure(find('[data-figure="chance"]', row), chanceText(chance), chance === null ? 0 : Math.sign(chance - before));
@@ -115,7 +119,7 @@ feed.subscribe("ticker", marketId, (data) => {
 
 const trades = new Map();
 const chart = new Chart(find("#chart"));
-const lines = isBinary ? [outcomes[0]] : [...outcomes].sort((a, b) => (chanceOf(quotes.get(b)) ?? -1) - (chanceOf(quotes.get(a)) ?? -1)).slice(0, CHART_LINES);
+const lines = isBinary ? [outcomes[0]] : [...outcomes].sort((a, b) => (shownChance(b) ?? -1) - (shownChance(a) ?? -1)).slice(0, CHART_LINES);
 
 function newestFirst() {
   return [...trades.values()].sort((a, b) => b.seq - a.seq || (a.trade_id < b.trade_id ? 1 : -1));
@@ -135,9 +139,9 @@ function showLegend() {
   );
 }
 
+/** What it has paid once that is decided, else its chance. */
 function shownChance(name) {
-  const index = outcomes.indexOf(name);
-  return market.payouts ? market.payouts[index] : chanceOf(quotes.get(name));
+  return market.payouts_pips ? market.payouts_pips[outcomes.indexOf(name)] : chanceOf(quotes.get(name));
 }
 
 function showTrades() {

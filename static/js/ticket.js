@@ -64,6 +64,7 @@ export class Ticket {
   /** Shut the ticket; the reason is said where its button was. */
   shut(reason) {
     find("#ticket-fields", this.form).disabled = true;
+    this.warning.hidden = true;
     let note = find("#ticket-closed", this.form);
     if (!note) {
       note = element("p", { class: "card-body muted small", id: "ticket-closed" });
@@ -72,13 +73,9 @@ export class Ticket {
     note.textContent = reason;
   }
 
-  open() {
-    find("#ticket-fields", this.form).disabled = false;
-    find("#ticket-closed", this.form)?.remove();
-  }
-
   /** Work everything out again: after a change of the form, the book or the holdings. */
   refresh() {
+    if (find("#ticket-fields", this.form).disabled) return;
     const { side, outcome, type } = this.values;
     const isMarket = type === "market";
     find("#price-field", this.form).hidden = isMarket;
