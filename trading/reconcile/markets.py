@@ -1,0 +1,189 @@
+"""What the read models should show of the markets of one slot, folded plainly from the events' fields.
+
+One fold a projection, since each stands at its own offset when it is compared.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from trading.eventlog.codec import StoredEvent, timestamp_text
+
+DOLLAR = 10_000
+
+
+@dataclass(slots=True)
+class OrdersFold:
+    """The tables "order" (each row) and fill (counts and sums a market)."""
+
+    orders: dict[str, dict[str, dict[str, Any]]] = field(default_factory=lambda: defaultdict(dict))
+    fills: dict[str, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0, 0, 0]))
+
+    def take(self, event: StoredEvent) -> None:
+        data, market_id = event.data, event.stream_id
+        match event.type:
+            case "order_placed/1":
+                self._put(event, status="open", reason=None, reserved=data["reserved"])
+            case "order_rejected/1":
+                self._put(event, status="rejected", reason=data["reason"], reserved=0)
+            case "order_matched/1":
+                for leg in data["legs"]:
+                    self._fill(event, leg)
+            case "order_cancelled/1":
+                changed = {"status": "cancelled", "reason": data["reason"], "reserved": 0}
+                self._touch(event, data["order"]).update(changed)
+            case "order_amended/1":
+                order = self._touch(event, data["order"])
+                order.update(quantity=data["quantity"], reserved=data["reserved"])
+            case _:
+                self.orders[market_id]  # The market is known, even if nobody has traded in it.
+
+    def _put(self, event: StoredEvent, **state: Any) -> None:
+        data = event.data
+        self.orders[event.stream_id][data["order"]] = {
+            "account": data["account"], "client_order_id": data["client_order_id"], "outcome": data["outcome"],
+            "side": data["side"], "type": data["type"], "price": data["price"], "quantity": data["quantity"],
+            "filled": 0, "cost": 0, "fees": 0, "tif": data["tif"], "created": timestamp_text(event.recorded_us),
+            "updated": timestamp_text(event.recorded_us), "seq": event.version, **state,
+        }  # fmt: skip
+
+    def _touch(self, event: StoredEvent, order_id: str) -> dict[str, Any]:
+        order = self.orders[event.stream_id][order_id]
+        order["updated"], order["seq"] = timestamp_text(event.recorded_us), event.version
+        return order
+
+    def _fill(self, event: StoredEvent, leg: dict[str, Any]) -> None:
+        order = self._touch(event, leg["order"])
+        order["filled"] += leg["quantity"]
+        order["cost"] += leg["price"] * leg["quantity"]
+        order["fees"] += leg["fee"]
+        order["reserved"] = leg["reserved"]
+        if order["filled"] == order["quantity"]:
+            order["status"] = "filled"
+        _add(self.fills[event.stream_id], 1, leg["quantity"], leg["price"] * leg["quantity"], leg["fee"])
+
+
+@dataclass(slots=True)
+class TradesFold:
+    """Counts and sums of the table trade."""
+
+    trades: dict[str, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0, 0]))
+
+    def take(self, event: StoredEvent) -> None:
+        if event.type == "order_matched/1":
+            data = event.data
+            _add(self.trades[event.stream_id], 1, data["quantity"], data["price"] * data["quantity"])
+
+
+@dataclass(slots=True)
+class HoldingsFold:
+    """Shares by (account, outcome) and net flow by account, of the tables position and participation."""
+
+    shares: dict[str, dict[tuple[str, int], int]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(int))
+    )
+    flows: dict[str, dict[str, list[int]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(lambda: [0, 0]))
+    )
+    outcomes: dict[str, int] = field(default_factory=dict)
+    payouts: dict[str, list[int]] = field(default_factory=dict)
+
+    def take(self, event: StoredEvent) -> None:
+        data, market_id = event.data, event.stream_id
+        match event.type:
+            case "market_created/1":
+                self.outcomes[market_id] = len(data["outcomes"])
+            case "market_resolved/1":
+                self.payouts[market_id] = data["payouts"]
+            case "order_matched/1":
+                for leg in data["legs"]:
+                    self._leg(market_id, leg)
+            case "order_cancelled/1" | "order_amended/1":
+                self._net(market_id, data["account"], data["netted"])
+
+    def _leg(self, market_id: str, leg: dict[str, Any]) -> None:
+        account_id, price = leg["account"], leg["price"]
+        delivered, by_cash = leg["delivered"], leg["quantity"] - leg["delivered"]
+        buys = leg["side"] == "buy"
+        for outcome in range(self.outcomes[market_id]):
+            gains = buys if outcome == leg["outcome"] else not buys
+            self.shares[market_id][account_id, outcome] += by_cash if gains else -delivered
+        pays = price if buys else DOLLAR - price
+        _add(
+            self.flows[market_id][account_id],
+            (DOLLAR - pays) * delivered - pays * by_cash - leg["fee"],
+            leg["fee"],
+        )
+        self._net(market_id, account_id, leg["netted"])
+
+    def _net(self, market_id: str, account_id: str, sets: int) -> None:
+        if sets:
+            for outcome in range(self.outcomes[market_id]):
+                self.shares[market_id][account_id, outcome] -= sets
+            self.flows[market_id][account_id][0] += DOLLAR * sets
+
+    def sets(self, market_id: str) -> set[int]:
+        """Shares outstanding of each outcome, as a set: one number, if all is well."""
+        totals = [0] * self.outcomes[market_id]
+        for (_, outcome), quantity in self.shares[market_id].items():
+            totals[outcome] += quantity
+        return set(totals)
+
+
+@dataclass(slots=True)
+class MarketsFold:
+    """The tables market, outcome and market_summary."""
+
+    markets: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def take(self, event: StoredEvent) -> None:
+        data = event.data
+        if event.type == "market_created/1":
+            self.markets[event.stream_id] = {
+                "outcomes": data["outcomes"], "tick": data["tick"], "taker_fee_e4": data["taker_fee_e4"],
+                "maker_fee_e4": data["maker_fee_e4"], "closes": timestamp_text(data["closes_us"]), "status": "draft",
+                "payouts": None, "settlement": None, "volume": 0, "trades": 0, "traders": 0, "sets": 0, "fees": 0,
+                "last": [None] * len(data["outcomes"]),
+            }  # fmt: skip
+        market = self.markets[event.stream_id]
+        market["seq"] = event.version
+        match event.type:
+            case "market_opened/1" | "market_resumed/1":
+                market["status"] = "open"
+            case "market_suspended/1":
+                market["status"] = "suspended"
+            case "market_closed/1":
+                market["status"] = "closed"
+            case "market_resolved/1" | "market_voided/1":
+                self._end(event, market)
+            case "position_opened/1":
+                market["traders"] += 1
+            case "order_matched/1":
+                self._trade(data, market)
+            case "order_cancelled/1" | "order_amended/1":
+                market["sets"] -= data["netted"]
+
+    @staticmethod
+    def _end(event: StoredEvent, market: dict[str, Any]) -> None:
+        market["status"] = "resolved" if event.type == "market_resolved/1" else "voided"
+        market["payouts"], market["settlement"] = event.data.get("payouts"), event.data["settlement"]
+        market["cause"] = (event.slot, event.slot_offset)
+        market["counted"] = (event.data["sets"], event.data["fees"])
+
+    @staticmethod
+    def _trade(data: dict[str, Any], market: dict[str, Any]) -> None:
+        market["trades"] += 1
+        market["volume"] += data["price"] * data["quantity"]
+        market["last"][data["outcome"]] = data["price"]
+        if len(market["outcomes"]) == 2:
+            market["last"][1 - data["outcome"]] = DOLLAR - data["price"]
+        for leg in data["legs"]:
+            market["fees"] += leg["fee"]
+            brings_in = (leg["side"] == "buy") == (leg["outcome"] == 0)
+            market["sets"] += leg["quantity"] - leg["delivered"] if brings_in else -leg["delivered"]
+            market["sets"] -= leg["netted"]
+
+
+def _add(sums: list[int], *amounts: int) -> None:
+    for index, amount in enumerate(amounts):
+        sums[index] += amount

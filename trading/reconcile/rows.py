@@ -1,0 +1,150 @@
+"""What the tables hold, in the shapes of the folds. Cursors are psycopg's, inside the caller's snapshot."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+PROJECTIONS = ("orders", "trades", "positions", "markets")
+
+
+class Money(NamedTuple):
+    """One moment: the heads of the slots and everything that commits together with them."""
+
+    heads: dict[int, int]
+    cash: dict[str, tuple[int, int, int, int]]
+    """(cash, reserved, debt, fees paid) by account."""
+    in_flight: dict[str, int]
+    settlements: dict[str, tuple[str, str, int]]
+    """(market, status, paid) by settlement."""
+
+
+def read_money(cursor: Any) -> Money:
+    cursor.execute("SELECT slot, next_offset FROM slot")
+    heads = dict(cursor.fetchall())
+    cursor.execute(
+        "SELECT account_id::text, cash_pips, reserved_pips, debt_pips, fees_paid_pips FROM cash_account"
+    )
+    cash = {row[0]: row[1:] for row in cursor.fetchall()}
+    cursor.execute(
+        "SELECT t.account_id::text, sum(t.amount)::bigint "
+        "FROM batch b, unnest(b.accounts, b.amounts) AS t(account_id, amount) GROUP BY 1"
+    )
+    in_flight = dict(cursor.fetchall())
+    cursor.execute("SELECT settlement_id::text, market_id::text, status, paid_pips FROM settlement")
+    return Money(heads, cash, in_flight, {row[0]: row[1:] for row in cursor.fetchall()})
+
+
+def read_checkpoints(cursor: Any) -> dict[str, dict[int, int]]:
+    """next_offset by projection and slot."""
+    cursor.execute("SELECT projection, slot, next_offset FROM projection_checkpoint")
+    found: dict[str, dict[int, int]] = {name: {} for name in PROJECTIONS}
+    for projection, slot, next_offset in cursor.fetchall():
+        found.setdefault(projection, {})[slot] = next_offset
+    return found
+
+
+class MarketRows(NamedTuple):
+    """Everything that the read models hold of some markets, by market."""
+
+    orders: dict[str, dict[str, dict[str, Any]]]
+    fills: dict[str, list[int]]
+    trades: dict[str, list[int]]
+    positions: dict[str, dict[tuple[str, int], tuple[int, int, int]]]
+    flows: dict[str, dict[str, list[int]]]
+    markets: dict[str, dict[str, Any]]
+
+
+_ORDERS = """
+SELECT market_id::text, order_id::text, account_id::text, client_order_id, outcome, side, type, price_pips, quantity,
+       filled, cost_pips, fees_pips, time_in_force, {created}, {updated}, seq, status, reason, reserved_pips
+FROM "order" WHERE market_id = ANY(%s::uuid[])
+"""
+_ORDER_FIELDS = (
+    "account", "client_order_id", "outcome", "side", "type", "price", "quantity", "filled", "cost", "fees", "tif",
+    "created", "updated", "seq", "status", "reason", "reserved",
+)  # fmt: skip
+_MARKETS = """
+SELECT m.market_id::text, ARRAY(SELECT name FROM outcome o WHERE o.market_id = m.market_id ORDER BY index), m.tick_pips,
+       m.taker_fee_e4, m.maker_fee_e4, {closes}, m.status, m.resolution->'payouts', m.settlement_id::text,
+       s.volume_pips, s.trade_count, s.trader_count, s.open_interest_sets, s.fees_pips, s.last_prices, s.seq
+FROM market m LEFT JOIN market_summary s USING (market_id) WHERE m.market_id = ANY(%s::uuid[])
+"""
+_MARKET_FIELDS = (
+    "outcomes", "tick", "taker_fee_e4", "maker_fee_e4", "closes", "status", "payouts", "settlement", "volume", "trades",
+    "traders", "sets", "fees", "last", "seq",
+)  # fmt: skip
+
+
+def read_markets(cursor: Any, market_ids: Sequence[str]) -> MarketRows:
+    """The rows of some markets."""
+    wanted = [list(market_ids)]
+    orders: dict[str, dict[str, dict[str, Any]]] = {market_id: {} for market_id in market_ids}
+    cursor.execute(_ORDERS.format(created=_text("created_at"), updated=_text("updated_at")), wanted)
+    for market_id, order_id, *values in cursor.fetchall():
+        orders[market_id][order_id] = dict(zip(_ORDER_FIELDS, values, strict=True))
+    cursor.execute(_MARKETS.format(closes=_text("m.closes_at")), wanted)
+    markets = {row[0]: dict(zip(_MARKET_FIELDS, row[1:], strict=True)) for row in cursor.fetchall()}
+    return MarketRows(
+        orders=orders,
+        fills=_sums(
+            cursor,
+            "fill",
+            "sum(quantity)::bigint, sum(price_pips * quantity)::bigint, sum(fee_pips)::bigint",
+            wanted,
+        ),
+        trades=_sums(cursor, "trade", "sum(quantity)::bigint, sum(price_pips * quantity)::bigint", wanted),
+        positions=_positions(cursor, wanted),
+        flows=_flows(cursor, wanted),
+        markets=markets,
+    )
+
+
+def _text(column: str) -> str:
+    """A time as the codec writes it, so that microseconds compare exactly."""
+    return f"to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+
+
+def _sums(cursor: Any, table: str, sums: str, wanted: list[Any]) -> dict[str, list[int]]:
+    cursor.execute(
+        f"SELECT market_id::text, count(*), {sums} FROM {table} WHERE market_id = ANY(%s::uuid[]) GROUP BY 1",  # noqa: S608
+        wanted,
+    )
+    return {row[0]: list(row[1:]) for row in cursor.fetchall()}
+
+
+def _positions(cursor: Any, wanted: list[Any]) -> dict[str, dict[tuple[str, int], tuple[int, int, int]]]:
+    cursor.execute(
+        "SELECT market_id::text, account_id::text, outcome, quantity, cost_pips, realized_pips FROM position "
+        "WHERE market_id = ANY(%s::uuid[])",
+        wanted,
+    )
+    found: dict[str, dict[tuple[str, int], tuple[int, int, int]]] = {}
+    for market_id, account_id, outcome, *values in cursor.fetchall():
+        found.setdefault(market_id, {})[account_id, outcome] = tuple(values)
+    return found
+
+
+def _flows(cursor: Any, wanted: list[Any]) -> dict[str, dict[str, list[int]]]:
+    cursor.execute(
+        "SELECT market_id::text, account_id::text, net_cash_pips, fees_pips FROM participation "
+        "WHERE market_id = ANY(%s::uuid[])",
+        wanted,
+    )
+    found: dict[str, dict[str, list[int]]] = {}
+    for market_id, account_id, *values in cursor.fetchall():
+        found.setdefault(market_id, {})[account_id] = values
+    return found
+
+
+def strangers(cursor: Any) -> list[str]:
+    """Tables with rows of a market that the log has never heard of."""
+    found = []
+    for table in ("order", "fill", "trade", "position", "participation", "market", "market_summary"):
+        cursor.execute(
+            f'SELECT market_id::text FROM "{table}" t '  # noqa: S608
+            "WHERE NOT EXISTS (SELECT FROM stream WHERE id = t.market_id) LIMIT 1"
+        )
+        found += [
+            f"{table} has rows of market {market_id}, unknown to the log"
+            for (market_id,) in cursor.fetchall()
+        ]
+    return found
