@@ -48,7 +48,8 @@ class Command(BaseCommand):
 
 
 def _chosen(name: str | None) -> list[Projection]:
-    projections = load_projections()
+    """Those with tables to make anew: a projection without any only tells others, once for each event."""
+    projections = [projection for projection in load_projections() if projection.tables]
     chosen = [projection for projection in projections if name in (None, projection.name)]
     if not chosen:
         known = ", ".join(projection.name for projection in projections)
