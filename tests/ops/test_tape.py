@@ -1,13 +1,10 @@
 """Tapes: what the readers make of a file, and that the bare engine does what was recorded.
 
-The recorded tapes themselves are not part of the project. TAPE_DATA names the folder that has them; each
-sub-folder's driver files are then played too, whole, against the engine.
+Real recordings are played by tests/engine (whole days, the bare engine) and test_tape_recorded.py (the processes).
 """
 
 import gzip
 import json
-import os
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -240,23 +237,6 @@ def test_a_wrong_maker_and_a_wrong_book_are_found(lobster):
     write(lobster.parent / "TEST_orderbook_1.csv.gz", "\n".join(LOBSTER_BOOKS).replace("0,15", "0,14") + "\n")
     found = differences(open_tape(lobster))
     assert [line.split(":")[0] for line in found] == ["row 2", "row 3"]
-
-
-def recorded() -> list[Path]:
-    folder = os.environ.get("TAPE_DATA")
-    return sorted(Path(folder).glob("*/*_driver.csv.gz")) if folder else []
-
-
-@pytest.mark.slow
-def test_the_engine_plays_the_recorded_tapes():
-    tapes = [open_tape(path) for path in recorded()]
-    if not tapes:
-        assert not os.environ.get("TAPE_DATA"), "TAPE_DATA names a folder without tapes"
-        pytest.skip("not run: no TAPE_DATA")
-    for tape in tapes:
-        numbers = [row.number for row in tape.rows()]
-        assert all(before < after for before, after in pairwise(numbers))
-        assert differences(tape)[:5] == []
 
 
 # Against a running exchange -----------------------------------------------------------------------
