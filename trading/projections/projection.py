@@ -30,7 +30,10 @@ Applier = TypeVar("Applier")
 
 class Projection(Protocol):
     """A read model. `apply` gets events in order within each slot and runs inside the transaction that
-    also moves the checkpoint; what it returns runs after the commit, and may be lost with the process."""
+    also moves the checkpoint; what it returns runs after the commit, and may be lost with the process.
+
+    `tables` is what a rebuild makes anew; a projection whose rows must outlive that names none.
+    """
 
     name: str
     tables: tuple[str, ...]
@@ -49,6 +52,10 @@ class UnknownEvent(Exception):
         super().__init__(
             f"event {event.event_id} of stream {event.stream_id} has the unknown type {event.type!r}"
         )
+
+
+class NotReady(Exception):
+    """Raised by `apply` for events that wait for another projection: they are offered again in the next round."""
 
 
 class BrokenLog(Exception):

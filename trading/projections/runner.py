@@ -18,7 +18,7 @@ from trading import metrics
 from trading.connection import own_connection
 from trading.eventlog.read import slot_heads
 from trading.projections.follower import EventReader, Follower
-from trading.projections.projection import Projection
+from trading.projections.projection import NotReady, Projection
 from trading.wake import CHANNEL
 
 log = logging.getLogger(__name__)
@@ -136,6 +136,8 @@ class Projector:
             step = follower.step(heads, reader, limit=self._limit)
         except psycopg.OperationalError:
             raise
+        except NotReady:
+            return False
         except Exception:
             # Whatever it is, applying the next events without these would make the rows wrong.
             waiting = follower.behind(heads)

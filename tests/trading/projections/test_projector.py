@@ -12,7 +12,7 @@ from tests.trading.projections.conftest import forget_everything, read_tables
 from tests.trading.projections.written_log import WrittenMarket, append, funded_account
 from trading import metrics
 from trading.projections.follower import share_out, whole_commands
-from trading.projections.projection import load_projections
+from trading.projections.projection import NotReady, load_projections
 from trading.projections.runner import POLL_S, Projector, WakeHint
 from trading.wake import wake_readers
 
@@ -132,6 +132,24 @@ def test_a_projection_that_fails_does_not_hold_the_others_up(project, projector,
     project()
     assert checkpoints("trades") == heads()
     assert metrics.PROJECTION_HALTED.labels("trades")._value.get() == 0
+
+
+def test_a_projection_may_wait_for_another_without_a_word(project, projector, monkeypatch, caplog):
+    market = WrittenMarket()
+    projector.round()
+    trades = projector._followers[1].projection
+
+    def wait(cursor, events):
+        raise NotReady("the orders are not there")
+
+    monkeypatch.setattr(trades, "apply", wait)
+    market.place(funded_account(), "buy", 0, 4000, 1)
+    project()
+    assert checkpoints("trades") != heads()
+    monkeypatch.undo()
+    project()
+    assert checkpoints("trades") == heads()
+    assert "has stopped" not in caplog.text
 
 
 def test_a_hole_in_the_log_is_not_jumped(project, caplog):

@@ -8,6 +8,7 @@ from django.db import connection
 
 from tests.trading.projections.conftest import read_tables
 from tests.trading.projections.written_log import WrittenMarket, append_to_account, funded_account
+from trading.projections import DEFAULT_PROJECTIONS
 from trading.projections.projection import load_projections
 from trading.projections.runner import Projector
 
@@ -119,6 +120,24 @@ def test_a_rebuild_needs_no_projector_and_sends_no_settlement(sent):
         cursor.execute("SELECT status FROM settlement")
         assert cursor.fetchall() == [("pending",)]
     assert sent == []
+
+
+def test_what_has_no_tables_of_its_own_is_left_alone(project, settings):
+    settings.PROJECTIONS = [*DEFAULT_PROJECTIONS, "tests.trading.projections.test_rebuild.OnlyListening"]
+    call_command("rebuild_projections")
+    with pytest.raises(CommandError, match="no projection 'listening' to rebuild"):
+        call_command("rebuild_projections", "--only", "listening")
+
+
+class OnlyListening:
+    name = "listening"
+    tables = ()
+
+    def apply(self, cursor, events):
+        raise AssertionError("a rebuild is none of its business")
+
+    def forget(self):
+        pass
 
 
 def test_an_unknown_projection_is_refused():

@@ -53,5 +53,5 @@ def _chosen(name: str | None) -> list[Projection]:
     chosen = [projection for projection in projections if name in (None, projection.name)]
     if not chosen:
         known = ", ".join(projection.name for projection in projections)
-        raise CommandError(f"there is no projection {name!r}; there are {known}")
+        raise CommandError(f"there is no projection {name!r} to rebuild; there are {known}")
     return chosen
