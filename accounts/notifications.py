@@ -24,7 +24,7 @@ from trading.eventlog.codec import StoredEvent, timestamp_text
 from trading.ids import MARKET_SLOTS, new_id
 from trading.money import format_pips
 from trading.projections.causes import Endings
-from trading.projections.projection import KNOWN_EVENTS, UnknownEvent
+from trading.projections.projection import KNOWN_EVENTS, NotReady, UnknownEvent
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ ON CONFLICT (idempotency_key) DO NOTHING RETURNING id::text
 """
 
 
-class OrdersBehind(Exception):
+class OrdersBehind(NotReady):
     """The orders' read model has not got to these events yet; this projection waits for it."""
 
 
