@@ -183,7 +183,7 @@ def test_news_waits_for_the_orders_rows(someone, follow, caplog):
     alone.round()
     alone.close()
     assert notes_of(maker) == []
-    assert "has not applied event" in caplog.text
+    assert "has stopped" not in caplog.text
     follow()
     assert len(notes_of(maker)) == 1
 
