@@ -4,9 +4,23 @@ import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pmarket.settings")
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 from django.core.wsgi import get_wsgi_application
 
 from pmarket.middleware import require_lasting_secret_key
+from trading.strict_json import MAX_BODY_BYTES
 
 require_lasting_secret_key()
-application = get_wsgi_application()
+_django = get_wsgi_application()
+
+
+def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Django, and the rest of a body that it refused unread: the server cuts a connection that has one under way,
+    and a client that goes on with it, as it may after a 401 or 429, would lose its next request."""
+    answer = _django(environ, start_response)
+    length = environ.get("CONTENT_LENGTH") or "0"
+    if length.isdigit() and 0 < int(length) <= MAX_BODY_BYTES:
+        environ["wsgi.input"].read(int(length))
+    return answer

@@ -71,10 +71,12 @@ class FastLane:
         self._health = health
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        request_id, allowances = "", list[Allowance]()
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        given = headers.get(b"x-request-id", b"").decode("latin-1")
+        request_id = given if _GIVEN_ID.fullmatch(given) else new_id()
+        allowances = list[Allowance]()
         try:
-            request = await self._read(scope, receive)
-            request_id = request.request_id
+            request = await self._read(scope, receive, headers, request_id)
             answer = await self._route(request)(request, allowances)
             status, body, kind, extra = answer.status, answer.body, "application/json", {}
         except ExchangeError as error:
@@ -91,20 +93,20 @@ class FastLane:
         for allowance in allowances:
             extra = {**allowance.headers, **extra}
         payload = _encode(body)
-        headers = [
+        answer_headers = [
             (b"content-type", kind.encode()),
             (b"content-length", b"%d" % len(payload)),
             (b"x-request-id", request_id.encode()),
             *((name.lower().encode(), value.encode()) for name, value in extra.items()),
         ]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.start", "status": status, "headers": answer_headers})
         await send({"type": "http.response.body", "body": payload})
 
     # --- Reading ----------------------------------------------------------------------------------
 
-    async def _read(self, scope: Any, receive: Any) -> Request:
-        headers: dict[bytes, bytes] = dict(scope["headers"])
-        given = headers.get(b"x-request-id", b"").decode("latin-1")
+    async def _read(
+        self, scope: Any, receive: Any, headers: Mapping[bytes, bytes], request_id: str
+    ) -> Request:
         peer = scope["client"][0] if scope.get("client") else None
         forwarded = headers.get(b"x-forwarded-for")
         path, query = scope["path"], scope["query_string"]
@@ -130,7 +132,7 @@ class FastLane:
             headers,
             body,
             self._client_ip(peer, forwarded.decode("latin-1") if forwarded is not None else None),
-            given if _GIVEN_ID.fullmatch(given) else new_id(),
+            request_id,
         )
 
     def _route(self, request: Request) -> Callable[[Request, list[Allowance]], Awaitable[Answer]]:
