@@ -14,7 +14,7 @@ export const feed = new Feed(`${scheme}://${host}/ws/v1`, {
   ticket: signedIn ? async () => (await call("POST", "/ws-ticket")).ticket : null,
 });
 
-/** Orders whose result this page has shown itself, so that a notification need not say it again. */
+/** Orders whose end this page has shown itself, so that a notification need not say it again. */
 export const announced = new Set();
 
 const TOAST_MS = 7_000;

@@ -270,7 +270,7 @@ export class Ticket {
     } else if (refusal) {
       this.state.replaceChildren(element("p", { class: "notice error", role: "alert" }, explain(refusal)));
     } else {
-      announced.add(order.order_id);
+      if (order.status === "filled") announced.add(order.order_id);
       const [title, detail, kind] = describe(order);
       toast(title, detail, kind);
     }
