@@ -257,7 +257,12 @@ def batch_items() -> list[tuple[Hostile, Any]]:
             body = json.loads((each.body or b"").decode(), parse_constant=_refuse, object_pairs_hook=_unique)
         except (ValueError, RecursionError):
             continue
-        if isinstance(body, dict) and all(_can_be_carried(value) for value in body.values()):
+        # In a batch the market is named there, and rightly so.
+        if (
+            isinstance(body, dict)
+            and "market_id" not in body
+            and all(_can_be_carried(value) for value in body.values())
+        ):
             items.append((each, body))
     return items
 
