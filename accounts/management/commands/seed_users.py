@@ -7,13 +7,17 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
 from accounts.models import User, username_validator
+from trading import cash
+from trading.money import PIPS_PER_DOLLAR
 
 DEMO_PASSWORD = "demo-pmarket"  # noqa: S105  (public on purpose: the demo prints it)
 DEMO_TRADERS = ("alice", "bob")
+DEMO_CASH_PIPS = 1_000 * PIPS_PER_DOLLAR
 
 
 class Command(BaseCommand):
-    """With DEMO the users of the demo, whose password everybody knows; else one superuser from the environment."""
+    """With DEMO the users of the demo, whose password everybody knows, and some cash for its traders; else one superuser
+    from the environment."""
 
     help = "Create the demo's users (DEMO=1), or the superuser ADMIN_USERNAME with ADMIN_PASSWORD (DEMO=0)."
 
@@ -22,6 +26,10 @@ class Command(BaseCommand):
             self._seed("admin", DEMO_PASSWORD, is_superuser=True)
             for name in DEMO_TRADERS:
                 self._seed(name, DEMO_PASSWORD, is_superuser=False)
+                account_id = str(User.objects.get(username__iexact=name).account_id)
+                cash.deposit(
+                    account_id=account_id, amount_pips=DEMO_CASH_PIPS, client_id="demo", actor="system"
+                )
             return
         name, password = os.environ.get("ADMIN_USERNAME", ""), os.environ.get("ADMIN_PASSWORD", "")
         if name and password:
