@@ -49,7 +49,7 @@ class Stage:
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self.say = say
-        self._load_before = os.getloadavg()[0]
+        self._busy_percent = psutil.cpu_percent(interval=1.0)
         self.folder = Path(tempfile.mkdtemp(prefix="pmarket-bench-"))
         self.account_ids: list[str] = []
         self.ports = {"PORT": free_port(), "WS_PORT": free_port()}
@@ -122,7 +122,7 @@ class Stage:
         memory_gb = psutil.virtual_memory().total / 2**30
         return {
             "machine": f"{os.cpu_count()} cores, {memory_gb:.0f} GB, {platform.system()} {platform.machine()}; "
-            f"load average before: {self._load_before:.2f}",
+            f"{self._busy_percent:.0f} % busy before the run",
             "versions": f"Python {platform.python_version()}, PostgreSQL {version[0]}, "
             f"Valkey {info.get('valkey_version', info['redis_version'])}",
             "PostgreSQL": ", ".join(f"{name}={value}" for name, value in stated.items()),
