@@ -6,6 +6,7 @@ the same checkpoint, and changes nothing.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -82,7 +83,8 @@ class _Workshop:
 
     def __exit__(self, *_: object) -> None:
         try:
-            with self._live.transaction(), self._live.cursor() as cursor:
+            # What is left behind by a lost connection is dropped by the next rebuild.
+            with suppress(psycopg.OperationalError), self._live.transaction(), self._live.cursor() as cursor:
                 self._shadow.drop(cursor)
         finally:
             self._close()

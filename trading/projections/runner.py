@@ -102,7 +102,7 @@ class Projector:
                     continue
                 if not busy:
                     hint.wait(POLL_S)
-                elif (rest := MIN_ROUND_S - (time.monotonic() - started)) > 0:
+                if (rest := MIN_ROUND_S - (time.monotonic() - started)) > 0:
                     time.sleep(rest)
         finally:
             hint.close()
@@ -137,6 +137,7 @@ class Projector:
         except psycopg.OperationalError:
             raise
         except NotReady:
+            metrics.PROJECTION_LAG_EVENTS.labels(name).set(follower.behind(heads))
             return False
         except Exception:
             # Whatever it is, applying the next events without these would make the rows wrong.

@@ -5,7 +5,6 @@ from django.db import connection
 
 from tests.trading.projections.conftest import forget_everything, read_tables
 from tests.trading.projections.written_log import WrittenMarket, append_to_account, funded_account
-from trading.projections.causes import Endings
 from trading.projections.holding import Holding, leg_flow_pips, split_evenly
 
 pytestmark = pytest.mark.django_db(transaction=True, available_apps=["trading"])
@@ -180,8 +179,15 @@ def test_a_closing_of_other_shares_than_are_held_stops_the_projection(project, c
     assert positions(market, buyer) == []
 
 
-def test_a_market_that_never_ended_settles_nobody():
-    assert Endings()._found == {}
+def test_a_market_that_has_not_ended_closes_nobody(project, caplog):
+    buyer, seller = funded_account(), funded_account()
+    market = WrittenMarket()
+    market.place(buyer, "buy", 0, 6500, 100)
+    market.place(seller, "sell", 0, 6500, 100)
+    close(market, buyer, [100, 0], 1_000_000)
+    project()
+    assert "which has not ended that way" in caplog.text
+    assert positions(market, buyer) == []
 
 
 def test_complete_sets_give_each_outcome_its_cost_and_split_the_rest():

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import psycopg
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
@@ -27,7 +28,7 @@ class Command(BaseCommand):
         try:
             for projection in _chosen(options["only"]):
                 differences += self._treat(projection, only_check=options["check"])
-        except (RebuildFailed, TableInUse) as error:
+        except (RebuildFailed, TableInUse, psycopg.OperationalError) as error:
             raise CommandError(str(error)) from None
         for difference in differences:
             self.stderr.write(difference)
