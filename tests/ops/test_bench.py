@@ -6,6 +6,7 @@ from itertools import islice
 import msgspec
 import pytest
 
+from ops.bench import suite
 from ops.bench.commit_path import FRAME_COMMANDS, array_length, flow_frames
 from ops.bench.flow import Cancel, Place, mixed_flow
 from ops.bench.report import Count, Figure, Report
@@ -99,6 +100,15 @@ def test_figure_that_nothing_could_measure_says_so(tmp_path):
     (written,) = json.loads((tmp_path / "bench.json").read_text())["figures"]
     assert written["value"] == "not measured"
     assert written["aim_met"] is None
+
+
+def test_without_wrk_every_http_figure_says_not_measured(monkeypatch):
+    monkeypatch.setattr(suite, "wrk_is_installed", lambda: False)
+    report = Report({})
+    suite._http_parts(None, suite.Options(), report, print)
+    assert {figure.document()["value"] for figure in report.figures} == {"not measured"}
+    assert {figure.note for figure in report.figures} == {suite.NO_WRK}
+    assert len(report.figures) == 17
 
 
 @pytest.mark.parametrize(
