@@ -1,6 +1,8 @@
 """The read side of a running exchange: it keeps up, agrees with the answers, and with a replay of the log."""
 
 import random
+import signal
+import threading
 import time
 
 import httpx
@@ -116,3 +118,16 @@ def test_reads_follow_trading_settlement_and_a_replay(exchange, api):
         assert account["equity"] == portfolio["equity"] == account["cash"]
         shown = {row["market_id"]: row for row in all_pages(api, "/portfolio/settlements", trader)}
         assert {row["status"] for row in shown.values()} == {"done"}
+
+
+def test_a_killed_projector_takes_up_where_it_was(exchange, api):
+    traders = [exchange.new_trader() for _ in range(2)]
+    market_id = new_market(api, exchange, ["Yes", "No"])
+    for seed, number in enumerate((signal.SIGKILL, signal.SIGTERM, signal.SIGKILL)):
+        sender = threading.Thread(target=trade, args=[api, traders, market_id, ["Yes", "No"], seed])
+        sender.start()
+        time.sleep(0.05 * seed)  # Each time at another moment; none of them matters.
+        exchange.restart("projector", number)
+        sender.join()
+    exchange.manage("reconcile")
+    exchange.manage("rebuild_projections", "--check")
