@@ -32,7 +32,8 @@ def test_the_demo_has_its_users_however_often_it_is_seeded(settings):
     ]
     for user in User.objects.all():
         assert authenticate(username=user.username, password="demo-pmarket") == user
-        assert account_balance(str(user.account_id))["cash_pips"] == 0
+        cash_pips = account_balance(str(user.account_id))["cash_pips"]
+        assert cash_pips == (0 if user.is_superuser else 10_000_000)
 
 
 def test_an_empty_exchange_gets_the_superuser_of_its_environment(settings, monkeypatch):

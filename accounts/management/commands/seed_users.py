@@ -16,8 +16,7 @@ DEMO_CASH_PIPS = 1_000 * PIPS_PER_DOLLAR
 
 
 class Command(BaseCommand):
-    """With DEMO the users of the demo, whose password everybody knows, and some cash for its traders; else one superuser
-    from the environment."""
+    """With DEMO the demo's users, whose password everybody knows, its traders with some cash; else one superuser."""
 
     help = "Create the demo's users (DEMO=1), or the superuser ADMIN_USERNAME with ADMIN_PASSWORD (DEMO=0)."
 
