@@ -148,7 +148,9 @@ class MarketAdmin(admin.ModelAdmin):
         form: Any = NewMarketForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
             try:
-                market, _ = services.create_market(form.new_market(), actor=_actor(request))
+                new = form.new_market()
+                market, change = services.create_market(new, actor=_actor(request))
+                services.shown(market, new, change)
             except ExchangeError as error:
                 add_errors(form, error)
             else:
