@@ -159,7 +159,7 @@ class Trade(models.Model):
 class Fill(models.Model):
     """One order's part of an execution, in the owner's terms."""
 
-    pk = models.CompositePrimaryKey("trade_id", "order_id")
+    pk = models.CompositePrimaryKey("order_id", "trade_id")
     trade_id = models.UUIDField()
     order_id = models.UUIDField()
     account_id = models.UUIDField()

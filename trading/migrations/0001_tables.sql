@@ -210,10 +210,9 @@ CREATE TABLE fill (
     role            text     NOT NULL CHECK (role IN ('maker', 'taker')),
     executed_at     timestamptz NOT NULL,
     seq             bigint   NOT NULL,
-    PRIMARY KEY (trade_id, order_id)
+    PRIMARY KEY (order_id, trade_id)
 ) PARTITION BY RANGE (trade_id);
 CREATE INDEX fill_account ON fill (account_id, trade_id DESC);
-CREATE INDEX fill_order ON fill (order_id);
 
 CREATE TABLE position (
     market_id     uuid     NOT NULL,

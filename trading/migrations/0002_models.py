@@ -71,7 +71,7 @@ class Migration(migrations.Migration):
                 (
                     "pk",
                     models.CompositePrimaryKey(
-                        "trade_id", "order_id", blank=True, editable=False, primary_key=True, serialize=False
+                        "order_id", "trade_id", blank=True, editable=False, primary_key=True, serialize=False
                     ),
                 ),
                 ("trade_id", models.UUIDField()),
