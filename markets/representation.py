@@ -6,7 +6,7 @@ from typing import Any
 
 from markets.quotes import Quotes, quotes_for
 from markets.selectors import Listing
-from markets.volumes import volumes_24h
+from markets.volumes import volumes_before
 from trading.eventlog.codec import timestamp_text, to_us
 from trading.models import Settlement
 from trading.money import format_pips
@@ -15,11 +15,11 @@ from trading.money import format_pips
 def markets_json(rows: Sequence[Listing]) -> list[dict[str, Any]]:
     """Every row with its live figures: one read of Valkey and at most one of the trades for all of them."""
     quotes = quotes_for(rows)
-    volumes = volumes_24h([row.market_id for row in rows])
-    return [_market_json(row, quotes[row.market_id], volumes[row.market_id]) for row in rows]
+    before = volumes_before(rows)
+    return [_market_json(row, quotes[row.market_id], before[row.market_id]) for row in rows]
 
 
-def _market_json(row: Listing, quotes: Quotes, volume_24h_pips: int) -> dict[str, Any]:
+def _market_json(row: Listing, quotes: Quotes, volume_before_pips: int) -> dict[str, Any]:
     return {
         "market_id": row.market_id,
         "slug": row.slug,
@@ -45,7 +45,7 @@ def _market_json(row: Listing, quotes: Quotes, volume_24h_pips: int) -> dict[str
         "closes_at": _moment(row.closes_at),
         "resolved_at": _moment(row.resolved_at),
         "volume": format_pips(quotes.volume_pips),
-        "volume_24h": format_pips(volume_24h_pips),
+        "volume_24h": format_pips(max(0, quotes.volume_pips - volume_before_pips)),
         "trade_count": row.trade_count,
         "trader_count": row.trader_count,
         "open_interest": quotes.open_interest_sets,

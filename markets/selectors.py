@@ -6,6 +6,7 @@ engine has not confirmed have no state and are not found. Prices are not here: s
 
 import datetime as dt
 import json
+import re
 import uuid
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields
@@ -22,6 +23,7 @@ STATUSES = (
     "draft", "open", "suspended", "closed", "proposed", "disputed", "resolved", "voided", "reversed",
 )  # fmt: skip
 NUL = "\0"
+_EXCLUSION = re.compile(r"(^|\s)-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,11 @@ def _conditions(wanted: Wanted) -> tuple[list[str], list[Any]]:
 
 
 def prefix_query(text: str) -> str:
-    """`infla tar` as `infla:* & tar:*`. Only letters and digits get through, so that nothing is an operator."""
+    """`infla tar` as `infla:* & tar:*`; nothing for a text with quotes or exclusions, which mean what they say.
+
+    Only letters and digits get through, so that nothing is an operator.
+    """
+    if '"' in text or _EXCLUSION.search(text):
+        return ""
     words = "".join(letter if letter.isalnum() else " " for letter in text).split()
     return " & ".join(f"{word}:*" for word in words)

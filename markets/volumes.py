@@ -1,15 +1,17 @@
-"""Volume of the last 24 hours, summed from trades and remembered for half a minute a market.
+"""Volume of the last 24 hours: what a market has traded in all, less what it had traded before them.
 
-Sums rows on demand: enough until a projection keeps candles.
+The latter changes slowly, so it is summed from the trades and remembered for half a minute, while new trades count at
+once. Sums rows on demand: enough until a projection keeps candles.
 """
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from django.core.cache import cache
 from django.db import connection
 from django.utils import timezone
 
+from markets.selectors import Listing
 from trading.ids import first_id_at
 
 WINDOW = dt.timedelta(hours=24)
@@ -22,19 +24,26 @@ WHERE market_id = ANY(%s::uuid[]) AND executed_at > %s AND trade_id >= %s::uuid 
 """
 
 
-def volumes_24h(market_ids: Sequence[str]) -> dict[str, int]:
-    """Pips traded in the last 24 hours by market id, at most REMEMBER_S seconds old."""
-    names = {f"volume_24h:{market_id}": market_id for market_id in market_ids}
+def volumes_before(rows: Sequence[Listing]) -> dict[str, int]:
+    """Pips that each market had traded 24 hours ago, at most REMEMBER_S seconds old."""
+    names = {_name(row.market_id): row.market_id for row in rows}
     known = {names[name]: volume for name, volume in cache.get_many(names).items()}
-    missing = [market_id for market_id in market_ids if market_id not in known]
+    missing = [row for row in rows if row.market_id not in known]
     if not missing:
         return known
-    summed = {**dict.fromkeys(missing, 0), **_sum(missing)}
-    cache.set_many({f"volume_24h:{market_id}": volume for market_id, volume in summed.items()}, REMEMBER_S)
-    return known | summed
+    recent = _sum([row.market_id for row in missing])
+    # Trades may be projected a moment before their market's total: never less than nothing.
+    found = {row.market_id: max(0, row.volume_pips - recent.get(row.market_id, 0)) for row in missing}
+    cache.set_many({_name(market_id): volume for market_id, volume in found.items()}, REMEMBER_S)
+    return known | found
 
 
-def _sum(market_ids: Sequence[str]) -> dict[str, int]:
+def _name(market_id: str) -> str:
+    return f"volume_before:{market_id}"
+
+
+def _sum(market_ids: Collection[str]) -> dict[str, int]:
+    """Pips traded within the window, by market."""
     since = timezone.now() - WINDOW
     with connection.cursor() as cursor:
         cursor.execute(_SUM, [list(market_ids), since, first_id_at(since)])

@@ -1,0 +1,1 @@
+"""The catalogue: rules, reads, services, API, pages and admin."""
