@@ -105,9 +105,11 @@ class Gateway:
         self._outbox.extend(envelopes)
         self._wake.set()
         patience_s = (max(e.deadline_us for e in envelopes) + GRACE_US) / 1e6 - time.time()
-        await asyncio.wait(futures, timeout=patience_s)
-        for envelope in envelopes:
-            self._pending.pop(envelope.command_id, None)
+        try:
+            await asyncio.wait(futures, timeout=patience_s)
+        finally:  # Also for a caller who goes away: else what was sent would be kept for ever.
+            for envelope in envelopes:
+                self._pending.pop(envelope.command_id, None)
         return [future.result() if future.done() else None for future in futures]
 
     async def _write(self) -> None:

@@ -6,7 +6,7 @@ epochs, gives open batches back, drops the touched markets and reads again from 
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import psycopg
 import redis
@@ -20,7 +20,7 @@ from trading.ids import market_slot, new_id
 from trading.shard import measure
 from trading.shard.batch import Batch
 from trading.shard.commit import commit
-from trading.shard.dead_letter import bury
+from trading.shard.dead_letter import bury, recent_letters
 from trading.shard.inbox import Entry, Inbox
 from trading.shard.load import live_market_ids, load_market
 from trading.shard.publish import Publisher
@@ -42,6 +42,8 @@ READ_WAIT_MS = 100
 HEARTBEAT_EVERY_S = 1.0
 HIGHEST_FEE_E4 = 10_000
 NEVER_US = 2**62
+# What is no fault of any command: waited out, and never answered with a dead letter.
+OUTAGES = (psycopg.OperationalError, redis.RedisError, SlotLost)
 
 
 class Shard:
@@ -63,6 +65,8 @@ class Shard:
         self._markets: dict[str, Market] = {}
         self._heads: dict[str, Head] = {}
         self._sweeping: set[str] = set()
+        self._halted: set[str] = set()  # markets whose log cannot be applied: nobody's commands reach them
+        self._buried: set[str] = set()  # commands set aside, of which copies may still be in the streams
         self._valkey_run_ids: tuple[str, ...] = ()
         self._last_heartbeat = 0.0
         self._failures = 0
@@ -97,9 +101,10 @@ class Shard:
         self._slots = take_slots(connection, self.shard_id, list(MARKET_SLOT_RANGE))
         heartbeat(connection, self.shard_id, "running")
         self._valkey_run_ids = self._run_ids()
+        self._buried = recent_letters(connection)
         for market_id in live_market_ids(connection, list(self._slots)):
-            if market_id not in self._markets:
-                self._load(market_id)
+            if market_id not in self._halted:
+                self._load_or_halt(market_id)
         self._inbox.rewind(self._slots.values())
         self._publisher.rewrite(self._markets.values(), self.clock_us())
         log.info("shard %s owns %d slots and %d markets", self.shard_id, len(self._slots), len(self._markets))
@@ -130,7 +135,7 @@ class Shard:
     def _doubt(self, error: Exception) -> None:
         """It is unknown what was committed: forget, take the slots anew and read the log again."""
         self._failures += 1
-        is_outage = isinstance(error, psycopg.OperationalError | redis.RedisError | SlotLost)
+        is_outage = isinstance(error, OUTAGES)
         log.error("in doubt after %s: %s", type(error).__name__, error, exc_info=None if is_outage else error)
         self._forget()
         if is_outage:
@@ -146,19 +151,23 @@ class Shard:
 
     # --- One batch --------------------------------------------------------------------------------
 
-    def _batch(self, entries: list[Entry]) -> None:
+    def _batch(self, entries: list[Entry], sweeping: Collection[str] | None = None) -> None:
+        """One reserve, match, commit, publish. `sweeping` are the markets to sweep, all that need it if left out."""
         started = time.perf_counter()
         connection = self._connection
         assert connection is not None
         now_us = max([self.clock_us(), *(s.recorded_us for s in self._slots.values())])
+        sweeping = self._sweeping if sweeping is None else sweeping
         work = [
             (entry.slot, entry.gateway_id, envelope)
             for entry in entries
             for envelope in entry.envelopes
             if envelope.deadline_us > now_us
         ]
-        touched = {slot for slot, _, _ in work} | {entry.slot for entry in entries}
-        touched |= {market_slot(market_id) for market_id in self._sweeping}
+        barred = [each for each in work if self._is_barred(each[2])] if self._buried or self._halted else []
+        if barred:
+            work = [each for each in work if not self._is_barred(each[2])]
+        touched = {entry.slot for entry in entries} | {market_slot(market_id) for market_id in sweeping}
         slots = {slot: self._slots[slot] for slot in sorted(touched)}
         claims = [_claim(envelope) for _, _, envelope in work if envelope.key]
         reservation = Reservation("", {}, set())
@@ -177,7 +186,9 @@ class Shard:
                 self._run(batch, slot, gateway_id, envelope)
             else:
                 self._repeat(batch, slot, gateway_id, envelope)
-        for market_id in sorted(self._sweeping):
+        for slot, gateway_id, envelope in barred:
+            batch.answer(gateway_id, _failed(envelope, slot))
+        for market_id in sorted(sweeping):
             self._run(batch, market_slot(market_id), "", _internal(SweepOrders(market_id)))
         for entry in entries:
             batch.command_offsets[entry.slot] = entry.entry_id
@@ -241,6 +252,19 @@ class Shard:
         market = self._markets.get(market_id)
         return market if market is not None else self._load(market_id)
 
+    def _load_or_halt(self, market_id: str) -> None:
+        """A market whose log makes no sense must not keep the others from trading."""
+        try:
+            self._load(market_id)
+        except OUTAGES:
+            raise
+        except Exception as error:
+            log.critical("market %s is halted, its log cannot be applied", market_id, exc_info=error)
+            self._halted.add(market_id)
+
+    def _is_barred(self, envelope: Envelope) -> bool:
+        return envelope.command_id in self._buried or envelope.command.market_id in self._halted
+
     def _load(self, market_id: str) -> Market:
         assert self._connection is not None
         market, head = load_market(self._connection, market_id)
@@ -252,19 +276,21 @@ class Shard:
     # --- Poison -----------------------------------------------------------------------------------
 
     def _one_by_one(self, entries: list[Entry]) -> None:
-        """After two failures: each command on its own, so that only the failing one is set aside."""
+        """After two failures: each command and each sweep on its own, so that only the failing one is set aside."""
         for entry in entries:
             offset_before = self._slots[entry.slot].command_offset
             for envelope in entry.envelopes[:-1]:
                 self._alone(entry._replace(entry_id=offset_before, envelopes=[envelope]))
             self._alone(entry._replace(envelopes=entry.envelopes[-1:]))
-        if not entries and self._sweeping:
-            self._batch([])
+        for market_id in sorted(self._sweeping):
+            self._sweep_alone(market_id)
+        # Whoever was set aside has had the streams read again from where they stood then.
+        self._inbox.rewind(self._slots.values())
 
     def _alone(self, single: Entry) -> None:
         try:
-            self._batch([single])
-        except (psycopg.OperationalError, redis.RedisError, SlotLost):
+            self._batch([single], sweeping=())
+        except OUTAGES:
             raise
         except Exception as error:
             self._set_aside(single, error)
@@ -275,15 +301,39 @@ class Shard:
         if not single.envelopes:
             raise error
         envelope = single.envelopes[0]
+        self._restart()
+        self._bury(envelope, error)
+        suspend = _internal(SuspendMarket(envelope.command.market_id, "internal error"))
+        try:
+            self._batch([single._replace(gateway_id="", envelopes=[suspend])], sweeping=())
+        except OUTAGES:
+            raise
+        except Exception as second:
+            # Not even that is possible, as for a market that cannot be loaded: the command is passed over.
+            log.critical("market %s not suspended", envelope.command.market_id, exc_info=second)
+            self._restart()
+            self._batch([single._replace(envelopes=[])], sweeping=())
+        self._publisher.answer(single.gateway_id, [_failed(envelope, single.slot)])
+
+    def _sweep_alone(self, market_id: str) -> None:
+        try:
+            self._batch([], sweeping={market_id})
+        except OUTAGES:
+            raise
+        except Exception as error:
+            log.critical("market %s is halted, it cannot be swept", market_id, exc_info=error)
+            self._halted.add(market_id)
+            self._restart()
+            self._bury(_internal(SweepOrders(market_id)), error)
+
+    def _restart(self) -> None:
         self._forget()
         self._start()
+
+    def _bury(self, envelope: Envelope, error: Exception) -> None:
         assert self._connection is not None
         bury(self._connection, envelope, error)
-        suspend = _internal(SuspendMarket(envelope.command.market_id, "internal error"))
-        self._batch([single._replace(gateway_id="", envelopes=[suspend])])
-        self._publisher.answer(
-            single.gateway_id, [Outcome(envelope.command_id, "failed", single.slot, 0, None)]
-        )
+        self._buried.add(envelope.command_id)
 
 
 def _claim(envelope: Envelope) -> Claim:
@@ -295,3 +345,7 @@ def _claim(envelope: Envelope) -> Claim:
 def _internal(command: Command) -> Envelope:
     """A command that the state itself asks for: it claims no key and is never late."""
     return Envelope(new_id(), "", "", b"", NEVER_US, "engine", "", command)
+
+
+def _failed(envelope: Envelope, slot: int) -> Outcome:
+    return Outcome(envelope.command_id, "failed", slot, 0, None)

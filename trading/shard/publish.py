@@ -12,11 +12,15 @@ import redis
 
 from trading.engine.fees import SHARE_PIPS
 from trading.engine.market import Market
+from trading.ids import new_id
 from trading.shard.batch import Batch, Trade
 from trading.wire import RESEND_CHANNEL, Outcome, encode_outcomes, outcome_channel
 
 FEED_CHANNEL = "feed"
 WAKE_CHANNEL = "wake"
+# A Valkey that came back empty has lost the mark as well, which the next batch finds at once. Without a batch for
+# that long it is lost too; then the books are written once more than needed.
+MARK_EXPIRES_S = 86_400
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -28,6 +32,7 @@ class Publisher:
         self._bus = bus
         self._feed = feed
         self._published: dict[str, int] = {}
+        self._mark = f"books-written:{new_id()}"
 
     def publish(self, batch: Batch, replies: dict[str, list[Outcome]]) -> None:
         """Books, prices and trades of the batch's markets first, so that a reply can be followed by a read."""
@@ -40,7 +45,9 @@ class Publisher:
                 updates.append(self._update(pipeline, market, levels, trades, batch.now_us, reset=False))
             pipeline.publish(FEED_CHANNEL, _encode(updates))
             pipeline.publish(WAKE_CHANNEL, b"")
-            pipeline.execute()
+            pipeline.set(self._mark, b"", ex=MARK_EXPIRES_S, get=True)
+            if pipeline.execute()[-1] is None:
+                raise redis.ConnectionError("Valkey has lost the books; they are written again")
         if replies:
             pipeline = self._bus.pipeline(transaction=False)
             for gateway_id, outcomes in replies.items():
@@ -65,6 +72,7 @@ class Publisher:
             update = self._update(pipeline, market, [], [], at_us, reset=True)
             pipeline.publish(FEED_CHANNEL, _encode([update]))
             pipeline.execute()
+        self._feed.set(self._mark, b"", ex=MARK_EXPIRES_S)
         self._feed.publish(WAKE_CHANNEL, b"")
         self._bus.publish(RESEND_CHANNEL, b"")
 

@@ -1,0 +1,1 @@
+"""What the exchange promises when parts of it die."""
