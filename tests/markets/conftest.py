@@ -37,7 +37,7 @@ def listed(db: None) -> Callable[..., "Listing"]:
     from markets.models import Market
     from markets.services import slug_of
     from trading.ids import market_slot
-    from trading.models import MarketState, MarketSummary
+    from trading.models import MarketState, MarketSummary, Outcome
 
     def make(
         question: str, *, category: str = "tests", outcomes: tuple[str, ...] = ("Yes", "No"),
@@ -58,6 +58,8 @@ def listed(db: None) -> Callable[..., "Listing"]:
                 "seq": 2, **state,
             }
         )  # fmt: skip
+        for index, name in enumerate(outcomes):
+            Outcome.objects.create(market_id=market_id, index=index, name=name)
         MarketSummary.objects.create(
             **{
                 "market_id": market_id, "volume_pips": 0, "trade_count": 0, "trader_count": 0, "open_interest_sets": 0,
