@@ -27,7 +27,7 @@ from trading.errors import NotFound
 from trading.market_terms import market_terms
 from trading.projections.projection import KNOWN_EVENTS
 
-SHORT_DATA = 140
+SHORT_DATA = 100
 MOST_COUNTED = 10_000
 WINDOWS = {
     "10m": ("Last 10 minutes", dt.timedelta(minutes=10)),
@@ -116,7 +116,7 @@ class EventAdmin(admin.ModelAdmin):
 
     list_display = ("event_id", "type", "stream", "version", "short_data", "recorded_at")
     list_display_links = None
-    list_filter = (RecordedFilter, TypeFilter, "slot")
+    list_filter = (RecordedFilter, TypeFilter)
     list_per_page = 50
     ordering = ("-recorded_at", "-slot_offset")
     paginator = BoundedPaginator

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 
-from trading.errors import IdempotencyMismatch, InvalidRequest, NotFound, Refused
+from trading.errors import IdempotencyMismatch, InvalidRequest, NotFound, Overloaded, Refused
 from trading.eventlog.append import NewEvent, append_to_accounts
 from trading.eventlog.codec import canonical_json
 from trading.ids import account_slot
@@ -231,7 +231,11 @@ def _replay(cursor: Any, command: _MoveFunds) -> CashAnswer:
         "SELECT command_hash, created_at FROM client_order WHERE account_id = %s AND key = %s",
         [command.account_id, command.client_id],
     )
-    stored_hash, created_at = cursor.fetchone()
+    row = cursor.fetchone()
+    if row is None:
+        # Claimed by a batch that was just given back: nothing has happened under this id.
+        raise Overloaded()
+    stored_hash, created_at = row
     if bytes(stored_hash) != command.hash:
         raise IdempotencyMismatch()
     # Recorded at the claim's moment or later, which spares the older partitions.

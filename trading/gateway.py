@@ -6,7 +6,6 @@ so a lost reply costs time, never a second execution.
 """
 
 import asyncio
-import functools
 import hashlib
 import logging
 import threading
@@ -16,6 +15,7 @@ from collections.abc import Sequence
 import msgspec
 import redis.asyncio as aioredis
 from django.conf import settings
+from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from trading.engine.codec import command_data
@@ -23,7 +23,9 @@ from trading.engine.commands import Command
 from trading.errors import NotFound, OutcomeUnknown, Overloaded, Refused
 from trading.ids import market_slot, new_id
 from trading.wire import (
+    DEADLINE_US,
     FRAME_FIELD,
+    GRACE_US,
     MAX_FRAME_COMMANDS,
     RESEND_CHANNEL,
     Envelope,
@@ -36,11 +38,9 @@ from trading.wire import (
 
 log = logging.getLogger(__name__)
 
-DEADLINE_US = 5_000_000
-# A 504 leaves only after the deadline, by which the shard drops the command: a look-up then is final.
-GRACE_US = 250_000
 NOBODY = "00000000-0000-0000-0000-000000000000"  # the account of commands that are nobody's orders
 RECONNECT_S = 0.1
+SILENCE_S = 5.0
 
 _canonical = msgspec.msgpack.Encoder().encode
 
@@ -121,10 +121,11 @@ class Gateway:
             envelopes, self._outbox = self._outbox, []
             try:
                 await self._flush(bus, envelopes)
-            except (RedisError, OSError) as error:
-                log.warning("commands not sent, trying again: %s", error)
-                now_us = time.time_ns() // 1000
-                self._outbox = [e for e in envelopes if e.deadline_us > now_us] + self._outbox
+            except (
+                Exception
+            ) as error:  # Whatever it was, a gateway that stops writing would be mute for ever.
+                log.warning("commands not sent, trying again: %s", error, exc_info=_unless_outage(error))
+                self._outbox = _in_time(envelopes) + self._outbox
                 await asyncio.sleep(RECONNECT_S)
                 self._wake.set()
 
@@ -148,21 +149,34 @@ class Gateway:
                 async with bus.pubsub(ignore_subscribe_messages=True) as subscription:
                     await subscription.subscribe(outcome_channel(self.gateway_id), RESEND_CHANNEL)
                     await subscription.get_message(ignore_subscribe_messages=False, timeout=1.0)
-                    if listening.is_set():
-                        self._send_again()
+                    self._send_again()
                     listening.set()
-                    async for message in subscription.listen():
-                        if message["channel"] == RESEND_CHANNEL.encode():
-                            self._send_again()
-                        else:
-                            self._resolve(decode_outcomes(message["data"]))
-            except (RedisError, OSError) as error:
-                log.warning("gateway lost Valkey: %s", error)
+                    await self._hear(subscription)
+            except Exception as error:  # As above: it must not go deaf.
+                log.warning("gateway lost Valkey: %s", error, exc_info=_unless_outage(error))
             await asyncio.sleep(RECONNECT_S)
+
+    async def _hear(self, subscription: PubSub) -> None:
+        """Handles messages until the connection ends, or is silent although it was asked to answer."""
+        asked = False
+        while True:
+            message = await subscription.get_message(timeout=SILENCE_S)
+            if message is None and asked:
+                raise ConnectionError("Valkey does not answer")
+            asked = message is None
+            if message is None:
+                await subscription.ping()
+            elif message["type"] != "message":
+                continue
+            elif message["channel"] == RESEND_CHANNEL.encode():
+                self._send_again()
+            else:
+                self._resolve(decode_outcomes(message["data"]))
 
     def _send_again(self) -> None:
         """What a lost Valkey or a dead shard may have swallowed; repetitions are recognised by their keys."""
-        self._outbox.extend(envelope for envelope, future in self._pending.values() if not future.done())
+        waiting = [envelope for envelope, future in self._pending.values() if not future.done()]
+        self._outbox.extend(_in_time(waiting))
         self._wake.set()
 
     def _resolve(self, outcomes: list[Outcome]) -> None:
@@ -213,7 +227,26 @@ def accepted(outcome: Outcome | None, *, order_id: str | None = None) -> Outcome
     return outcome
 
 
-@functools.cache
+_blocking: BlockingGateway | None = None
+_blocking_lock = threading.Lock()
+
+
 def gateway_sync() -> BlockingGateway:
-    """This process's gateway for threads."""
-    return BlockingGateway(settings.VALKEY_URL)
+    """This process's gateway for threads, made on first use."""
+    global _blocking
+    if _blocking is None:
+        with _blocking_lock:
+            if _blocking is None:
+                _blocking = BlockingGateway(settings.VALKEY_URL)
+    return _blocking
+
+
+def _in_time(envelopes: Sequence[Envelope]) -> list[Envelope]:
+    """Those that a shard would still execute."""
+    now_us = time.time_ns() // 1000
+    return [envelope for envelope in envelopes if envelope.deadline_us > now_us]
+
+
+def _unless_outage(error: Exception) -> Exception | None:
+    """What to log with its traceback: everything but the loss of a server."""
+    return None if isinstance(error, RedisError | OSError) else error

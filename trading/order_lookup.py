@@ -3,6 +3,7 @@
 A claimed client id whose order is not readable yet is on its way: that is what the waiting is for.
 """
 
+import threading
 import time
 from typing import Any, NamedTuple
 
@@ -16,8 +17,12 @@ from trading.wire import OrderView
 PROJECTION = "orders"
 WAIT_S = 2.0
 POLL_S = 0.01
-# An order this old would have been readable long ago: no use in waiting for it.
+# An order this old would have been readable long ago, and one so far ahead is nobody's: no use in waiting.
 YOUNG_MS = 10_000
+AHEAD_MS = 1_000
+# Each look-up that waits holds a thread: the rest answer at once, or a few callers could stop a process.
+MAX_WAITING = 8
+_waiting_room = threading.BoundedSemaphore(MAX_WAITING)
 
 # One statement, so that an order, its fills and the token are from one moment.
 _ORDER = """
@@ -60,36 +65,60 @@ def find_order(
 ) -> FoundOrder | None:  # fmt: skip
     """An order of the account, or None.
 
-    With `wait`, up to 2 s are spent on one that may be on its way; with `fresh`, on showing an open one as
-    the log has it now, else as far as it can be read. Raises ReadLag where `min_as_of` is not reached, or an
-    order that is claimed is not readable, in time.
+    With `wait`, up to 2 s are spent on one that may be on its way, unless too many wait already; with
+    `fresh`, on showing an open one as the log has it now, else as far as it can be read. Raises ReadLag where
+    `min_as_of` is not reached, or an order that is claimed is not readable, in time.
     """
     if min_as_of is not None:
         wait_for(min_as_of, (PROJECTION,))
-    started = time.monotonic()
-    written = None
-    while True:
-        is_late = time.monotonic() > started + WAIT_S
-        claim = _claim(account_id, client_order_id) if client_order_id is not None else None
-        if client_order_id is not None:
-            order_id = claim.order_id if claim is not None else None
-        found = _read(order_id) if order_id is not None else None
-        if found is not None:
-            written = found.written if written is None else written
-            if not fresh or is_late or found.view.status != "open" or found.read >= written:
-                return found if found.view.account_id == account_id else None
-        elif not wait or is_late or not _may_come(order_id, client_order_id, claim):
-            if claim is not None and claim.order_id is not None:
+    search = _Search(account_id, order_id, client_order_id, fresh)
+    if not search.is_over(wait=wait) and _waiting_room.acquire(blocking=False):
+        try:
+            deadline = time.monotonic() + WAIT_S
+            while not search.is_over(wait=wait) and time.monotonic() < deadline:
+                time.sleep(POLL_S)
+        finally:
+            _waiting_room.release()
+    return search.result()
+
+
+class _Search:
+    """One look-up, asked again and again: what was found so far, and whether more may come."""
+
+    def __init__(
+        self, account_id: str, order_id: str | None, client_order_id: str | None, fresh: bool
+    ) -> None:
+        self.account_id, self.order_id, self.client_order_id = account_id, order_id, client_order_id
+        self.fresh = fresh
+        self.claim: _Claim | None = None
+        self.found: FoundOrder | None = None
+        self.written: int | None = None
+
+    def is_over(self, *, wait: bool) -> bool:
+        """Reads once; whether there is nothing left to wait for."""
+        if self.client_order_id is not None:
+            self.claim = _claim(self.account_id, self.client_order_id)
+            self.order_id = self.claim.order_id if self.claim is not None else None
+        self.found = _read(self.order_id) if self.order_id is not None else None
+        if self.found is None:
+            return not wait or not _may_come(self.order_id, self.client_order_id, self.claim)
+        if self.written is None:
+            self.written = self.found.written
+        return not self.fresh or self.found.view.status != "open" or self.found.read >= self.written
+
+    def result(self) -> FoundOrder | None:
+        if self.found is None:
+            if self.claim is not None and self.claim.order_id is not None:
                 raise ReadLag()
             return None
-        time.sleep(POLL_S)
+        return self.found if self.found.view.account_id == self.account_id else None
 
 
 def _may_come(order_id: str | None, client_order_id: str | None, claim: "_Claim | None") -> bool:
     """Whether an order that is not there may be there soon."""
     if client_order_id is not None:
         return claim is None or claim.order_id is not None
-    return order_id is not None and time.time() * 1000 - id_time_ms(order_id) < YOUNG_MS
+    return order_id is not None and -AHEAD_MS < time.time() * 1000 - id_time_ms(order_id) < YOUNG_MS
 
 
 def market_of_client_id(*, account_id: str, client_order_id: str) -> str | None:

@@ -11,15 +11,22 @@ from typing import Any, NamedTuple
 
 from trading.engine.commands import AmendOrder, CancelOrder, CancelOrders, PlaceOrder
 from trading.engine.rejection import RejectReason
-from trading.errors import ExchangeError, IdempotencyMismatch, InvalidRequest, NotFound, Refused
-from trading.gateway import DEADLINE_US, GRACE_US, accepted, seal
+from trading.errors import (
+    ExchangeError,
+    IdempotencyMismatch,
+    InvalidRequest,
+    NotFound,
+    OutcomeUnknown,
+    Refused,
+)
+from trading.gateway import accepted, seal
 from trading.ids import id_time_ms, new_id
 from trading.market_terms import MarketTerms, market_terms
 from trading.order_lookup import FoundOrder, catch_up, find_order, market_of_client_id, open_order_markets
 from trading.order_request import CHOICES, parse_amend, parse_amend_item, parse_cancel_item, parse_place
 from trading.order_view import order_json
 from trading.principal import Principal
-from trading.wire import Envelope, OrderView, Outcome
+from trading.wire import DEADLINE_US, GRACE_US, Envelope, OrderView, Outcome
 
 
 class Answer(NamedTuple):
@@ -218,7 +225,8 @@ def looked_up(envelope: Envelope, outcome: Outcome | None, terms: MarketTerms) -
     command = envelope.command
     assert outcome is not None, "only what is known can be looked up"
     if isinstance(command, CancelOrders):
-        return Answer(200, {"cancelled": None, "as_of": _as_of(outcome)})
+        # It has happened, but the reply with its number was lost on the way.
+        raise OutcomeUnknown("The orders are cancelled; how many they were is not known.")
     assert isinstance(command, PlaceOrder | CancelOrder | AmendOrder), (
         "only commands about orders are looked up"
     )
@@ -348,8 +356,7 @@ def total_cancelled(sent: list[Prepared], outcomes: list[Outcome | None]) -> Ans
     """The sum over the markets of a cancel-all. Raises OutcomeUnknown if one market did not answer."""
     total, positions = 0, []
     for (envelope, terms), outcome in zip(sent, outcomes, strict=True):
-        answer = quick_answer(envelope, outcome, terms)
-        if answer is not None:
-            total += answer.body["cancelled"]
-            positions.append(answer.body["as_of"])
+        answer = quick_answer(envelope, outcome, terms) or looked_up(envelope, outcome, terms)
+        total += answer.body["cancelled"]
+        positions.append(answer.body["as_of"])
     return Answer(200, {"cancelled": total, "as_of": ".".join(positions)})

@@ -11,6 +11,9 @@ import msgspec
 from trading.engine.codec import command_data, command_from
 from trading.engine.commands import Command
 
+DEADLINE_US = 5_000_000
+# A 504 leaves only after the deadline, by which the shard drops the command: a look-up then is final.
+GRACE_US = 250_000
 MAX_FRAME_COMMANDS = 500
 FRAME_FIELD = b"f"
 RESEND_CHANNEL = "resend"  # a shard that starts asks every gateway to send again what still waits

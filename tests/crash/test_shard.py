@@ -1,22 +1,31 @@
 """The shard between its two transactions: what is in doubt is given back, and everything happens exactly once."""
 
 import random
+import socket
+import uuid
 from collections.abc import Callable
 from typing import Any
 
 import psycopg
 import pytest
 
-from tests.crash.stage import Stage, events, place, query, refusal, sealed, view
+from tests.crash.stage import SHARD_ID, Stage, events, place, query, refusal, sealed, view
 from tests.engine.digest import state_digest
+from trading import order_lookup, orders
 from trading.connection import own_connection
 from trading.engine import commands as cmd
+from trading.errors import ReadLag
 from trading.ids import market_slot, new_id
+from trading.orders import Caller
+from trading.principal import READ, Principal
+from trading.projections.projection import load_projections
+from trading.projections.runner import Projector
 from trading.shard import process
 from trading.shard.commit import CommitPlan
 from trading.shard.commit import commit as real_commit
+from trading.shard.faults import SlotLost
 from trading.shard.reserve import reserve
-from trading.shard.slots import SlotLost, living_rival, take_slots
+from trading.shard.slots import living_rival, take_slots
 
 Commit = Callable[[Any, CommitPlan], None]
 
@@ -149,7 +158,7 @@ def test_successor_ends_the_former_owners_connection_and_takes_its_batch_back(st
     assert stage.money(account_id) == (482_500, 0)
 
     with own_connection("pmarket-engine") as successor:
-        taken = take_slots(successor, "second", list(former._slots))
+        taken = take_slots(successor, "elsewhere:2:b", list(former._slots))
         assert (taken[slot].epoch, taken[slot].next_offset) == (owned.epoch + 1, owned.next_offset)
         assert stage.money(account_id) == (1_000_000, 0)
         assert query("SELECT count(*) FROM client_order WHERE account_id = %s", account_id) == [(0,)]
@@ -163,14 +172,14 @@ def test_successor_ends_the_former_owners_connection_and_takes_its_batch_back(st
 def test_engine_stands_by_only_for_a_rival_that_is_alive(stage: Stage) -> None:
     stage.shard.start()
     with own_connection("pmarket-tests") as other:
-        assert living_rival(other, "second") == "first"
-        assert living_rival(other, "first") is None
+        assert living_rival(other, "elsewhere:2:b") == SHARD_ID
+        assert living_rival(other, SHARD_ID) is None
         other.execute("UPDATE shard SET heartbeat_at = now() - interval '6 s'")
-        assert living_rival(other, "second") is None
+        assert living_rival(other, "elsewhere:2:b") is None
         # Of a process on this machine it is known at once that it is dead.
-        hostname = process.take_slots.__globals__["socket"].gethostname()
-        other.execute("INSERT INTO shard (shard_id, state) VALUES (%s, 'running')", [f"{hostname}:999999999"])
-        assert living_rival(other, "second") is None
+        dead = f"{socket.gethostname()}:999999999:c"
+        other.execute("INSERT INTO shard (shard_id, state) VALUES (%s, 'running')", [dead])
+        assert living_rival(other, "elsewhere:2:b") is None
 
 
 # Time and cash -------------------------------------------------------------------------------------
@@ -274,7 +283,7 @@ def test_successor_has_the_same_markets_to_the_last_detail(stage: Stage) -> None
         )
     before = {market_id: state_digest(stage.shard.market(market_id)) for market_id in markets}
     stage.shard.crash()
-    stage.shard = stage.new_shard("first")
+    stage.shard = stage.new_shard()
     stage.shard.start()
     assert {market_id: state_digest(stage.shard.markets[market_id]) for market_id in markets} == before
 
@@ -286,7 +295,7 @@ def test_frames_that_came_while_nobody_was_there_are_done_in_order(stage: Stage)
     orders = [place(market_id, account_id, "buy", price, 1) for price in (1000, 2000, 3000)]
     for order in orders:
         stage.sender.send(order)
-    stage.shard = stage.new_shard("first")
+    stage.shard = stage.new_shard()
     answers = stage.until_answered(*orders)
     sequence = [view(answer).seq for answer in answers]
     assert sequence == sorted(sequence)
@@ -309,7 +318,7 @@ def test_resolution_cancels_a_long_book_in_steps_and_survives_a_restart(
     assert refusal(stage.do(place(market_id, account_id, "buy", 100, 1))) == "market_not_open"
 
     stage.shard.crash()
-    stage.shard = stage.new_shard("first")
+    stage.shard = stage.new_shard()
     for _ in range(5):
         stage.shard.step()
     course = events(market_id)
@@ -317,3 +326,55 @@ def test_resolution_cancels_a_long_book_in_steps_and_survives_a_restart(
     assert course.count("order_cancelled") == 1200
     assert course.count("market_resolved") == course.count("market_closed") == 1
     assert stage.money(account_id) == (100_000_000, 0)
+
+
+# Looking up what the read model does not have yet ----------------------------------------------------
+
+
+def old_id() -> str:
+    """An order id of five minutes ago: whatever carried it is past its deadline."""
+    return str(uuid.UUID(int=uuid.UUID(new_id()).int - (300_000 << 80)))
+
+
+def look(account_id: str, order_id: str) -> dict[str, Any]:
+    principal = Principal(account_id, 1, None, frozenset({READ}), is_staff=False)
+    return orders.find(Caller(principal, ""), order_id=order_id).body
+
+
+def project() -> None:
+    projector = Projector(load_projections())
+    while projector.round():
+        pass
+    projector.close()
+
+
+def test_late_order_is_missing_for_good_only_once_the_read_side_has_all_of_the_log(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(order_lookup, "WAIT_S", 0.1)
+    market_id, account_id = stage.market(), stage.account()
+    order = place(market_id, account_id, "buy", 1000, 1, order_id=old_id())
+    stage.do(order)
+    with pytest.raises(ReadLag):
+        look(account_id, order.command_id)
+    project()
+    assert look(account_id, order.command_id)["status"] == "open"
+    with pytest.raises(orders.OrderNotFound) as missing:
+        look(account_id, old_id())
+    assert missing.value.final
+
+
+def test_late_order_is_not_missing_while_a_batch_is_in_flight(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(order_lookup, "WAIT_S", 0.1)
+    market_id, account_id = stage.market(), stage.account()
+    project()
+    order, owned = place(market_id, account_id, "buy", 1000, 1), stage.shard._slots[market_slot(market_id)]
+    reserve(stage.shard.backend, slots=[owned], claims=[process._claim(order)], needs={account_id: 1000})
+    with pytest.raises(ReadLag):
+        look(account_id, old_id())
+    stage.shard.crash()
+    stage.shard.step()
+    with pytest.raises(orders.OrderNotFound):
+        look(account_id, old_id())

@@ -158,9 +158,9 @@ def test_market_whose_log_cannot_be_applied_is_halted_alone(
     account_id, sick, well = stage.account(), stage.market(), stage.market()
     sound = process.load_market
 
-    def load_market(connection: Any, market_id: str) -> Any:
+    def load_market(connection: Any, market_id: str, **keywords: Any) -> Any:
         assert market_id != sick, "event 3-14 is out of order"
-        return sound(connection, market_id)
+        return sound(connection, market_id, **keywords)
 
     monkeypatch.setattr(process, "load_market", load_market)
     stage.shard.crash()
@@ -169,7 +169,7 @@ def test_market_whose_log_cannot_be_applied_is_halted_alone(
     assert letters() == []
     monkeypatch.undo()
     stage.shard.crash()
-    stage.shard = stage.new_shard("first")
+    stage.shard = stage.new_shard()
     assert view(stage.do(place(sick, account_id, "buy", 1000, 1))).status == "open"
 
 
@@ -190,7 +190,7 @@ def test_market_that_cannot_be_swept_is_halted_alone(stage: Stage, monkeypatch: 
     assert len(letters()) == 1
     monkeypatch.undo()
     stage.shard.crash()
-    stage.shard = stage.new_shard("first")
+    stage.shard = stage.new_shard()
     stage.quiet()
     assert events(sick).count("order_cancelled") == 980
 

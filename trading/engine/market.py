@@ -10,7 +10,7 @@ from zlib import crc32
 from trading.engine.book import Book, BookSide
 from trading.engine.fees import SHARE_PIPS
 
-MAX_OPEN_ORDERS = 100_000  # of one account in one market
+MAX_OPEN_ORDERS = 10_000  # of one account in one market: what a cancel-all ends in one step
 
 
 class Order:

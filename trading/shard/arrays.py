@@ -1,7 +1,7 @@
 """PostgreSQL array literals for the statements of every batch.
 
 psycopg's own dumping of lists looks at each element with regular expressions, which took a tenth
-of a batch's time. Here the elements are known to be ids, numbers and client ids, which need no quoting.
+of a batch's time. Here the elements are ids and numbers, or texts that the caller has quoted.
 """
 
 from collections.abc import Iterable

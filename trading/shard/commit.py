@@ -9,7 +9,8 @@ from typing import Any
 
 from trading.eventlog.append import Head, copy_rows
 from trading.shard.arrays import array_of
-from trading.shard.slots import OwnedSlot, SlotLost
+from trading.shard.faults import SlotLost
+from trading.shard.slots import OwnedSlot
 
 
 @dataclasses.dataclass(slots=True)

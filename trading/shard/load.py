@@ -1,5 +1,6 @@
 """Rebuilds markets from their events."""
 
+from collections.abc import Callable
 from typing import Any
 
 from trading.engine.apply import apply
@@ -9,14 +10,19 @@ from trading.eventlog.append import EMPTY, Head
 from trading.eventlog.read import read_stream
 
 
-def load_market(connection: Any, market_id: str) -> tuple[Market, Head]:
-    """A market as its last committed event left it; seq 0 and an empty head if it has none."""
+def load_market(connection: Any, market_id: str, *, keep_alive: Callable[[], object]) -> tuple[Market, Head]:
+    """A market as its last committed event left it; seq 0 and an empty head if it has none.
+
+    Calls `keep_alive` every thousand events.
+    """
     market, head = Market(market_id), EMPTY
     with connection.cursor() as cursor:
         for stored in read_stream(cursor, stream_id=market_id):
             apply(market, event_from(stored.type, stored.data), stored.recorded_us)
             assert market.seq == stored.version, f"event {stored.event_id} is out of order"
             head = Head(stored.version, stored.hash)
+            if stored.version % 1000 == 0:
+                keep_alive()
     market.touched.clear()
     return market, head
 

@@ -21,6 +21,7 @@ from trading.shard import measure
 from trading.shard.batch import Batch
 from trading.shard.commit import commit
 from trading.shard.dead_letter import bury, recent_letters
+from trading.shard.faults import TooLate, is_outage
 from trading.shard.inbox import Entry, Inbox
 from trading.shard.load import live_market_ids, load_market
 from trading.shard.publish import Publisher
@@ -28,13 +29,12 @@ from trading.shard.reserve import Claim, Reservation, reserve
 from trading.shard.slots import (
     MARKET_SLOT_RANGE,
     OwnedSlot,
-    SlotLost,
     heartbeat,
     living_rival,
     sign_off,
     take_slots,
 )
-from trading.wire import Envelope, Outcome
+from trading.wire import GRACE_US, Envelope, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,6 @@ HEARTBEAT_EVERY_S = 1.0
 HIGHEST_FEE_E4 = 10_000
 NEVER_US = 2**62
 # What is no fault of any command: waited out, and never answered with a dead letter.
-OUTAGES = (psycopg.OperationalError, redis.RedisError, SlotLost)
 
 
 class Shard:
@@ -106,7 +105,10 @@ class Shard:
             if market_id not in self._halted:
                 self._load_or_halt(market_id)
         self._inbox.rewind(self._slots.values())
-        self._publisher.rewrite(self._markets.values(), self.clock_us())
+        for market in self._markets.values():
+            self._publisher.rewrite(market, self.clock_us())
+            self._keep_alive()
+        self._publisher.announce()
         log.info("shard %s owns %d slots and %d markets", self.shard_id, len(self._slots), len(self._markets))
 
     def _turn(self) -> None:
@@ -118,13 +120,19 @@ class Shard:
             self._batch(entries)
         self._failures = 0
 
-    def _beat(self) -> None:
+    def _keep_alive(self) -> bool:
+        """A heartbeat, if one is due: also while markets are loaded, or a second engine would take over."""
         now = time.monotonic()
         if now - self._last_heartbeat < HEARTBEAT_EVERY_S:
-            return
+            return False
         self._last_heartbeat = now
         assert self._connection is not None
         heartbeat(self._connection, self.shard_id, "running")
+        return True
+
+    def _beat(self) -> None:
+        if not self._keep_alive():
+            return
         if self._run_ids() != self._valkey_run_ids:
             raise redis.ConnectionError("Valkey was restarted; what it held is written again")
         self._inbox.trim(self._slots.values())
@@ -135,11 +143,11 @@ class Shard:
     def _doubt(self, error: Exception) -> None:
         """It is unknown what was committed: forget, take the slots anew and read the log again."""
         self._failures += 1
-        is_outage = isinstance(error, OUTAGES)
-        log.error("in doubt after %s: %s", type(error).__name__, error, exc_info=None if is_outage else error)
+        log.error(
+            "in doubt after %s: %s", type(error).__name__, error, exc_info=None if is_outage(error) else error
+        )
         self._forget()
-        if is_outage:
-            time.sleep(min(0.05 * 2 ** min(self._failures, 6), 2.0))
+        time.sleep(min(0.05 * 2 ** min(self._failures, 6), 2.0))
 
     def _forget(self) -> None:
         if self._connection is not None:
@@ -156,7 +164,7 @@ class Shard:
         started = time.perf_counter()
         connection = self._connection
         assert connection is not None
-        now_us = max([self.clock_us(), *(s.recorded_us for s in self._slots.values())])
+        now_us = self.clock_us()
         sweeping = self._sweeping if sweeping is None else sweeping
         work = [
             (entry.slot, entry.gateway_id, envelope)
@@ -175,6 +183,7 @@ class Shard:
             reservation = reserve(
                 connection, slots=list(slots.values()), claims=claims, needs=self._needs(work)
             )
+            self._refuse_late(work)
         reserved = time.perf_counter()
 
         batch = Batch(slots=slots, granted=reservation.granted, now_us=now_us)
@@ -207,6 +216,15 @@ class Shard:
             batch, commands=len(work), reserve=reserved - started, match=matched - reserved,
             commit=committed - matched, publish=time.perf_counter() - committed,
         )  # fmt: skip
+
+    def _refuse_late(self, work: list[tuple[int, str, Envelope]]) -> None:
+        """Gives a batch back whose reserving took so long that a sender may have been told its deadline has passed.
+
+        Until now nobody could see that its commands were being worked on; from now on the batch row shows it.
+        """
+        earliest_us = min(envelope.deadline_us for _, _, envelope in work)
+        if self.clock_us() > earliest_us + GRACE_US // 2:
+            raise TooLate("reserving took longer than a command's deadline")
 
     def _needs(self, work: list[tuple[int, str, Envelope]]) -> dict[str, int]:
         """The most cash that the batch's orders can cost each account."""
@@ -256,9 +274,9 @@ class Shard:
         """A market whose log makes no sense must not keep the others from trading."""
         try:
             self._load(market_id)
-        except OUTAGES:
-            raise
         except Exception as error:
+            if is_outage(error):
+                raise
             log.critical("market %s is halted, its log cannot be applied", market_id, exc_info=error)
             self._halted.add(market_id)
 
@@ -267,7 +285,7 @@ class Shard:
 
     def _load(self, market_id: str) -> Market:
         assert self._connection is not None
-        market, head = load_market(self._connection, market_id)
+        market, head = load_market(self._connection, market_id, keep_alive=self._keep_alive)
         self._markets[market_id], self._heads[market_id] = market, head
         if needs_sweep(market):
             self._sweeping.add(market_id)
@@ -290,9 +308,9 @@ class Shard:
     def _alone(self, single: Entry) -> None:
         try:
             self._batch([single], sweeping=())
-        except OUTAGES:
-            raise
         except Exception as error:
+            if is_outage(error):
+                raise
             self._set_aside(single, error)
 
     def _set_aside(self, single: Entry, error: Exception) -> None:
@@ -306,9 +324,9 @@ class Shard:
         suspend = _internal(SuspendMarket(envelope.command.market_id, "internal error"))
         try:
             self._batch([single._replace(gateway_id="", envelopes=[suspend])], sweeping=())
-        except OUTAGES:
-            raise
         except Exception as second:
+            if is_outage(second):
+                raise
             # Not even that is possible, as for a market that cannot be loaded: the command is passed over.
             log.critical("market %s not suspended", envelope.command.market_id, exc_info=second)
             self._restart()
@@ -318,9 +336,9 @@ class Shard:
     def _sweep_alone(self, market_id: str) -> None:
         try:
             self._batch([], sweeping={market_id})
-        except OUTAGES:
-            raise
         except Exception as error:
+            if is_outage(error):
+                raise
             log.critical("market %s is halted, it cannot be swept", market_id, exc_info=error)
             self._halted.add(market_id)
             self._restart()

@@ -4,7 +4,6 @@ A message may be lost; nothing depends on it. Feeds are numbered (`seq`, `prev`)
 looked up, and after a restart or an emptied Valkey every book is written afresh (`reset`).
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -58,20 +57,22 @@ class Publisher:
         """Outcomes outside a batch's own reply."""
         self._bus.publish(outcome_channel(gateway_id), encode_outcomes(outcomes))
 
-    def rewrite(self, markets: Iterable[Market], at_us: int) -> None:
-        """Writes whole books, and has every hub read them again."""
-        for market in markets:
-            pipeline = self._feed.pipeline(transaction=True)
-            pipeline.delete(f"book:{market.market_id}")
-            fields: dict[Any, Any] = {"seq": market.seq}
-            for index, book in enumerate(market.books):
-                for name, side in (("bid", book.bids), ("ask", book.asks)):
-                    fields.update({f"{index}|{name}|{price}": size for price, size in side.depth()})
-            pipeline.hset(f"book:{market.market_id}", mapping=fields)
-            market.touched.clear()
-            update = self._update(pipeline, market, [], [], at_us, reset=True)
-            pipeline.publish(FEED_CHANNEL, _encode([update]))
-            pipeline.execute()
+    def rewrite(self, market: Market, at_us: int) -> None:
+        """Writes a whole book, and has every hub read it again."""
+        pipeline = self._feed.pipeline(transaction=True)
+        pipeline.delete(f"book:{market.market_id}")
+        fields: dict[Any, Any] = {"seq": market.seq}
+        for index, book in enumerate(market.books):
+            for name, side in (("bid", book.bids), ("ask", book.asks)):
+                fields.update({f"{index}|{name}|{price}": size for price, size in side.depth()})
+        pipeline.hset(f"book:{market.market_id}", mapping=fields)
+        market.touched.clear()
+        update = self._update(pipeline, market, [], [], at_us, reset=True)
+        pipeline.publish(FEED_CHANNEL, _encode([update]))
+        pipeline.execute()
+
+    def announce(self) -> None:
+        """All books are written: projectors may look, gateways shall send again what still waits."""
         self._feed.set(self._mark, b"", ex=MARK_EXPIRES_S)
         self._feed.publish(WAKE_CHANNEL, b"")
         self._bus.publish(RESEND_CHANNEL, b"")

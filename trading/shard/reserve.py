@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from trading.ids import new_id
 from trading.shard.arrays import array_of
-from trading.shard.slots import OwnedSlot, SlotLost
+from trading.shard.faults import SlotLost
+from trading.shard.slots import OwnedSlot
 
 
 class Claim(NamedTuple):
@@ -46,7 +47,7 @@ def reserve(
             "slots": array_of(s.slot for s in slots),
             "epochs": array_of(s.epoch for s in slots),
             "accounts": array_of(c.account_id for c in claims),
-            "keys": array_of(c.key for c in claims),
+            "keys": array_of(f'"{c.key}"' for c in claims),  # quoted: a bare NULL would be no text
             "hashes": array_of(f'"\\\\x{c.command_hash.hex()}"' for c in claims),
             "orders": array_of(c.order_id or "NULL" for c in claims),
             "markets": array_of(c.market_id for c in claims),
@@ -79,6 +80,7 @@ WITH mine AS MATERIALIZED (
 ), locked AS MATERIALIZED (
     SELECT account_id FROM cash_account
     WHERE account_id = ANY(%(needy)s::uuid[]) AND (SELECT all_mine FROM held)
+        AND (SELECT count(*) FROM claimed) >= 0 -- keys before cash, as every other writer does
     ORDER BY account_id FOR UPDATE
 ), taken AS (
     UPDATE cash_account c SET cash_pips = c.cash_pips - least(c.cash_pips, need.need_pips)

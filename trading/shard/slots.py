@@ -6,6 +6,7 @@ can do no harm when it wakes.
 
 import dataclasses
 import os
+import secrets
 import socket
 from typing import Any
 
@@ -13,10 +14,6 @@ from trading.ids import MARKET_SLOTS
 
 HEARTBEAT_TIMEOUT_S = 5
 MARKET_SLOT_RANGE = range(MARKET_SLOTS)
-
-
-class SlotLost(Exception):
-    """Another owner has raised the epoch of a slot this process believed its own."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -31,8 +28,9 @@ class OwnedSlot:
 
 
 def new_shard_id() -> str:
-    """host:pid, so that a successor on the same host can tell a dead owner at once."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+    """host:pid:chance. A successor on the same host can tell a dead owner at once, and containers that
+    share a host name and a pid are told apart."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
 
 
 def heartbeat(connection: Any, shard_id: str, state: str) -> None:
@@ -63,11 +61,12 @@ def living_rival(connection: Any, shard_id: str) -> str | None:
 
 
 def _is_dead_here(shard_id: str) -> bool:
-    host, _, pid = shard_id.rpartition(":")
-    if host != socket.gethostname():
+    """Whether it ran on this machine and its process is gone; False for all that cannot be known from here."""
+    host, *rest = shard_id.split(":")
+    if host != socket.gethostname() or not rest:
         return False
     try:
-        os.kill(int(pid), 0)
+        os.kill(int(rest[0]), 0)
     except ProcessLookupError:
         return True
     except PermissionError:
