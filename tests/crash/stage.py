@@ -34,6 +34,7 @@ from trading.wire import (
 CLOSES_US = 4_000_000_000_000_000
 PATIENCE_S = 10.0
 TAKER_FEE_E4 = 700
+SHARD_ID = "elsewhere:1:a"
 
 
 class Clock:
@@ -141,13 +142,14 @@ class Stage:
     def __init__(self, valkey: redis.Redis) -> None:
         self.valkey = valkey
         self.clock = Clock()
-        self.shard = self.new_shard("first")
+        self.shard = self.new_shard()
         self.sender = Sender(valkey)
         self.accounts: list[str] = []
         self.deposited_pips = 0
 
-    def new_shard(self, name: str) -> SteppedShard:
-        return SteppedShard(shard_id=name, valkey=self.valkey, clock=self.clock)
+    def new_shard(self) -> SteppedShard:
+        """Another process in the same one's place: it takes over at once."""
+        return SteppedShard(shard_id=SHARD_ID, valkey=self.valkey, clock=self.clock)
 
     def account(self, cash_pips: int = 10_000_000) -> str:
         account_id = new_id()

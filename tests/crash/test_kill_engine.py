@@ -1,0 +1,210 @@
+"""`kill -9` of the engine while a client trades: what was acknowledged is there once, and the books balance."""
+
+import asyncio
+import random
+import secrets
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from tests.running_exchange import RunningExchange, Trader
+from trading.money import format_pips
+
+ORDERS = 2_000
+KILLS = 5
+AT_ONCE = 32
+TRADERS = 4
+CASH_PIPS = 10_000_000_000
+# Shorter than the gateway waits, so that some orders are sent again while their first is still on its way.
+CLIENT_TIMEOUT_S = 0.5
+TABLES = {
+    "order": "order_id", "fill": "trade_id, order_id", "trade": "trade_id",
+    "position": "market_id, account_id, outcome", "participation": "market_id, account_id", "market": "market_id",
+    "outcome": "market_id, index", "market_summary": "market_id",
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Course:
+    """What the client has sent and heard."""
+
+    acknowledged: dict[str, dict[str, Any]] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    sent_again: int = 0
+
+
+def make_markets(exchange: RunningExchange, number: int) -> list[str]:
+    """Markets with a fee, so that fees have to be conserved too."""
+    with httpx.Client(
+        base_url=f"{exchange.http}/api/v1", headers=exchange.staff_headers(), timeout=30
+    ) as client:
+        return [
+            client.post(
+                "/markets",
+                json={
+                    "question": f"Does the engine survive {secrets.token_hex(6)}?", "resolution_criteria": "It trades.",
+                    "category": "tests", "outcomes": ["Yes", "No"], "closes_at": "2050-01-01T00:00:00Z",
+                    "taker_fee": "0.0700",
+                },
+            ).json()["market_id"]
+            for _ in range(number)
+        ]  # fmt: skip
+
+
+async def trade(
+    exchange: RunningExchange, traders: list[Trader], markets: list[str], chance: random.Random
+) -> Course:
+    """Sends every order until it is answered, always under its own client id; kills the engine on the way."""
+    course = Course()
+    orders = iter([
+        (
+            chance.choice(traders), chance.choice(markets),
+            {
+                "outcome": chance.choice(["Yes", "No"]), "side": chance.choice(["buy", "sell"]),
+                "price": f"0.{chance.randint(40, 60)}00", "quantity": chance.randint(1, 50),
+                "client_order_id": f"kill-{n}-{secrets.token_hex(4)}",
+                "time_in_force": chance.choice(["GTC", "GTC", "GTC", "IOC"]),
+            },
+        )
+        for n in range(ORDERS)
+    ])  # fmt: skip
+    moments = sorted(chance.sample(range(ORDERS // 20, ORDERS * 19 // 20), KILLS))
+
+    async def worker(client: httpx.AsyncClient) -> None:
+        for trader, market_id, order in orders:
+            await until_answered(client, trader, market_id, order, course)
+
+    async def killer() -> None:
+        for moment in moments:
+            while len(course.acknowledged) < moment:  # noqa: ASYNC110  (a count is what is waited for)
+                await asyncio.sleep(0.002)
+            await asyncio.sleep(chance.random() / 50)
+            await asyncio.to_thread(exchange.kill, "engine")
+            await asyncio.to_thread(exchange.start_process, "engine")
+
+    limits = httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE)
+    async with httpx.AsyncClient(
+        base_url=f"{exchange.live_http}/api/v1", timeout=CLIENT_TIMEOUT_S, limits=limits
+    ) as client:
+        await asyncio.gather(killer(), *[worker(client) for _ in range(AT_ONCE)])
+    return course
+
+
+async def until_answered(
+    client: httpx.AsyncClient, trader: Trader, market_id: str, order: dict[str, Any], course: Course
+) -> None:
+    while True:
+        try:
+            response = await client.post(f"/markets/{market_id}/orders", json=order, headers=trader.headers)
+        except httpx.HTTPError:
+            course.sent_again += 1
+            continue
+        if response.status_code in (200, 201):
+            course.acknowledged[order["client_order_id"]] = response.json()
+            return
+        if response.status_code == 422:
+            course.refused[order["client_order_id"]] = response.json()["code"]
+            return
+        assert response.status_code in (503, 504), response.text
+        course.sent_again += 1
+
+
+@pytest.mark.slow
+async def test_killed_engine_loses_nothing_and_does_nothing_twice(exchange: RunningExchange) -> None:
+    seed = secrets.randbelow(10**6)
+    print(f"seed {seed}")
+    traders = [exchange.new_trader(format_pips(CASH_PIPS)) for _ in range(TRADERS)]
+    markets = make_markets(exchange, 6)
+    course = await trade(exchange, traders, markets, random.Random(seed))
+    exchange.wait_healthy()
+    print(f"{len(course.acknowledged)} acknowledged, {course.sent_again} sent again")
+    assert course.refused == {}
+    assert len(course.acknowledged) == ORDERS
+
+    assert "all is as the log says" in exchange.manage("reconcile", "--wait", "30").stdout
+    exchange.manage("verify_log")
+    with exchange.connect() as database:
+        check_orders(database, course, markets)
+        check_trades(database, markets)
+        check_money(database, markets)
+        before = dump(database)
+        exchange.manage("rebuild_projections")
+        assert dump(database) == before
+
+
+def check_orders(database: psycopg.Connection[Any], course: Course, markets: list[str]) -> None:
+    """Every acknowledged order is in the log and in the read model once, and nothing else is."""
+    placed = database.execute(
+        "SELECT data->>'client_order_id', data->>'order' FROM event "
+        "WHERE stream_id = ANY(%s::uuid[]) AND type = 'order_placed/1'",
+        [markets],
+    ).fetchall()
+    assert len(placed) == ORDERS
+    assert dict(placed) == {name: order["order_id"] for name, order in course.acknowledged.items()}
+    rows = database.execute(
+        'SELECT client_order_id, filled, quantity, status FROM "order" WHERE market_id = ANY(%s::uuid[])',
+        [markets],
+    ).fetchall()
+    assert len(rows) == ORDERS
+    for client_order_id, filled, quantity, status in rows:
+        # A resting order may have been filled further since it was acknowledged, never less.
+        acknowledged = course.acknowledged[client_order_id]
+        assert acknowledged["filled"] <= filled <= quantity
+        if acknowledged["status"] != "open":
+            assert (acknowledged["filled"], acknowledged["status"]) == (filled, status)
+
+
+def check_trades(database: psycopg.Connection[Any], markets: list[str]) -> None:
+    """No trade stands twice, and the fills of each add up to what its orders say."""
+    (trades, distinct) = row(
+        database,
+        "SELECT count(*), count(DISTINCT data->>'trade') FROM event "
+        "WHERE stream_id = ANY(%s::uuid[]) AND type = 'order_matched/1'",
+        markets,
+    )
+    assert trades == distinct > ORDERS // 10
+    assert row(database, "SELECT count(*) FROM trade WHERE market_id = ANY(%s::uuid[])", markets) == (trades,)
+    assert row(database, "SELECT count(*) FROM fill WHERE market_id = ANY(%s::uuid[])", markets) == (
+        2 * trades,
+    )
+    assert row(
+        database,
+        'SELECT count(*) FROM "order" o WHERE market_id = ANY(%s::uuid[]) AND filled <> '
+        "(SELECT coalesce(sum(quantity), 0) FROM fill WHERE fill.order_id = o.order_id)",
+        markets,
+    ) == (0,)
+
+
+def check_money(database: psycopg.Connection[Any], markets: list[str]) -> None:
+    """What the traders brought is their cash and reserves and the markets' collateral and fees, to the pip."""
+    traders, held = row(
+        database,
+        "SELECT count(*), sum(cash_pips + reserved_pips - debt_pips)::bigint FROM cash_account WHERE account_id IN "
+        '(SELECT account_id FROM "order" WHERE market_id = ANY(%s::uuid[]))',
+        markets,
+    )
+    inside = row(
+        database,
+        "SELECT sum(10000 * open_interest_sets + fees_pips)::bigint FROM market_summary "
+        "WHERE market_id = ANY(%s::uuid[])",
+        markets,
+    )[0]
+    assert row(database, "SELECT count(*) FROM batch") == (0,)
+    assert held + inside == traders * CASH_PIPS
+
+
+def row(database: psycopg.Connection[Any], statement: str, *arguments: Any) -> tuple[Any, ...]:
+    found = database.execute(statement, list(arguments)).fetchone()
+    assert found is not None
+    return tuple(found)
+
+
+def dump(database: psycopg.Connection[Any]) -> dict[str, list[tuple[Any, ...]]]:
+    """Every row of the read models, in key order."""
+    return {
+        table: database.execute(f'SELECT * FROM "{table}" ORDER BY {key}').fetchall()
+        for table, key in TABLES.items()
+    }
