@@ -140,3 +140,12 @@ def test_id_may_use_every_allowed_character_and_length(alice: Bot, market: Marke
         assert alice.order(market, client_order_id=client_order_id)["client_order_id"] == client_order_id
         path = f"/markets/{market.market_id}/orders/by-client-id/{client_order_id}"
         assert alice.ask("GET", path, status=200)["client_order_id"] == client_order_id
+
+
+def test_ids_that_look_like_words_of_sql_are_ids_like_any_other(alice: Bot, market: Market) -> None:
+    for number, name in enumerate(("NULL", "null", "Null", "TRUE", "...", "-", ":")):
+        placed = alice.order(market, client_order_id=name, quantity=number + 1)
+        assert (
+            alice.order(market, status=200, client_order_id=name, quantity=number + 1)["order_id"]
+            == placed["order_id"]
+        )
