@@ -86,16 +86,29 @@ export class Feed extends EventTarget {
   }
 
   async #opened(socket) {
-    try {
-      if (this.ticket) await this.#ask({ op: "auth", ticket: await this.ticket() });
-    } catch {
-      // Without auth the market channels still work; the account channel answers that it needs it.
-    }
+    await this.#authenticate();
     if (socket !== this.socket || socket.readyState !== WebSocket.OPEN) return;
     this.ready = true;
     this.attempts = 0;
     for (const subscription of this.subscriptions.values()) this.#start(subscription);
     this.#setState("live");
+  }
+
+  /** Without it the market channels still work; the account channel starts once it has succeeded. */
+  async #authenticate() {
+    if (!this.ticket) return;
+    const socket = this.socket;
+    try {
+      await this.#ask({ op: "auth", ticket: await this.ticket() });
+    } catch (error) {
+      if (error.status === 401) return;
+      setTimeout(async () => {
+        if (socket !== this.socket || socket.readyState !== WebSocket.OPEN) return;
+        await this.#authenticate();
+        const account = this.subscriptions.get("account|");
+        if (account && this.#isOpen) this.#start(account);
+      }, TRY_AGAIN_MS);
+    }
   }
 
   #lost(state = "reconnecting") {

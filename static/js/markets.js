@@ -79,6 +79,8 @@ async function search() {
     results.innerHTML = html; // Escaped by the server's templates.
     history.replaceState(null, "", url);
     watchCards();
+    const count = findAll(".market-card", results).length;
+    find("#found").textContent = `${count}${find("#more") ? " or more" : ""} markets found`;
   } catch {
     if (turn === asked) form.submit();
   } finally {

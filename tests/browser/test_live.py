@@ -127,7 +127,8 @@ def test_suspension_and_result_reach_a_page_that_is_open(
     expect(page.locator("#send")).to_be_hidden()
     body = {"outcome": "Yes", "evidence": "https://example.org/log"}
     assert staff.post(f"/markets/{market['slug']}/resolve", json=body).status_code == 202
-    expect(page.locator("#toasts")).to_contain_text("Market resolved", timeout=30_000)
     expect(page.locator("#verdict")).to_contain_text("Resolved: Yes", timeout=30_000)
+    page.get_by_role("button", name="Notifications").click()
+    expect(page.locator("#bell-panel")).to_contain_text("Market resolved: you were paid $10.0000")
     expect(page.locator("#book")).to_have_count(0)
     assert person.get("/account")["cash"] == "1006.0000"

@@ -154,11 +154,13 @@ def test_order_whose_answer_was_lost_with_its_page_is_looked_up_by_the_next_page
 ) -> None:
     sign_in(person)
     open_market(page, exchange, market)
-    page.route("**/api/v1/markets/*/orders", lambda route: route.fetch())  # Never answered.
+    arrived: list[int] = []
+    # The exchange answers, and the page never hears of it.
+    page.route("**/api/v1/markets/*/orders", lambda route: arrived.append(route.fetch().status))
     page.locator("#send").click()
-    page.wait_for_function("localStorage.length && Object.values(localStorage)[0] !== '[]'")
-    page.wait_for_timeout(300)
-    page.unroute_all(behavior="ignoreErrors")
+    while not arrived:
+        page.wait_for_timeout(20)
+    assert arrived == [201]
     page.reload()
     expect(page.locator("#toasts")).to_contain_text("Bought 10 Yes")
     assert len(person.get("/portfolio/orders", status="all")["results"]) == 1
