@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from markets import selectors, services
-from markets.representation import markets_json, settlement_json
+from markets.representation import markets_json
 from markets.selectors import NUL, ORDERINGS, STATUSES, Wanted
 from markets.serializers import (
     ChangeSerializer,
@@ -25,13 +25,13 @@ from markets.serializers import (
     VoidRequestSerializer,
 )
 from markets.services import Actor, Change
+from markets.settlements import settlement_json
 from trading.api.errors import request_id_of
 from trading.api.query import MIN_AS_OF, PAGE, Query
 from trading.api.schema import problems
 from trading.api.strict import StrictSerializer
 from trading.errors import InvalidRequest, NotFound
 from trading.ids import MARKET_SLOTS
-from trading.models import Settlement
 from trading.principal import ADMIN, require_principal
 
 TAGS = ["markets"]
@@ -215,10 +215,10 @@ class SettlementView(APIView):
     def get(self, request: Request, settlement_id: str) -> Response:
         as_of = Query(request, "min_as_of").reach(PROJECTIONS, range(MARKET_SLOTS))
         identifier = selectors.market_uuid(settlement_id)
-        found = Settlement.objects.filter(settlement_id=identifier).first() if identifier else None
+        found = settlement_json(identifier) if identifier else None
         if found is None:
             raise NotFound("There is no such settlement.")
-        return Response({**settlement_json(found), "as_of": as_of})
+        return Response({**found, "as_of": as_of})
 
 
 def wanted_markets(query: Query) -> Wanted:

@@ -1,4 +1,4 @@
-"""A market and a settlement as API.md writes them: ids, four decimals, RFC 3339."""
+"""A market as API.md writes it: ids, four decimals, RFC 3339."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -8,7 +8,6 @@ from markets.quotes import Quotes, quotes_for
 from markets.selectors import Listing
 from markets.volumes import volumes_before
 from trading.eventlog.codec import timestamp_text, to_us
-from trading.models import Settlement
 from trading.money import format_pips
 
 
@@ -74,22 +73,6 @@ def winner_of(row: Listing) -> str | None:
         return None
     paid = [name for name, payout in zip(row.outcomes, row.payouts, strict=True) if payout]
     return paid[0] if len(paid) == 1 else None
-
-
-def settlement_json(settlement: Settlement) -> dict[str, Any]:
-    """How far the paying out of a market is; `accounts_total` may be 0 until it has been counted."""
-    return {
-        "settlement_id": str(settlement.settlement_id),
-        "market_id": str(settlement.market_id),
-        "kind": settlement.kind,
-        "status": settlement.status,
-        "accounts_paid": settlement.accounts_paid,
-        "accounts_total": settlement.accounts_total,
-        "paid": format_pips(settlement.paid_pips),
-        "collateral": format_pips(settlement.collateral_pips),
-        "created_at": _moment(settlement.created_at),
-        "finished_at": _moment(settlement.finished_at),
-    }
 
 
 def _price(pips: int | None) -> str | None:

@@ -168,7 +168,7 @@ class EndingSerializer(ChangeSerializer):
 
 
 class SettlementSerializer(serializers.Serializer):
-    """How far a settlement is."""
+    """How far a settlement is; what is null is not known before the market's last order is cancelled."""
 
     settlement_id = serializers.UUIDField()
     market_id = serializers.UUIDField()
@@ -176,8 +176,8 @@ class SettlementSerializer(serializers.Serializer):
     status = serializers.ChoiceField(choices=["pending", "running", "done", "failed"])
     accounts_paid = serializers.IntegerField()
     accounts_total = serializers.IntegerField()
-    paid = serializers.CharField()
-    collateral = serializers.CharField()
-    created_at = serializers.DateTimeField()
+    paid = serializers.CharField(allow_null=True)
+    collateral = serializers.CharField(allow_null=True)
+    created_at = serializers.DateTimeField(allow_null=True)
     finished_at = serializers.DateTimeField(allow_null=True)
     as_of = serializers.CharField()

@@ -7,7 +7,7 @@ pages, admin and demo all come through here. Nothing here touches orders, cash o
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -17,6 +17,7 @@ from django.utils.text import slugify
 from markets.models import SLUG_MAX, TEXT_MAX, Market
 from markets.new_market import NewMarket, checked_line, checked_market, checked_text
 from markets.selectors import STATUSES, Listing, find, market_uuid
+from markets.settlements import note_accepted
 from trading.engine.commands import (
     Command,
     CreateMarket,
@@ -160,7 +161,7 @@ def resolve(
         settlement_id=new_id(),
         evidence=checked_text(evidence, field="evidence", most=TEXT_MAX, least=1),
     )
-    return _submit(command, actor, settlement_id=command.settlement_id)
+    return _end(command, actor, kind="resolve")
 
 
 def void(market_id: str, *, evidence: str, actor: Actor) -> Change:
@@ -171,7 +172,7 @@ def void(market_id: str, *, evidence: str, actor: Actor) -> Change:
         settlement_id=new_id(),
         evidence=checked_text(evidence, field="evidence", most=TEXT_MAX, least=1),
     )
-    return _submit(command, actor, settlement_id=command.settlement_id)
+    return _end(command, actor, kind="void")
 
 
 def payout_vector(
@@ -232,11 +233,16 @@ def slug_of(question: str) -> str:
     return slug[: SLUG_MAX + 1].rpartition("-")[0] or slug[:SLUG_MAX]
 
 
-def _submit(command: Command, actor: Actor, *, settlement_id: str | None = None) -> Change:
+def _end(command: ResolveMarket | VoidMarket, actor: Actor, *, kind: str) -> Change:
+    change = _submit(command, actor)
+    note_accepted(settlement_id=command.settlement_id, market_id=command.market_id, kind=kind)
+    return replace(change, settlement_id=command.settlement_id)
+
+
+def _submit(command: Command, actor: Actor) -> Change:
     outcome = gateway_sync().submit(command, actor=actor.name, request_id=actor.request_id)
     return Change(
         market_id=command.market_id,
         status=outcome.payload if outcome.payload in STATUSES else None,
         as_of=f"{outcome.slot}-{outcome.offset}",
-        settlement_id=settlement_id,
     )

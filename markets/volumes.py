@@ -7,10 +7,10 @@ once. Sums rows on demand: enough until a projection keeps candles.
 import datetime as dt
 from collections.abc import Collection, Sequence
 
-from django.core.cache import cache
 from django.db import connection
 from django.utils import timezone
 
+from markets.remembered import recall, remember
 from markets.selectors import Listing
 from trading.ids import first_id_at
 
@@ -27,14 +27,14 @@ WHERE market_id = ANY(%s::uuid[]) AND executed_at > %s AND trade_id >= %s::uuid 
 def volumes_before(rows: Sequence[Listing]) -> dict[str, int]:
     """Pips that each market had traded 24 hours ago, at most REMEMBER_S seconds old."""
     names = {_name(row.market_id): row.market_id for row in rows}
-    known = {names[name]: volume for name, volume in cache.get_many(names).items()}
+    known = {names[name]: volume for name, volume in recall(names).items()}
     missing = [row for row in rows if row.market_id not in known]
     if not missing:
         return known
     recent = _sum([row.market_id for row in missing])
     # Trades may be projected a moment before their market's total: never less than nothing.
     found = {row.market_id: max(0, row.volume_pips - recent.get(row.market_id, 0)) for row in missing}
-    cache.set_many({_name(market_id): volume for market_id, volume in found.items()}, REMEMBER_S)
+    remember({_name(market_id): volume for market_id, volume in found.items()}, seconds=REMEMBER_S)
     return known | found
 
 

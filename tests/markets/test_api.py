@@ -192,7 +192,8 @@ def settled(client: httpx.Client, settlement_id: str) -> dict[str, Any]:
     deadline = time.monotonic() + 20
     while True:
         answer = client.get(f"/settlements/{settlement_id}")
-        if answer.status_code == 200 and answer.json()["status"] == "done":
+        assert answer.status_code == 200, answer.text
+        if answer.json()["status"] == "done":
             return answer.json()
         assert time.monotonic() < deadline, answer.text
         time.sleep(0.05)

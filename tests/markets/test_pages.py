@@ -134,6 +134,21 @@ def test_own_part_of_a_market_is_for_its_owner(browser, signed_in, listed):
     assert browser.get(f"/markets/{row.slug}/mine").status_code == 401
 
 
+def test_pages_and_catalogue_do_without_valkey(browser, listed, monkeypatch, settings):
+    """Nobody listens at that port."""
+    import redis
+
+    lost = "redis://127.0.0.1:1/0"
+    settings.CACHES = {"default": {**settings.CACHES["default"], "LOCATION": lost}}
+    nobody = redis.Redis.from_url(lost, socket_connect_timeout=0.1)
+    monkeypatch.setattr("markets.quotes.feed_valkey", lambda: nobody)
+    row = listed("Will it work without Valkey?", summary={"last_prices": [6_500, 3_500]})
+    assert "65%" in text_of(browser.get("/"))
+    assert "65%" in text_of(browser.get(f"/markets/{row.slug}"))
+    (market,) = browser.get("/api/v1/markets").json()["results"]
+    assert (market["outcomes"][0]["last_price"], market["outcomes"][0]["best_bid"]) == ("0.6500", None)
+
+
 def test_list_reads_the_database_as_often_for_many_markets_as_for_one(
     browser, listed, django_assert_max_num_queries
 ):
