@@ -160,11 +160,11 @@ class Stage:
         self.deposited_pips += cash_pips
         return account_id
 
-    def market(self, *outcomes: str, taker_fee_e4: int = TAKER_FEE_E4) -> str:
+    def market(self, *outcomes: str, taker_fee_e4: int = TAKER_FEE_E4, closes_us: int = CLOSES_US) -> str:
         """A market that trades."""
         market_id = new_id()
         command = cmd.CreateMarket(
-            market_id, "Will it?", outcomes or ("Yes", "No"), "tests", 100, taker_fee_e4, 0, None, CLOSES_US
+            market_id, "Will it?", outcomes or ("Yes", "No"), "tests", 100, taker_fee_e4, 0, None, closes_us
         )  # fmt: skip
         assert self.do(sealed(command)).kind == "market"
         return market_id

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -133,6 +134,43 @@ async def test_killed_engine_loses_nothing_and_does_nothing_twice(exchange: Runn
         before = dump(database)
         exchange.manage("rebuild_projections")
         assert dump(database) == before
+
+
+def test_order_that_no_engine_took_is_unknown_first_and_then_missing_for_good(
+    exchange: RunningExchange,
+) -> None:
+    (market_id,), trader = make_markets(exchange, 1), exchange.new_trader()
+    lanes = [f"{base}/api/v1" for base in (exchange.http, exchange.live_http)]
+    wanted = [
+        {"outcome": "Yes", "side": "buy", "price": "0.5000", "quantity": 1, "client_order_id": f"nobody-{n}"}
+        for n in range(2)
+    ]
+
+    def send(lane: str, path: str, body: dict[str, Any]) -> httpx.Response:
+        return httpx.post(f"{lane}{path}", json=body, headers=trader.headers, timeout=30)
+
+    exchange.kill("engine")
+    with ThreadPoolExecutor(3) as pool:
+        single = [pool.submit(send, lanes[n], f"/markets/{market_id}/orders", wanted[n]) for n in range(2)]
+        batch = pool.submit(
+            send, lanes[1], "/orders/batch", {"orders": [{**wanted[0], "market_id": market_id}]}
+        )
+        problems = [each.result() for each in single]
+        (item,) = batch.result().json()["results"]
+    assert [problem.status_code for problem in problems] == [504, 504]
+    assert {problem.json()["code"] for problem in problems} == {"outcome_unknown"}
+    assert (item["status"], item["code"]) == (504, "outcome_unknown")
+    for lane, problem in zip(lanes, problems, strict=True):
+        missing = httpx.get(f"{lane}/orders/{problem.json()['order_id']}", headers=trader.headers)
+        assert (missing.status_code, missing.json()["final"]) == (404, True)
+    exchange.start_process("engine")
+    exchange.wait_healthy()
+    # The engine has found the orders in its stream, too late; their ids were not used up.
+    for n, lane in enumerate(lanes):
+        placed = send(lane, f"/markets/{market_id}/orders", wanted[n])
+        assert (placed.status_code, placed.json()["status"]) == (201, "open")
+        still = httpx.get(f"{lane}/orders/{problems[n].json()['order_id']}", headers=trader.headers)
+        assert (still.status_code, still.json()["final"]) == (404, True)
 
 
 def check_orders(database: psycopg.Connection[Any], course: Course, markets: list[str]) -> None:

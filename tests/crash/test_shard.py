@@ -201,6 +201,15 @@ def test_command_past_its_deadline_is_consumed_unseen(stage: Stage) -> None:
     assert view(stage.do(again._replace(deadline_us=again.deadline_us + 6_000_000))).status == "open"
 
 
+def test_market_takes_no_orders_from_its_closing_time_on(stage: Stage) -> None:
+    market_id, account_id = stage.market(closes_us=stage.clock() + 1_000_000), stage.account()
+    assert view(stage.do(place(market_id, account_id, "buy", 1000, 1))).status == "open"
+    stage.clock.ahead_us = 1_000_000
+    assert refusal(stage.do(place(market_id, account_id, "buy", 1000, 1))) == "market_not_open"
+    stage.do(sealed(cmd.CloseMarket(market_id)))
+    assert events(market_id)[-2:] == ["market_closed", "order_cancelled"]
+
+
 def test_recorded_time_never_runs_backwards(stage: Stage) -> None:
     market_id, account_id = stage.market(), stage.account()
     stage.do(place(market_id, account_id, "buy", 1000, 1))
