@@ -13,6 +13,7 @@ from trading.eventlog.verify import verify_slot
 from trading.projections.projection import load_projections
 from trading.projections.runner import Projector
 from trading.reconcile import reconcile
+from trading.shard import process
 
 
 @pytest.fixture(scope="package")
@@ -25,8 +26,12 @@ def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeySe
 
 
 @pytest.fixture
-def stage(transactional_db: None, valkey_server: ValkeyServer) -> Iterator[Stage]:
+def stage(
+    transactional_db: None, valkey_server: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Stage]:
     """Ends with the log proved, its replay equal to everything that is stored, and money conserved."""
+    # A shard that is stepped need not wait for what may come.
+    monkeypatch.setattr(process, "READ_WAIT_MS", 5)
     with redis.Redis.from_url(valkey_server.url()) as valkey:
         valkey.flushall()
         empty_exchange()
