@@ -188,9 +188,15 @@ class Stage:
         return [self.sender.outcomes[envelope.command_id][0] for envelope in envelopes]
 
     def quiet(self) -> None:
-        """Steps until nothing is left in the streams that was not consumed."""
-        for _ in range(3):
+        """Steps until nothing is left in the streams that was not consumed, and nothing is in doubt."""
+        sound = 0
+        for _ in range(30):
+            failures = len(self.shard.failures)
             self.shard.step()
+            sound = sound + 1 if len(self.shard.failures) == failures else 0
+            if sound == 3:
+                break
+        assert sound == 3, f"the shard does not come to rest: {self.shard.failures}"
         self.sender.hear()
 
     @contextlib.contextmanager
@@ -204,6 +210,7 @@ class Stage:
             self.shard.stopping = True
             thread.join(PATIENCE_S)
             assert not thread.is_alive()
+            self.shard.crash()
             self.shard.stopping = False
 
     def money(self, account_id: str) -> tuple[int, int]:
