@@ -210,8 +210,12 @@ class BlockingGateway:
             command, command_id=new_id(), account_id=NOBODY, actor=actor, request_id=request_id or ""
         )
         outcome = accepted(self.send([envelope])[0])
-        # Its own repetition (a reply was lost on the way): it has happened, which is all there is to know.
-        return outcome._replace(kind="market", payload="accepted") if outcome.kind == "repeat" else outcome
+        if outcome.kind != "repeat":
+            return outcome
+        # Its own repetition, since a reply was lost on the way: it was refused or it has happened.
+        if outcome.payload[3] is not None:
+            raise Refused(outcome.payload[3])
+        return outcome._replace(kind="market", payload="accepted")
 
 
 def accepted(outcome: Outcome | None, *, order_id: str | None = None) -> Outcome:

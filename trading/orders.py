@@ -215,8 +215,11 @@ def quick_answer(envelope: Envelope, outcome: Outcome | None, terms: MarketTerms
     if outcome.kind == "count":
         return Answer(200, {"cancelled": outcome.payload, "as_of": _as_of(outcome)})
     assert outcome.kind == "repeat", f"an order command ended as {outcome.kind}"
-    if not outcome.payload[2]:
+    _, _, is_same, refusal = outcome.payload
+    if not is_same:
         raise IdempotencyMismatch()
+    if refusal not in (None, RejectReason.ORDER_NOT_OPEN):
+        raise NotFound("There is no such order.") if refusal == RejectReason.NOT_FOUND else Refused(refusal)
     return None
 
 
@@ -246,7 +249,7 @@ def looked_up(envelope: Envelope, outcome: Outcome | None, terms: MarketTerms) -
         if view.status == "rejected":
             raise Refused(str(view.reason), order=body)
         return Answer(201 if view.order_id == envelope.command_id else 200, body)
-    if isinstance(command, AmendOrder) and not is_repeat:
+    if isinstance(command, AmendOrder) and (not is_repeat or outcome.payload[3] is not None):
         raise Refused(RejectReason.ORDER_NOT_OPEN, "The order has ended.", order=body)
     return Answer(200, body)
 

@@ -51,7 +51,7 @@ class Outcome(NamedTuple):
 
     `kind` is one of: `order` (payload: OrderView fields), `refused` (payload: [code, OrderView
     fields or None]), `count` (payload: number of orders cancelled), `market` (payload: status),
-    `repeat` (payload: [order_id, market_id, same command?]), `missing` (no such market) and
+    `repeat` (payload: [order_id, market_id, same command?, refusal or None]), `missing` (no such market) and
     `failed` (set aside as a dead letter, no effect). `slot` and `offset` name the last event that
     an answer reflects.
     """

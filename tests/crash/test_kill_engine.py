@@ -33,7 +33,7 @@ class Course:
     """What the client has sent and heard."""
 
     acknowledged: dict[str, dict[str, Any]] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
+    amended: dict[str, dict[str, Any]] = field(default_factory=dict)
     sent_again: int = 0
 
 
@@ -76,7 +76,7 @@ async def trade(
 
     async def worker(client: httpx.AsyncClient) -> None:
         for trader, market_id, order in orders:
-            await until_answered(client, trader, market_id, order, course)
+            await trade_one(client, trader, market_id, order, course)
 
     async def killer() -> None:
         for moment in moments:
@@ -94,22 +94,36 @@ async def trade(
     return course
 
 
-async def until_answered(
+async def trade_one(
     client: httpx.AsyncClient, trader: Trader, market_id: str, order: dict[str, Any], course: Course
 ) -> None:
+    """Places an order, and makes every tenth a share smaller."""
+    name = order["client_order_id"]
+    placed = await until_answered(client, trader, "POST", f"/markets/{market_id}/orders", order, course)
+    assert placed.status_code in (200, 201), placed.text
+    course.acknowledged[name] = placed.json()
+    if len(course.acknowledged) % 10 == 0:
+        change = {"reduce_by": 1, "client_id": f"amend-{name}"}
+        amended = await until_answered(
+            client, trader, "PATCH", f"/orders/by-client-id/{name}", change, course
+        )
+        assert amended.status_code == 200 or amended.json()["code"] == "order_not_open", amended.text
+        if amended.status_code == 200:
+            course.amended[name] = amended.json()
+
+
+async def until_answered(
+    client: httpx.AsyncClient, trader: Trader, method: str, path: str, body: dict[str, Any], course: Course
+) -> httpx.Response:
+    """The same request again and again, until the exchange knows what became of it."""
     while True:
         try:
-            response = await client.post(f"/markets/{market_id}/orders", json=order, headers=trader.headers)
+            response = await client.request(method, path, json=body, headers=trader.headers)
         except httpx.HTTPError:
             course.sent_again += 1
             continue
-        if response.status_code in (200, 201):
-            course.acknowledged[order["client_order_id"]] = response.json()
-            return
-        if response.status_code == 422:
-            course.refused[order["client_order_id"]] = response.json()["code"]
-            return
-        assert response.status_code in (503, 504), response.text
+        if response.status_code not in (503, 504):
+            return response
         course.sent_again += 1
 
 
@@ -122,13 +136,13 @@ async def test_killed_engine_loses_nothing_and_does_nothing_twice(exchange: Runn
     course = await trade(exchange, traders, markets, random.Random(seed))
     exchange.wait_healthy()
     print(f"{len(course.acknowledged)} acknowledged, {course.sent_again} sent again")
-    assert course.refused == {}
     assert len(course.acknowledged) == ORDERS
 
     assert "all is as the log says" in exchange.manage("reconcile", "--wait", "30").stdout
     exchange.manage("verify_log")
     with exchange.connect() as database:
         check_orders(database, course, markets)
+        check_amends(database, course, markets)
         check_trades(database, markets)
         check_money(database, markets)
         before = dump(database)
@@ -188,11 +202,25 @@ def check_orders(database: psycopg.Connection[Any], course: Course, markets: lis
     ).fetchall()
     assert len(rows) == ORDERS
     for client_order_id, filled, quantity, status in rows:
+        if client_order_id in course.amended:
+            continue
         # A resting order may have been filled further since it was acknowledged, never less.
         acknowledged = course.acknowledged[client_order_id]
         assert acknowledged["filled"] <= filled <= quantity
         if acknowledged["status"] != "open":
             assert (acknowledged["filled"], acknowledged["status"]) == (filled, status)
+
+
+def check_amends(database: psycopg.Connection[Any], course: Course, markets: list[str]) -> None:
+    """Every acknowledged amend has happened once: a share was taken off, or the last one cancelled."""
+    smaller = database.execute(
+        "SELECT data->>'order' FROM event WHERE stream_id = ANY(%s::uuid[]) AND type = 'order_amended/1'",
+        [markets],
+    ).fetchall()
+    assert len(set(smaller)) == len(smaller)
+    expected = {order["order_id"] for order in course.amended.values() if order["reason"] != "by_owner"}
+    assert {order_id for (order_id,) in smaller} == expected
+    assert len(expected) > ORDERS // 40
 
 
 def check_trades(database: psycopg.Connection[Any], markets: list[str]) -> None:

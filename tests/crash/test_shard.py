@@ -90,8 +90,26 @@ def test_commit_whose_answer_was_lost_is_not_done_again(
     assert stage.sender.outcomes.get(order.command_id) is None
     # The gateway sends again what nobody answered.
     repeated = stage.do(order)
-    assert (repeated.kind, repeated.payload) == ("repeat", [order.command_id, market_id, True])
+    assert (repeated.kind, repeated.payload) == ("repeat", [order.command_id, market_id, True, None])
     assert events(market_id).count("order_placed") == 1
+
+
+def test_refused_command_stays_refused_when_its_reply_was_lost(stage: Stage) -> None:
+    market_id, account_id = stage.market(), stage.account()
+    order = place(market_id, account_id, "buy", 5000, 10)
+    stage.do(order)
+    larger = sealed(
+        cmd.AmendOrder(market_id, account_id, order.command_id, None, 11, None), client_id="larger"
+    )
+    resume = sealed(cmd.ResumeMarket(market_id))
+    # Twice in one batch, and once more after the commit.
+    stage.do_all(larger, resume, larger, resume)
+    stage.sender.send(larger, resume)
+    stage.quiet()
+    for envelope, code in ((larger, "not_supported"), (resume, "market_not_open")):
+        first, *others = stage.sender.outcomes[envelope.command_id]
+        assert refusal(first) == code
+        assert [(each.kind, each.payload[3]) for each in others] == [("repeat", code)] * 2
 
 
 def test_failure_of_one_batch_takes_no_other_market_along(

@@ -43,7 +43,7 @@ def test_command_that_stands_twice_in_one_batch_is_done_once(stage: Stage) -> No
     assert (sorted(kinds), view(stage.sender.outcomes[order.command_id][0]).quantity_shares) == (
         ["order", "repeat", "repeat"], 1,
     )  # fmt: skip
-    assert stage.sender.outcomes[other.command_id][0].payload == [order.command_id, market_id, False]
+    assert stage.sender.outcomes[other.command_id][0].payload == [order.command_id, market_id, False, None]
 
 
 def wrong_frames(stage: Stage, market_id: str, account_id: str) -> Iterator[dict[bytes, bytes]]:

@@ -98,6 +98,7 @@ CREATE TABLE client_order (
     command_hash bytea NOT NULL,
     order_id     uuid,
     market_id    uuid,
+    refusal      text,
     created_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (account_id, key)
 );

@@ -50,6 +50,7 @@ class Batch:
         self.trades: dict[str, list[Trade]] = {}
         self.counts: dict[str, int] = {}
         self.refusals: dict[str, int] = {}
+        self.refused_keys: dict[tuple[str, str], str] = {}
         self._replies: list[tuple[str, Outcome]] = []
 
     def run(self, *, slot: int, gateway_id: str, envelope: Envelope, market: Market, head: Head) -> Head:
@@ -76,6 +77,8 @@ class Batch:
         if first is not None:
             self.markets[market.market_id] = market
             self.heads.setdefault(slot, {})[market.market_id] = head
+        if isinstance(first, ev.CommandRefused) and envelope.key:
+            self.refused_keys[envelope.account_id, envelope.key] = first.reason
         if gateway_id:
             self._reply(slot, gateway_id, envelope, market, first, subject, market.seq - seq_before)
         return head
@@ -167,7 +170,7 @@ class Batch:
         slots = list(self.slots.values())
         return CommitPlan(
             batch_id, slots, [self.offsets[s.slot] for s in slots], [self.command_offsets[s.slot] for s in slots],
-            self.recorded_at, self.rows, self.heads, changes,
+            self.recorded_at, self.rows, self.heads, changes, self.refused_keys,
         )  # fmt: skip
 
 

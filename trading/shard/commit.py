@@ -34,6 +34,7 @@ class CommitPlan:
     rows: list[bytes]
     heads: dict[int, dict[str, Head]]
     cash: dict[str, CashChange]
+    refused_keys: dict[tuple[str, str], str]  # (account, key): reason, of commands that made no order
 
 
 def commit(connection: Any, plan: CommitPlan) -> None:
@@ -60,8 +61,24 @@ def commit(connection: Any, plan: CommitPlan) -> None:
             cursor.execute("DELETE FROM batch WHERE batch_id = %s", [plan.batch_id])
             if cursor.rowcount != 1:
                 raise SlotLost("the batch was given back by another owner")
+        if plan.refused_keys:
+            _note_refusals(cursor, plan.refused_keys)
         if plan.cash:
             _credit(cursor, plan.cash)
+
+
+def _note_refusals(cursor: Any, refused_keys: dict[tuple[str, str], str]) -> None:
+    """So that a repetition is refused again. A rejected order needs no note: it can be looked up."""
+    cursor.execute(
+        "UPDATE client_order c SET refusal = r.reason "
+        "FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS r(account_id, key, reason) "
+        "WHERE c.account_id = r.account_id AND c.key = r.key",
+        [
+            array_of(account_id for account_id, _ in refused_keys),
+            array_of(f'"{key}"' for _, key in refused_keys),
+            array_of(refused_keys.values()),
+        ],
+    )
 
 
 def _write_heads(cursor: Any, by_slot: dict[int, dict[str, Head]]) -> None:

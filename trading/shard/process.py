@@ -249,13 +249,17 @@ class Shard:
         """A key that was claimed before: answered from what is stored, never executed again."""
         assert self._connection is not None
         row = self._connection.execute(
-            "SELECT order_id::text, market_id::text, command_hash = %s FROM client_order "
+            "SELECT order_id::text, market_id::text, command_hash = %s, refusal FROM client_order "
             "WHERE account_id = %s AND key = %s",
             [envelope.command_hash, envelope.account_id, envelope.key],
         ).fetchone()
         assert row is not None, "a key that cannot be claimed must be there"
+        order_id, market_id, is_same, refusal = row
+        # What this very batch has refused is not stored yet.
+        refusal = refusal or batch.refused_keys.get((envelope.account_id, envelope.key))
+        payload = [order_id, market_id, is_same, refusal]
         offset = batch.offsets[slot] - 1
-        batch.answer(gateway_id, Outcome(envelope.command_id, "repeat", slot, offset, list(row)))
+        batch.answer(gateway_id, Outcome(envelope.command_id, "repeat", slot, offset, payload))
 
     def _note_sweeps(self, batch: Batch) -> None:
         for market_id, market in batch.markets.items():
