@@ -42,7 +42,7 @@ def read_slot(
     arguments = [slot, from_offset, from_offset + limit] + ([] if since_us is None else [since_us])
     cursor.execute(
         f"SELECT {_COLUMNS} FROM event WHERE slot = %s AND slot_offset >= %s AND slot_offset < %s {bound}"  # noqa: S608
-        "ORDER BY slot_offset",
+        "ORDER BY slot_offset, recorded_at",
         arguments,
     )
     return [_stored(row) for row in cursor.fetchall()]
