@@ -4,7 +4,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from trading.principal import ADMIN, READ, TRADE, require_principal
+from trading.principal import READ, TRADE, require_principal
 
 
 class ScopePermission(BasePermission):
@@ -27,9 +27,3 @@ class CanTrade(ScopePermission):
     """Orders and money."""
 
     scope = TRADE
-
-
-class IsAdmin(ScopePermission):
-    """Staff paths: a staff member, by session or by a key of scope `admin`."""
-
-    scope = ADMIN
