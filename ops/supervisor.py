@@ -1,8 +1,7 @@
 """Starts processes, watches them, starts a dead one again, and takes all of them down in reverse order.
 
 Knows nothing of what the processes do. Each runs in a process group of its own, which ends with it: by request,
-by force after a grace period, or with us if we are killed. Only the main thread may start processes, because the
-kernel's "die with your parent" means the parent's thread.
+by force after a grace period, or with us if we are killed.
 """
 
 import os

@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -42,7 +43,13 @@ def port_is_free(port: int, host: str = LOOPBACK) -> bool:
 
 
 def die_with_parent(with_signal: signal.Signals) -> Callable[[], None]:
-    """For `preexec_fn`: the kernel sends the signal when the parent is gone, even by SIGKILL (Linux only)."""
+    """For `preexec_fn`: the kernel sends the signal when the parent is gone, even by SIGKILL (Linux only).
+
+    To the kernel the parent is the thread that forks. A pool's thread may end long before its process does, and would
+    take what it started along; so any but the main thread is refused, with RuntimeError.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError("a process that dies with its parent is started by the main thread")
 
     def ask_kernel() -> None:
         if _LIBC is not None:

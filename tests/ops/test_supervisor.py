@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -159,6 +160,11 @@ def test_processes_end_with_a_supervisor_that_was_killed(tmp_path: Path) -> None
     os.kill(parent.pid, signal.SIGKILL)
     assert _has_ended(child)
     parent.stop()
+
+
+def test_a_process_is_not_started_by_a_thread_that_may_end_before_it(watched: Fixture) -> None:
+    with ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError, match="main thread"):
+        pool.submit(watched.process("short-lived", "sleep 63").start).result()
 
 
 def test_the_procfile_names_every_kind_of_process() -> None:
