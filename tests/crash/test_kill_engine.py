@@ -84,7 +84,9 @@ async def trade(
                 await asyncio.sleep(0.002)
             await asyncio.sleep(chance.random() / 50)
             await asyncio.to_thread(exchange.kill, "engine")
-            exchange.start_process("engine")  # from this thread: what a pool's thread starts would end with it
+            exchange.start_process(
+                "engine"
+            )  # from this thread: what a pool's thread starts would end with it
 
     limits = httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE)
     async with httpx.AsyncClient(
