@@ -1,6 +1,7 @@
 """The account API under /api/v1: registration, keys, money, socket tickets, notifications. Thin: services write."""
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from django.views.decorators.debug import sensitive_variables
@@ -11,7 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import selectors, services, tickets
-from accounts.lists import PAGE_PARAMETERS, page_of
+from accounts.lists import page_of
 from accounts.models import User
 from accounts.permissions import CanRead, CanTrade
 from accounts.serializers import (
@@ -31,6 +32,7 @@ from accounts.serializers import (
     TicketSerializer,
 )
 from trading.api.errors import request_id_of
+from trading.api.query import CURSOR, LIMIT, Query
 from trading.api.schema import problems
 from trading.api.strict import StrictSerializer
 from trading.cash import CashAnswer
@@ -84,12 +86,12 @@ class KeysView(APIView):
         tags=TAGS,
         summary="List API keys",
         description="Newest first, without the keys themselves and without revoked ones.",
-        parameters=PAGE_PARAMETERS,
+        parameters=[LIMIT, CURSOR],
         responses={200: KeyListSerializer, **problems(400, 401, 403)},
     )
     def get(self, request: Request) -> Response:
-        rows, following = page_of(selectors.keys_of(_user(request)), request)
-        return Response({"results": KeySerializer(rows, many=True).data, "next": following})
+        page = page_of(selectors.keys_of(_user(request)), Query(request, "limit", "cursor"), name="keys")
+        return Response({"results": KeySerializer(page.rows, many=True).data, "next": page.next})
 
     @extend_schema(
         tags=TAGS,
@@ -142,10 +144,25 @@ class AccountView(APIView):
         return Response(selectors.account_view(_principal(request).account_id))
 
 
-class DepositView(APIView):
-    """Play money in."""
+class MoneyView(APIView):
+    """Play money in or out."""
 
     permission_classes = (CanTrade,)
+
+    def move(self, request: Request, service: Callable[..., CashAnswer]) -> Response:
+        wanted = body_of(request, MoneySerializer)
+        answer = service(
+            principal=_principal(request),
+            amount_pips=wanted["amount"],
+            client_id=wanted["client_id"],
+            request_id=request_id_of(request),
+        )
+        body = {"cash": format_pips(answer.cash_pips), "as_of": answer.as_of}
+        return Response(body, status=status.HTTP_200_OK if answer.replayed else status.HTTP_201_CREATED)
+
+
+class DepositView(MoneyView):
+    """Play money in."""
 
     @extend_schema(
         tags=TAGS,
@@ -156,21 +173,11 @@ class DepositView(APIView):
         responses={201: CashSerializer, 200: CashSerializer, **problems(400, 401, 403, 409, 422)},
     )
     def post(self, request: Request) -> Response:
-        wanted = body_of(request, MoneySerializer)
-        return _cash_response(
-            services.deposit(
-                principal=_principal(request),
-                amount_pips=wanted["amount"],
-                client_id=wanted["client_id"],
-                request_id=request_id_of(request),
-            )
-        )
+        return self.move(request, services.deposit)
 
 
-class WithdrawView(APIView):
+class WithdrawView(MoneyView):
     """Play money out."""
-
-    permission_classes = (CanTrade,)
 
     @extend_schema(
         tags=TAGS,
@@ -180,15 +187,7 @@ class WithdrawView(APIView):
         responses={201: CashSerializer, 200: CashSerializer, **problems(400, 401, 403, 409, 422)},
     )
     def post(self, request: Request) -> Response:
-        wanted = body_of(request, MoneySerializer)
-        return _cash_response(
-            services.withdraw(
-                principal=_principal(request),
-                amount_pips=wanted["amount"],
-                client_id=wanted["client_id"],
-                request_id=request_id_of(request),
-            )
-        )
+        return self.move(request, services.withdraw)
 
 
 class TicketView(APIView):
@@ -218,22 +217,24 @@ class NotificationsView(APIView):
         summary="List notifications",
         description="Newest first.",
         parameters=[
-            *PAGE_PARAMETERS,
+            LIMIT,
+            CURSOR,
             OpenApiParameter("unread", bool, description="`true`: only unread ones"),
         ],
         responses={200: NotificationListSerializer, **problems(400, 401, 403)},
     )
     def get(self, request: Request) -> Response:
-        unread = request.query_params.get("unread", "false")
+        query = Query(request, "limit", "cursor", "unread")
+        unread = query.text("unread") or "false"
         if unread not in ("true", "false"):
             raise InvalidRequest(errors={"unread": ["must be true or false"]})
         account_id = _principal(request).account_id
         found = selectors.notifications_of(account_id, unread_only=unread == "true")
-        rows, following = page_of(found, request)
+        page = page_of(found, query, name="notifications")
         return Response(
             {
-                "results": NotificationSerializer(rows, many=True).data,
-                "next": following,
+                "results": NotificationSerializer(page.rows, many=True).data,
+                "next": page.next,
                 "unread": selectors.unread_count(account_id),
             }
         )
@@ -265,8 +266,3 @@ def _principal(request: Request) -> Principal:
 def _user(request: Request) -> User:
     assert isinstance(request.user, User), "an authenticated request has a user"
     return request.user
-
-
-def _cash_response(answer: CashAnswer) -> Response:
-    body = {"cash": format_pips(answer.cash_pips), "as_of": answer.as_of}
-    return Response(body, status=status.HTTP_200_OK if answer.replayed else status.HTTP_201_CREATED)

@@ -4,12 +4,10 @@ An answer's token names, for each slot it read, the last event it is sure to ref
 promise about the past, never a lock: what is read may be newer.
 """
 
-import asyncio
 import re
 import time
 from collections.abc import Iterable, Sequence
 
-from channels.db import database_sync_to_async
 from django.db import connection
 
 from trading.errors import InvalidRequest, ReadLag
@@ -62,20 +60,6 @@ def wait_for(min_as_of: str, projections: Sequence[str], timeout_s: float = WAIT
         if time.monotonic() > deadline:
             raise ReadLag()
         time.sleep(POLL_S)
-
-
-async def wait_for_async(min_as_of: str, projections: Sequence[str], timeout_s: float = WAIT_S) -> None:
-    """The same on an event loop; the queries run in a thread."""
-    wanted = parse(min_as_of)
-    is_reached = database_sync_to_async(_is_reached)
-    if not wanted or await is_reached(wanted, projections):
-        return
-    await database_sync_to_async(_refuse_unwritten)(wanted)
-    deadline = time.monotonic() + timeout_s
-    while projections and not await is_reached(wanted, projections):
-        if time.monotonic() > deadline:
-            raise ReadLag()
-        await asyncio.sleep(POLL_S)
 
 
 def _is_reached(wanted: dict[int, int], projections: Sequence[str]) -> bool:

@@ -25,10 +25,6 @@ class JsonNumber(str):
 
     __slots__ = ()
 
-    @property
-    def has_exponent(self) -> bool:
-        return "e" in self or "E" in self
-
 
 def decode(body: bytes) -> Any:
     """The document in `body`: dict, list, str, int, bool, None and JsonNumber, nothing else. O(length)."""

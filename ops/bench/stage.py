@@ -55,6 +55,8 @@ class Stage:
         self.ports = {"PORT": free_port(), "WS_PORT": free_port()}
         self._servers = EmbeddedServers.prepare(self.folder / "servers", durable=True)
         (self.folder / "logs").mkdir()
+        self._metrics = self.folder / "metrics"
+        self._metrics.mkdir()
         self._output = (self.folder / "logs" / "all.txt").open("w")
         self._console = Console(self._output, self.folder / "logs")
         self._secrets = {"SECRET_KEY": secrets.token_urlsafe(50), "ADMIN_PASSWORD": secrets.token_urlsafe(16)}
@@ -160,6 +162,8 @@ class Stage:
         """Lines of the Procfile, running on that database and an empty Valkey; stopped afterwards."""
         with redis.Redis.from_url(self.valkey_url) as valkey:
             valkey.flushall()
+        for counted in self._metrics.iterdir():
+            counted.unlink()
         commands = read_procfile(settings.BASE_DIR / "Procfile")
         environment = self._environment(database)
         started: list[CommandProcess] = []
@@ -181,9 +185,6 @@ class Stage:
                 process.stop()
 
     def _environment(self, database: str) -> dict[str, str]:
-        metrics = self.folder / "metrics"
-        shutil.rmtree(metrics, ignore_errors=True)
-        metrics.mkdir()
         changes = {
             **self._secrets,
             **{name: str(port) for name, port in self.ports.items()},
@@ -195,7 +196,7 @@ class Stage:
             "DEMO": "0",
             "DEBUG": "0",
             "ADMIN_USERNAME": OPERATOR,
-            "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+            "PROMETHEUS_MULTIPROC_DIR": str(self._metrics),
             "DJANGO_SETTINGS_MODULE": "pmarket.settings",
         }
         return {name: value for name, value in child_environment(changes).items() if name not in FOREIGN}

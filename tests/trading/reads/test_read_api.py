@@ -414,13 +414,3 @@ def test_markets_that_are_not_there_are_not_found(traded):
         assert refused(client(), f"/markets/{market}/orderbook") == (404, "not_found")
         assert refused(client(traded.maker), "/portfolio/fills", market_id=market) == (404, "not_found")
         assert refused(client(traded.maker), "/events", stream=market) == (404, "not_found")
-
-
-async def test_the_event_loop_can_wait_too(traded):
-    from trading.as_of import wait_for_async
-    from trading.errors import ReadLag
-
-    slot = market_slot(traded.market_id)
-    await wait_for_async(f"{slot}-1", ("orders", "trades"))
-    with pytest.raises(ReadLag):
-        await wait_for_async(f"{slot}-1", ("candles",), timeout_s=0.05)
