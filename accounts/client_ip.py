@@ -33,6 +33,7 @@ def resolve_ip(peer: str | None, forwarded_for: str | None) -> str | None:
     return str(address) if address is not None else None
 
 
+@lru_cache(maxsize=4096)
 def parse_address(text: str | None) -> Address | None:
     """An address, with IPv4 that is mapped into IPv6 unwrapped; None if it is none."""
     try:
