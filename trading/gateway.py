@@ -66,13 +66,31 @@ def seal(
     )
 
 
+class _Request:
+    """Commands sent together: their outcomes as they come, and a future for when that is all of them."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self.outcomes: dict[str, Outcome] = {}
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def note(self, outcome: Outcome) -> None:
+        self.outcomes.setdefault(outcome.command_id, outcome)
+        if len(self.outcomes) == self._number:
+            self.end()
+
+    def end(self) -> None:
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+
 class Gateway:
     """Runs on one event loop: `start`, then `send` as often as you like."""
 
     def __init__(self, url: str) -> None:
         self.gateway_id = new_id()
         self._url = url
-        self._pending: dict[str, tuple[Envelope, asyncio.Future[Outcome]]] = {}
+        self._pending: dict[str, tuple[Envelope, _Request]] = {}
         self._outbox: list[Envelope] = []
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -96,21 +114,20 @@ class Gateway:
 
         Commands of one market are executed in the order given.
         """
-        loop = asyncio.get_running_loop()
-        futures = []
+        request = _Request(len(envelopes))
         for envelope in envelopes:
-            future: asyncio.Future[Outcome] = loop.create_future()
-            self._pending[envelope.command_id] = envelope, future
-            futures.append(future)
+            self._pending[envelope.command_id] = envelope, request
         self._outbox.extend(envelopes)
         self._wake.set()
         patience_s = (max(e.deadline_us for e in envelopes) + GRACE_US) / 1e6 - time.time()
+        patience = asyncio.get_running_loop().call_later(patience_s, request.end)
         try:
-            await asyncio.wait(futures, timeout=patience_s)
+            await request.ended
         finally:  # Also for a caller who goes away: else what was sent would be kept for ever.
+            patience.cancel()
             for envelope in envelopes:
                 self._pending.pop(envelope.command_id, None)
-        return [future.result() if future.done() else None for future in futures]
+        return [request.outcomes.get(envelope.command_id) for envelope in envelopes]
 
     async def _write(self) -> None:
         """One flush at a time; what comes meanwhile goes with the next."""
@@ -142,7 +159,7 @@ class Gateway:
             await pipeline.execute()
 
     async def _listen(self, listening: asyncio.Event) -> None:
-        """Resolves the waiting futures; after an interruption sends again whatever still waits."""
+        """Resolves what waits; after an interruption sends again whatever still waits."""
         while True:
             try:
                 bus = aioredis.Redis.from_url(self._url, socket_timeout=None)
@@ -175,15 +192,19 @@ class Gateway:
 
     def _send_again(self) -> None:
         """What a lost Valkey or a dead shard may have swallowed; repetitions are recognised by their keys."""
-        waiting = [envelope for envelope, future in self._pending.values() if not future.done()]
+        waiting = [
+            envelope
+            for envelope, request in self._pending.values()
+            if envelope.command_id not in request.outcomes
+        ]
         self._outbox.extend(_in_time(waiting))
         self._wake.set()
 
     def _resolve(self, outcomes: list[Outcome]) -> None:
         for outcome in outcomes:
             waiting = self._pending.get(outcome.command_id)
-            if waiting is not None and not waiting[1].done():
-                waiting[1].set_result(outcome)
+            if waiting is not None:
+                waiting[1].note(outcome)
 
 
 class BlockingGateway:

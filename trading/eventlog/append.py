@@ -1,8 +1,8 @@
 """Adds events to the log inside the caller's transaction.
 
 Whoever appends holds the slot's row, so offsets are dense and in commit order. Two doors, one
-format: `encode_rows` + `copy_rows` for the shard, which keeps the heads of its slots in memory,
-and `append_to_account` for the single-account writers (cash, settlement), which reads them.
+format: `encode_row` + `copy_rows` for the shard, which keeps the heads of its slots in memory,
+and `append_to_accounts` for the writers of cash (deposits, settlement), which reads them.
 """
 
 from collections.abc import Sequence
@@ -34,27 +34,46 @@ class Head(NamedTuple):
 EMPTY = Head(0, GENESIS)
 
 
+class EventRow(NamedTuple):
+    """An event in its place, as columns of the table; `data` and `metadata` are canonical JSON."""
+
+    slot: int
+    slot_offset: int
+    stream_id: str
+    version: int
+    type: str
+    data: bytes
+    metadata: bytes
+    hash: bytes
+    recorded_at: str
+
+
 def encode_row(
     *, slot: int, slot_offset: int, stream_id: str, head: Head, event: NewEvent, recorded_at: str
-) -> tuple[bytes, Head]:
-    """One line of COPY text for the event that follows `head`, and the stream's new head."""
+) -> tuple[EventRow, Head]:
+    """The row of the event that follows `head`, and the stream's new head."""
     version = head.version + 1
     data, metadata = canonical_json(event.data), canonical_json(event.metadata)
     digest = chain_hash(
         head.hash, stream_id=stream_id, version=version, type=event.type, data=data, metadata=metadata,
         recorded_at=recorded_at.encode(),
     )  # fmt: skip
-    line = b"%d\t%d\t%b\t%d\t%b\t%b\t%b\t\\\\x%b\t%b\n" % (
-        slot, slot_offset, stream_id.encode(), version, event.type.encode(),
-        data.replace(b"\\", b"\\\\"), metadata.replace(b"\\", b"\\\\"), digest.hex().encode(), recorded_at.encode(),
-    )  # fmt: skip
-    return line, Head(version, digest)
+    row = EventRow(slot, slot_offset, stream_id, version, event.type, data, metadata, digest, recorded_at)
+    return row, Head(version, digest)
 
 
-def copy_rows(cursor: Any, rows: Sequence[bytes]) -> None:
-    """Writes encoded rows through COPY, the cheapest way into a partitioned table."""
+def copy_rows(cursor: Any, rows: Sequence[EventRow]) -> None:
+    """Writes rows through COPY, the cheapest way into a partitioned table for more than a few."""
     with cursor.copy(COPY_EVENTS) as copy:
-        copy.write(b"".join(rows))
+        copy.write(b"".join(map(_copy_line, rows)))
+
+
+def _copy_line(row: EventRow) -> bytes:
+    return b"%d\t%d\t%b\t%d\t%b\t%b\t%b\t\\\\x%b\t%b\n" % (
+        row.slot, row.slot_offset, row.stream_id.encode(), row.version, row.type.encode(),
+        row.data.replace(b"\\", b"\\\\"), row.metadata.replace(b"\\", b"\\\\"), row.hash.hex().encode(),
+        row.recorded_at.encode(),
+    )  # fmt: skip
 
 
 def append_to_accounts(

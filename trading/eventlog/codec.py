@@ -5,6 +5,7 @@ Only str, int, bool, None, list and dict occur in an event: no float, so the JSO
 """
 
 import datetime as dt
+import functools
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -38,7 +39,12 @@ class StoredEvent(NamedTuple):
 def timestamp_text(at_us: int) -> str:
     """Microseconds since the epoch as RFC 3339 in UTC, always with six decimals."""
     seconds, micros = divmod(at_us, 1_000_000)
-    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{micros:06d}Z"
+    return f"{_second_text(seconds)}.{micros:06d}Z"
+
+
+@functools.lru_cache(maxsize=1024)
+def _second_text(seconds: int) -> str:
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def to_us(moment: dt.datetime) -> int:

@@ -33,7 +33,7 @@ TABLES = [
     "settlement_account",
 ]
 UNDO = "".join(f"DROP TABLE IF EXISTS {name} CASCADE;" for name in TABLES)
-UNDO += "DROP FUNCTION IF EXISTS refuse_event_change;"
+UNDO += "DROP FUNCTION IF EXISTS refuse_event_change, commit_batch;"
 
 
 def first_partitions(_apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:

@@ -103,6 +103,66 @@ CREATE TABLE client_order (
     PRIMARY KEY (account_id, key)
 );
 
+-- T2 of a batch (trading/shard/commit.py) in one statement: the slots' offsets, fenced by epoch, then events, heads,
+-- refusals and credits. Whatever is not as its owner left it raises PM001, so that nothing is written.
+CREATE FUNCTION commit_batch(
+    batch uuid, recorded timestamptz,
+    slots smallint[], epochs bigint[], expected bigint[], next_offsets bigint[], command_offsets text[],
+    event_slots smallint[], event_offsets bigint[], event_streams uuid[], event_versions bigint[], event_types text[],
+    event_data jsonb[], event_metadata jsonb[], event_hashes bytea[],
+    head_streams uuid[], head_slots smallint[], head_versions bigint[], head_hashes bytea[],
+    refused_accounts uuid[], refused_keys text[], refusals text[],
+    cash_accounts uuid[], credits bigint[], reserves bigint[], fees bigint[]
+) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    changed bigint;
+BEGIN
+    UPDATE slot SET next_offset = n.next_offset, command_offset = n.command_offset, recorded_at = recorded
+    FROM unnest(slots, epochs, expected, next_offsets, command_offsets)
+        AS n(slot, epoch, expected, next_offset, command_offset)
+    WHERE slot.slot = n.slot AND slot.epoch = n.epoch AND slot.next_offset = n.expected;
+    GET DIAGNOSTICS changed = ROW_COUNT;
+    IF changed <> cardinality(slots) THEN
+        RAISE EXCEPTION 'one of slots % has moved on without this process', slots USING ERRCODE = 'PM001';
+    END IF;
+
+    INSERT INTO event (slot, slot_offset, stream_id, version, type, data, metadata, hash, recorded_at)
+    SELECT e.*, recorded
+    FROM unnest(event_slots, event_offsets, event_streams, event_versions, event_types, event_data, event_metadata,
+                event_hashes) AS e;
+
+    INSERT INTO stream (id, slot, version, hash)
+    SELECT * FROM unnest(head_streams, head_slots, head_versions, head_hashes)
+    ON CONFLICT (id) DO UPDATE SET version = excluded.version, hash = excluded.hash;
+
+    IF batch IS NOT NULL THEN
+        DELETE FROM batch AS b WHERE b.batch_id = commit_batch.batch;
+        GET DIAGNOSTICS changed = ROW_COUNT;
+        IF changed <> 1 THEN
+            RAISE EXCEPTION 'the batch was given back by another owner' USING ERRCODE = 'PM001';
+        END IF;
+    END IF;
+
+    -- So that a repetition is refused again. A rejected order needs no note: it can be looked up.
+    UPDATE client_order c SET refusal = r.refusal
+    FROM unnest(refused_accounts, refused_keys, refusals) AS r(account_id, key, refusal)
+    WHERE c.account_id = r.account_id AND c.key = r.key;
+
+    -- The locking CTE keeps the id order: a plain UPDATE locks in any order and deadlocks at once.
+    WITH change AS (
+        SELECT * FROM unnest(cash_accounts, credits, reserves, fees) AS c(account_id, credit, reserved, fee)
+    ), locked AS MATERIALIZED (
+        SELECT account_id FROM cash_account WHERE account_id = ANY(cash_accounts) ORDER BY account_id FOR UPDATE
+    )
+    UPDATE cash_account c SET cash_pips = cash_pips + change.credit, reserved_pips = reserved_pips + change.reserved,
+        fees_paid_pips = fees_paid_pips + change.fee
+    FROM locked JOIN change USING (account_id) WHERE c.account_id = locked.account_id;
+    GET DIAGNOSTICS changed = ROW_COUNT;
+    IF changed <> cardinality(cash_accounts) THEN
+        RAISE EXCEPTION 'an account without a cash row has traded';
+    END IF;
+END $$;
+
 CREATE TABLE dead_letter (
     id         uuid PRIMARY KEY,
     source     text  NOT NULL,

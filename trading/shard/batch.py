@@ -13,7 +13,7 @@ from trading.engine.codec import EVENT_NAMES, command_data, event_data
 from trading.engine.commands import AmendOrder, CancelOrder, CancelOrders
 from trading.engine.decide import decide
 from trading.engine.market import Market, Order
-from trading.eventlog.append import Head, NewEvent, encode_row
+from trading.eventlog.append import EventRow, Head, NewEvent, encode_row
 from trading.eventlog.codec import timestamp_text
 from trading.order_view import order_view, rejected_view
 from trading.shard.commit import CashChange, CommitPlan
@@ -44,7 +44,7 @@ class Batch:
         self.command_offsets = {slot: owned.command_offset for slot, owned in slots.items()}
         self.available = dict(granted)
         self.cash = {account_id: CashChange() for account_id in granted}
-        self.rows: list[bytes] = []
+        self.rows: list[EventRow] = []
         self.heads: dict[int, dict[str, Head]] = {}
         self.markets: dict[str, Market] = {}
         self.trades: dict[str, list[Trade]] = {}
