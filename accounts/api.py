@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import selectors, services, tickets
-from accounts.lists import page_of
+from accounts.lists import KEYS, NOTIFICATIONS, page_of
 from accounts.models import User
 from accounts.permissions import CanRead, CanTrade
 from accounts.serializers import (
@@ -90,7 +90,7 @@ class KeysView(APIView):
         responses={200: KeyListSerializer, **problems(400, 401, 403)},
     )
     def get(self, request: Request) -> Response:
-        page = page_of(selectors.keys_of(_user(request)), Query(request, "limit", "cursor"), name="keys")
+        page = page_of(selectors.keys_of(_user(request)), Query(request, "limit", "cursor"), KEYS)
         return Response({"results": KeySerializer(page.rows, many=True).data, "next": page.next})
 
     @extend_schema(
@@ -225,12 +225,12 @@ class NotificationsView(APIView):
     )
     def get(self, request: Request) -> Response:
         query = Query(request, "limit", "cursor", "unread")
-        unread = query.text("unread") or "false"
-        if unread not in ("true", "false"):
+        unread = query.text("unread")
+        if unread not in (None, "true", "false"):
             raise InvalidRequest(errors={"unread": ["must be true or false"]})
         account_id = _principal(request).account_id
         found = selectors.notifications_of(account_id, unread_only=unread == "true")
-        page = page_of(found, query, name="notifications")
+        page = page_of(found, query, NOTIFICATIONS)
         return Response(
             {
                 "results": NotificationSerializer(page.rows, many=True).data,

@@ -13,9 +13,13 @@ class _Key(NamedTuple):
     id: uuid.UUID
 
 
-def page_of(rows: QuerySet[Any], query: Query, *, name: str) -> Page[Any]:
-    """One page of rows that are ordered by `-id`; `name` is the list's, since a cursor is good for one list only."""
-    cursor, limit = Cursor(name, _Key), query.limit()
+KEYS = Cursor("keys", _Key)
+NOTIFICATIONS = Cursor("notifications", _Key)
+
+
+def page_of(rows: QuerySet[Any], query: Query, cursor: Cursor) -> Page[Any]:
+    """One page of rows that are ordered by `-id`."""
+    limit = query.limit()
     key = cursor.read(query.text("cursor"))
     if key is not None:
         rows = rows.filter(id__lt=key.id)

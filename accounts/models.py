@@ -3,7 +3,6 @@
 A user owns one account, named by `account_id`, which is all that trading knows of a user.
 """
 
-import datetime as dt
 import uuid
 from typing import ClassVar
 
@@ -103,10 +102,6 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.prefix}… ({self.name})"
-
-    def is_live_at(self, moment: dt.datetime) -> bool:
-        """Whether the key counts at that time, its user's state aside."""
-        return self.revoked_at is None and moment < self.expires_at
 
 
 class Notification(models.Model):

@@ -252,7 +252,6 @@ LOGGING = logging_config(
     requests=env.flag("LOG_REQUESTS", DEBUG),
 )
 DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True  # RequestIdMiddleware has judged it.
-DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = (
-    False  # It would believe any X-Forwarded-For; RequestIdMiddleware binds the address.
-)
+# It would believe any X-Forwarded-For; RequestIdMiddleware binds the address.
+DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False
 PROMETHEUS_EXPORT_MIGRATIONS = False

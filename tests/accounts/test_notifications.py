@@ -242,3 +242,4 @@ def test_the_owner_lists_and_reads_them_and_nobody_else_does(make_caller, follow
     for wrong in ({"ids": [1]}, {"ids": ["x"]}, {"ids": "all"}, {"all": True}, []):
         assert caller.post("/notifications/read", wrong).status_code == 400
     assert caller.get("/notifications?unread=1").status_code == 400
+    assert caller.get("/notifications?unread=").status_code == 400

@@ -144,9 +144,11 @@ BEGIN
     END IF;
 
     -- So that a repetition is refused again. A rejected order needs no note: it can be looked up.
-    UPDATE client_order c SET refusal = r.refusal
-    FROM unnest(refused_accounts, refused_keys, refusals) AS r(account_id, key, refusal)
-    WHERE c.account_id = r.account_id AND c.key = r.key;
+    IF cardinality(refusals) > 0 THEN
+        UPDATE client_order c SET refusal = r.refusal
+        FROM unnest(refused_accounts, refused_keys, refusals) AS r(account_id, key, refusal)
+        WHERE c.account_id = r.account_id AND c.key = r.key;
+    END IF;
 
     -- The locking CTE keeps the id order: a plain UPDATE locks in any order and deadlocks at once.
     WITH change AS (

@@ -12,6 +12,11 @@ def array_of(elements: Iterable[str | int]) -> str:
     return "{" + ",".join(map(str, elements)) + "}"
 
 
+def bytea(value: bytes) -> str:
+    """An element of an array of bytea."""
+    return f'"\\\\x{value.hex()}"'
+
+
 def quoted(text: str) -> str:
     """An element of any text, a bare NULL or a JSON document too."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

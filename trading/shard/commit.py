@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 
 from trading.eventlog.append import EventRow, Head, copy_rows
-from trading.shard.arrays import array_of, quoted
+from trading.shard.arrays import array_of, bytea, quoted
 from trading.shard.faults import SlotLost
 from trading.shard.slots import OwnedSlot
 
@@ -82,12 +82,12 @@ def _arguments(plan: CommitPlan, rows: list[EventRow]) -> list[str | None]:
         array_of(row.type for row in rows),
         array_of(quoted(row.data.decode()) for row in rows),
         array_of(quoted(row.metadata.decode()) for row in rows),
-        array_of(_bytea(row.hash) for row in rows),
+        array_of(bytea(row.hash) for row in rows),
         # the streams' heads
         array_of(stream for stream, _, _ in heads),
         array_of(slot for _, slot, _ in heads),
         array_of(head.version for _, _, head in heads),
-        array_of(_bytea(head.hash) for _, _, head in heads),
+        array_of(bytea(head.hash) for _, _, head in heads),
         # the refusals
         array_of(account_id for account_id, _ in plan.refused_keys),
         array_of(quoted(key) for _, key in plan.refused_keys),
@@ -98,10 +98,6 @@ def _arguments(plan: CommitPlan, rows: list[EventRow]) -> list[str | None]:
         array_of(c.reserved for c in cash),
         array_of(c.fees for c in cash),
     ]
-
-
-def _bytea(value: bytes) -> str:
-    return f'"\\\\x{value.hex()}"'
 
 
 _COMMIT = f"SELECT commit_batch({', '.join(['%s'] * 26)})"

@@ -42,7 +42,6 @@ READ_WAIT_MS = 100
 HEARTBEAT_EVERY_S = 1.0
 HIGHEST_FEE_E4 = 10_000
 NEVER_US = 2**62
-# What is no fault of any command: waited out, and never answered with a dead letter.
 
 
 class Shard:

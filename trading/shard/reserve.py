@@ -7,7 +7,7 @@ stands in one `batch` row, so whoever finds the row can give it all back.
 from typing import Any, NamedTuple
 
 from trading.ids import new_id
-from trading.shard.arrays import array_of, quoted
+from trading.shard.arrays import array_of, bytea, quoted
 from trading.shard.faults import SlotLost
 from trading.shard.slots import OwnedSlot
 
@@ -48,7 +48,7 @@ def reserve(
             "epochs": array_of(s.epoch for s in slots),
             "accounts": array_of(c.account_id for c in claims),
             "keys": array_of(quoted(c.key) for c in claims),
-            "hashes": array_of(f'"\\\\x{c.command_hash.hex()}"' for c in claims),
+            "hashes": array_of(bytea(c.command_hash) for c in claims),
             "orders": array_of(c.order_id or "NULL" for c in claims),
             "markets": array_of(c.market_id for c in claims),
             "needy": array_of(needs),
