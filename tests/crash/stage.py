@@ -20,6 +20,7 @@ from trading.engine.market import Market
 from trading.gateway import NOBODY, BlockingGateway, seal
 from trading.ids import market_slot, new_id
 from trading.shard.process import Shard
+from trading.shard.tenure import Tenure
 from trading.wire import (
     FRAME_FIELD,
     Envelope,
@@ -58,12 +59,7 @@ class SteppedShard(Shard):
 
     def step(self) -> None:
         """What `run` does once."""
-        try:
-            if self._connection is None:
-                self._start()
-            self._turn()
-        except Exception as error:
-            self._doubt(error)
+        self._step()
 
     def _doubt(self, error: Exception) -> None:
         self.failures.append(error)
@@ -74,26 +70,26 @@ class SteppedShard(Shard):
 
     def turn(self) -> None:
         """One turn whose failure is the caller's to see."""
-        self._turn()
+        self._turn(self.tenure)
 
     def market(self, market_id: str) -> Market:
-        return self._market(market_id)
+        return self.tenure.markets.get(market_id)
 
     @property
     def markets(self) -> dict[str, Market]:
-        return self._markets
+        return self.tenure.markets.loaded if self._tenure else {}
 
     @property
     def backend(self) -> psycopg.Connection[Any]:
-        assert self._connection is not None
-        return self._connection
+        return self.tenure.connection()
+
+    @property
+    def tenure(self) -> Tenure:
+        return self._working()
 
     def crash(self) -> None:
         """Ends like a killed process: the connection is gone, memory with it, and nobody signs off."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-        self._markets.clear()
+        self._forget()
 
 
 class Sender:

@@ -13,8 +13,7 @@ from trading.orders import Caller
 from trading.principal import READ, Principal
 from trading.projections.projection import load_projections
 from trading.projections.runner import Projector
-from trading.shard import process
-from trading.shard.reserve import reserve
+from trading.shard.reserve import claim_of, reserve
 
 
 def old_id() -> str:
@@ -56,8 +55,11 @@ def test_late_order_is_not_missing_while_a_batch_is_in_flight(
     monkeypatch.setattr(order_lookup, "WAIT_S", 0.1)
     market_id, account_id = stage.market(), stage.account()
     project()
-    order, owned = place(market_id, account_id, "buy", 1000, 1), stage.shard._slots[market_slot(market_id)]
-    reserve(stage.shard.backend, slots=[owned], claims=[process._claim(order)], needs={account_id: 1000})
+    order, owned = (
+        place(market_id, account_id, "buy", 1000, 1),
+        stage.shard.tenure.slots[market_slot(market_id)],
+    )
+    reserve(stage.shard.backend, slots=[owned], claims=[claim_of(order)], needs={account_id: 1000})
     with pytest.raises(ReadLag):
         look(account_id, old_id())
     stage.shard.crash()

@@ -13,11 +13,11 @@ from tests.engine.digest import state_digest
 from trading.connection import own_connection
 from trading.engine import commands as cmd
 from trading.ids import market_slot, new_id
-from trading.shard import process
+from trading.shard import tenure
 from trading.shard.commit import CommitPlan
 from trading.shard.commit import commit as real_commit
 from trading.shard.faults import SlotLost
-from trading.shard.reserve import reserve
+from trading.shard.reserve import claim_of, reserve
 from trading.shard.slots import living_rival, take_slots
 
 Commit = Callable[[Any, CommitPlan], None]
@@ -32,10 +32,10 @@ def instead(monkeypatch: pytest.MonkeyPatch) -> Callable[[Commit], None]:
             if not plan.rows:
                 real_commit(connection, plan)
                 return
-            monkeypatch.setattr(process, "commit", real_commit)
+            monkeypatch.setattr(tenure, "commit", real_commit)
             other(connection, plan)
 
-        monkeypatch.setattr(process, "commit", once)
+        monkeypatch.setattr(tenure, "commit", once)
 
     return put
 
@@ -164,12 +164,12 @@ def test_successor_ends_the_former_owners_connection_and_takes_its_batch_back(st
     market_id, account_id = stage.market(), stage.account(1_000_000)
     former, slot = stage.shard, market_slot(market_id)
     order = place(market_id, account_id, "buy", 5000, 100, client_id="mine")
-    owned = former._slots[slot]
-    reserve(former.backend, slots=[owned], claims=[process._claim(order)], needs={account_id: 517_500})
+    owned = former.tenure.slots[slot]
+    reserve(former.backend, slots=[owned], claims=[claim_of(order)], needs={account_id: 517_500})
     assert stage.money(account_id) == (482_500, 0)
 
     with own_connection("pmarket-engine") as successor:
-        taken = take_slots(successor, "elsewhere:2:b", list(former._slots))
+        taken = take_slots(successor, "elsewhere:2:b", list(former.tenure.slots))
         assert (taken[slot].epoch, taken[slot].next_offset) == (owned.epoch + 1, owned.next_offset)
         assert stage.money(account_id) == (1_000_000, 0)
         assert query("SELECT count(*) FROM client_order WHERE account_id = %s", account_id) == [(0,)]

@@ -13,7 +13,7 @@ from trading.engine import commands as cmd
 from trading.engine.codec import command_data
 from trading.ids import market_slot, new_id
 from trading.shard import batch as batch_module
-from trading.shard import process
+from trading.shard import markets
 from trading.wire import FRAME_FIELD, encode_frame
 
 pack = msgspec.msgpack.encode
@@ -156,13 +156,13 @@ def test_market_whose_log_cannot_be_applied_is_halted_alone(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     account_id, sick, well = stage.account(), stage.market(), stage.market()
-    sound = process.load_market
+    sound = markets.event_from
 
-    def load_market(connection: Any, market_id: str, **keywords: Any) -> Any:
-        assert market_id != sick, "event 3-14 is out of order"
-        return sound(connection, market_id, **keywords)
+    def event_from(kind: str, data: Any) -> Any:
+        assert data.get("market") != sick, "event 3-14 is out of order"
+        return sound(kind, data)
 
-    monkeypatch.setattr(process, "load_market", load_market)
+    monkeypatch.setattr(markets, "event_from", event_from)
     stage.shard.crash()
     answers = stage.do_all(place(sick, account_id, "buy", 1000, 1), place(well, account_id, "buy", 1000, 1))
     assert [answer.kind for answer in answers] == ["failed", "order"]

@@ -36,12 +36,12 @@ class Trade:
 class Batch:
     """The commands between two commits, and what they led to."""
 
-    def __init__(self, *, slots: dict[int, OwnedSlot], granted: dict[str, int], now_us: int) -> None:
-        self.now_us = max([now_us, *(s.recorded_us for s in slots.values())])
+    def __init__(self, *, slots: list[OwnedSlot], granted: dict[str, int], now_us: int) -> None:
+        self.now_us = max([now_us, *(s.recorded_us for s in slots)])
         self.recorded_at = timestamp_text(self.now_us)
-        self.slots = slots
-        self.offsets = {slot: owned.next_offset for slot, owned in slots.items()}
-        self.command_offsets = {slot: owned.command_offset for slot, owned in slots.items()}
+        self.slots = [dataclasses.replace(owned) for owned in slots]  # as they stand before it
+        self.offsets = {owned.slot: owned.next_offset for owned in slots}
+        self.command_offsets = {owned.slot: owned.command_offset for owned in slots}
         self.available = dict(granted)
         self.cash = {account_id: CashChange() for account_id in granted}
         self.rows: list[EventRow] = []
@@ -167,7 +167,7 @@ class Batch:
             if left or account_id in self.cash:
                 self.cash[account_id].credit = left
         changes = {a: c for a, c in self.cash.items() if c.credit or c.reserved or c.fees}
-        slots = list(self.slots.values())
+        slots = self.slots
         return CommitPlan(
             batch_id, slots, [self.offsets[s.slot] for s in slots], [self.command_offsets[s.slot] for s in slots],
             self.recorded_at, self.rows, self.heads, changes, self.refused_keys,

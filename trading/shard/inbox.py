@@ -57,10 +57,15 @@ class Inbox:
             if isinstance(result, Exception):
                 raise result
 
-    def take(self, wait_ms: int | None) -> list[Entry]:
-        """What waits, at most about MAX_BATCH_COMMANDS commands. If nothing does, waits `wait_ms`; None: not at all."""
+    def take(self, wait_ms: int | None, *, at_least: int = 0) -> list[Entry]:
+        """What waits, at most about MAX_BATCH_COMMANDS commands. If nothing does, waits `wait_ms`; None: not at all.
+
+        Leaves all of it if there are fewer than `at_least` commands.
+        """
         if len(self._waiting) < READ_ENTRIES:
             self._read(None if self._waiting else wait_ms)
+        if at_least and sum(len(entry.envelopes) for entry in self._waiting) < at_least:
+            return []
         taken: list[Entry] = []
         commands = 0
         while self._waiting and (

@@ -4,7 +4,7 @@ A message may be lost; nothing depends on it. Feeds are numbered (`seq`, `prev`)
 looked up, and after a restart or an emptied Valkey every book is written afresh (`reset`).
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import redis
@@ -24,6 +24,13 @@ MARK_EXPIRES_S = 86_400
 _encode = msgspec.msgpack.Encoder().encode
 
 
+class Publication(NamedTuple):
+    """Commands to Valkey, ready to be sent."""
+
+    books: Any  # a pipeline, None if no market changed
+    replies: Any  # a pipeline; it sends nothing if it is empty
+
+
 class Publisher:
     """Remembers the `seq` last published for each market."""
 
@@ -33,25 +40,29 @@ class Publisher:
         self._published: dict[str, int] = {}
         self._mark = f"books-written:{new_id()}"
 
-    def publish(self, batch: Batch, replies: dict[str, list[Outcome]]) -> None:
-        """Books, prices and trades of the batch's markets first, so that a reply can be followed by a read."""
+    def prepare(self, batch: Batch) -> Publication:
+        """What a batch has changed, put into commands; call once, after its last command."""
+        books = None
         if batch.markets:
-            pipeline = self._feed.pipeline(transaction=True)
+            books = self._feed.pipeline(transaction=True)
             updates = []
             for market in batch.markets.values():
-                levels = self._write_book(pipeline, market)
+                levels = self._write_book(books, market)
                 trades = batch.trades.get(market.market_id, [])
-                updates.append(self._update(pipeline, market, levels, trades, batch.now_us, reset=False))
-            pipeline.publish(FEED_CHANNEL, _encode(updates))
-            pipeline.publish(WAKE_CHANNEL, b"")
-            pipeline.set(self._mark, b"", ex=MARK_EXPIRES_S, get=True)
-            if pipeline.execute()[-1] is None:
-                raise redis.ConnectionError("Valkey has lost the books; they are written again")
-        if replies:
-            pipeline = self._bus.pipeline(transaction=False)
-            for gateway_id, outcomes in replies.items():
-                pipeline.publish(outcome_channel(gateway_id), encode_outcomes(outcomes))
-            pipeline.execute()
+                updates.append(self._update(books, market, levels, trades, batch.now_us, reset=False))
+            books.publish(FEED_CHANNEL, _encode(updates))
+            books.publish(WAKE_CHANNEL, b"")
+            books.set(self._mark, b"", ex=MARK_EXPIRES_S, get=True)
+        replies = self._bus.pipeline(transaction=False)
+        for gateway_id, outcomes in batch.replies().items():
+            replies.publish(outcome_channel(gateway_id), encode_outcomes(outcomes))
+        return Publication(books, replies)
+
+    def publish(self, publication: Publication) -> None:
+        """Books, prices and trades first, so that a reply can be followed by a read."""
+        if publication.books is not None and publication.books.execute()[-1] is None:
+            raise redis.ConnectionError("Valkey has lost the books; they are written again")
+        publication.replies.execute()
 
     def answer(self, gateway_id: str, outcomes: list[Outcome]) -> None:
         """Outcomes outside a batch's own reply."""

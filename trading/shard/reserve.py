@@ -6,10 +6,12 @@ stands in one `batch` row, so whoever finds the row can give it all back.
 
 from typing import Any, NamedTuple
 
+from trading.engine.commands import PlaceOrder
 from trading.ids import new_id
 from trading.shard.arrays import array_of, bytea, quoted
 from trading.shard.faults import SlotLost
 from trading.shard.slots import OwnedSlot
+from trading.wire import Envelope
 
 
 class Claim(NamedTuple):
@@ -20,6 +22,13 @@ class Claim(NamedTuple):
     command_hash: bytes
     order_id: str | None
     market_id: str
+
+
+def claim_of(envelope: Envelope) -> Claim:
+    """The key of a command in its envelope."""
+    command = envelope.command
+    order_id = command.order_id if isinstance(command, PlaceOrder) else None
+    return Claim(envelope.account_id, envelope.key, envelope.command_hash, order_id, command.market_id)
 
 
 class Reservation(NamedTuple):

@@ -11,6 +11,7 @@ import socket
 from typing import Any
 
 from trading.ids import MARKET_SLOTS
+from trading.shard.give_back import give_back_slots
 
 HEARTBEAT_TIMEOUT_S = 5
 MARKET_SLOT_RANGE = range(MARKET_SLOTS)
@@ -93,23 +94,5 @@ def take_slots(connection: Any, shard_id: str, slots: list[int]) -> dict[int, Ow
             "RETURNING slot, epoch, next_offset, command_offset, (extract(epoch FROM recorded_at) * 1000000)::bigint",
             [shard_id, slots],
         ).fetchall()
-        connection.execute(_GIVE_BACK, [slots])
+        give_back_slots(connection, slots)
     return {row[0]: OwnedSlot(*row) for row in rows}
-
-
-_GIVE_BACK = """
-WITH gone AS (
-    DELETE FROM batch WHERE slots && %s::smallint[]
-    RETURNING accounts, amounts, claim_accounts, claim_keys
-), owed AS (
-    SELECT account_id, sum(amount) AS amount FROM gone, unnest(accounts, amounts) AS o(account_id, amount) GROUP BY 1
-), locked AS MATERIALIZED (
-    SELECT account_id FROM cash_account WHERE account_id IN (SELECT account_id FROM owed)
-    ORDER BY account_id FOR UPDATE
-), unclaimed AS (
-    DELETE FROM client_order c USING gone, unnest(claim_accounts, claim_keys) AS k(account_id, key)
-    WHERE c.account_id = k.account_id AND c.key = k.key
-)
-UPDATE cash_account c SET cash_pips = cash_pips + owed.amount
-FROM locked JOIN owed USING (account_id) WHERE c.account_id = locked.account_id
-"""

@@ -1,0 +1,61 @@
+"""The markets in memory: each rebuilt from its events when it is first needed."""
+
+from collections.abc import Callable
+from typing import Any
+
+from trading.engine.apply import apply
+from trading.engine.codec import event_from
+from trading.engine.decide import needs_sweep
+from trading.engine.market import Market
+from trading.eventlog.append import EMPTY, Head
+from trading.eventlog.read import read_stream
+
+
+class Markets:
+    """Markets, the heads of their streams, and which of them have orders left to sweep.
+
+    `connect` answers a connection that nobody else is using; `keep_alive` is called every thousand events.
+    """
+
+    def __init__(self, *, connect: Callable[[], Any], keep_alive: Callable[[], object]) -> None:
+        self.loaded: dict[str, Market] = {}
+        self.heads: dict[str, Head] = {}
+        self.sweeping: set[str] = set()
+        self._connect = connect
+        self._keep_alive = keep_alive
+
+    def get(self, market_id: str) -> Market:
+        """A market as its last event left it; seq 0 and an empty head if it has none."""
+        market = self.loaded.get(market_id)
+        return market if market is not None else self._load(market_id)
+
+    def note_sweep(self, market: Market) -> None:
+        """Remembers whether a market has to be swept."""
+        if needs_sweep(market):
+            self.sweeping.add(market.market_id)
+        else:
+            self.sweeping.discard(market.market_id)
+
+    def _load(self, market_id: str) -> Market:
+        market, head = Market(market_id), EMPTY
+        with self._connect().cursor() as cursor:
+            for stored in read_stream(cursor, stream_id=market_id):
+                apply(market, event_from(stored.type, stored.data), stored.recorded_us)
+                assert market.seq == stored.version, f"event {stored.event_id} is out of order"
+                head = Head(stored.version, stored.hash)
+                if stored.version % 1000 == 0:
+                    self._keep_alive()
+        market.touched.clear()
+        self.loaded[market_id], self.heads[market_id] = market, head
+        self.note_sweep(market)
+        return market
+
+
+def live_market_ids(connection: Any, slots: list[int]) -> list[str]:
+    """Markets of the slots that may still trade: every stream but those known to have ended."""
+    rows = connection.execute(
+        "SELECT id::text FROM stream LEFT JOIN market ON market_id = id "
+        "WHERE stream.slot = ANY(%s) AND coalesce(status, '') NOT IN ('resolved', 'voided') ORDER BY id",
+        [slots],
+    ).fetchall()
+    return [row[0] for row in rows]

@@ -1,0 +1,279 @@
+"""The time in which a process holds its slots under one epoch: its connection, its markets, and its batches.
+
+A batch is reserved, matched, committed and published, each in turn. While a long queue waits, a thread
+does PostgreSQL's part for its neighbours: as one batch is matched, the one before it commits and the one
+after it reserves. After an error the whole tenure is thrown away.
+"""
+
+import concurrent.futures
+import dataclasses
+import time
+from collections.abc import Callable, Collection
+from typing import NamedTuple
+
+import psycopg
+
+from trading.engine.commands import Command, PlaceOrder, SweepOrders
+from trading.engine.fees import worst_cost_pips
+from trading.ids import market_slot, new_id
+from trading.shard import measure
+from trading.shard.batch import Batch
+from trading.shard.commit import CommitPlan, commit
+from trading.shard.faults import TooLate
+from trading.shard.give_back import give_back_batch
+from trading.shard.inbox import Entry, Inbox
+from trading.shard.markets import Markets
+from trading.shard.publish import Publication, Publisher
+from trading.shard.reserve import Claim, Reservation, claim_of, reserve
+from trading.shard.slots import OwnedSlot
+from trading.wire import GRACE_US, Envelope, Outcome
+
+# Batches smaller than this are not overlapped: they would only become smaller still.
+LONG_QUEUE = 125
+HIGHEST_FEE_E4 = 10_000
+NEVER_US = 2**62
+NOTHING_RESERVED = Reservation("", {}, set())
+
+Work = tuple[int, str, Envelope]  # (slot, gateway id, command in its envelope)
+
+
+@dataclasses.dataclass(slots=True)
+class Intake:
+    """What goes into a batch, and what T1 took for it."""
+
+    entries: list[Entry]
+    slots: list[OwnedSlot]
+    work: list[Work]
+    barred: list[Work]
+    sweeping: list[str]
+    claims: list[Claim]
+    needs: dict[str, int]
+    reservation: Reservation = NOTHING_RESERVED
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)  # how long each step took
+
+    def lacking(self) -> set[str]:
+        """The accounts that had less cash than their orders may cost."""
+        granted = self.reservation.granted
+        return {account_id for account_id, need in self.needs.items() if granted.get(account_id, 0) < need}
+
+
+class Matched(NamedTuple):
+    """A batch in memory, with all that is to be written and told of it."""
+
+    intake: Intake
+    batch: Batch
+    plan: CommitPlan
+    publication: Publication
+
+
+class Tenure:
+    """Slots, once they are taken, their markets, and the connection they are written through.
+
+    `writer` is a pool of one thread; `is_barred` names commands that must not run; `pause` says
+    whether to come to rest before the next batch.
+    """
+
+    def __init__(
+        self, *, connection: psycopg.Connection, inbox: Inbox, publisher: Publisher,
+        writer: concurrent.futures.Executor, clock_us: Callable[[], int], keep_alive: Callable[[], object],
+        is_barred: Callable[[Envelope], bool], pause: Callable[[], bool],
+    ) -> None:  # fmt: skip
+        self.slots: dict[int, OwnedSlot] = {}
+        self.markets = Markets(connect=self.connection, keep_alive=keep_alive)
+        self._connection = connection
+        self._inbox = inbox
+        self._publisher = publisher
+        self._clock_us = clock_us
+        self._is_barred = is_barred
+        self._pause = pause
+        self._writer = writer
+        self._job: concurrent.futures.Future[None] | None = None
+
+    def connection(self) -> psycopg.Connection:
+        """The connection, once the writer is done with it."""
+        if self._job is not None:
+            concurrent.futures.wait([self._job])
+        return self._connection
+
+    def close(self) -> None:
+        self.connection().close()
+
+    # --- Batches ----------------------------------------------------------------------------------
+
+    def work(self, entries: list[Entry], sweeping: Collection[str] | None = None) -> None:
+        """Works these entries and, while a long queue waits, those that follow; all of it is published at return.
+
+        `sweeping` are the markets to sweep, all that need it if left out.
+        """
+        first = self._take_in(entries, self.markets.sweeping if sweeping is None else sweeping)
+        self._reserve(first)
+        current: Intake | None = first
+        following = self._read_on(first)
+        matched: Matched | None = None
+        committed: Matched | None = None
+        while current is not None:
+            self._start_writing(matched, following)
+            if committed is not None:
+                self._publish(committed)
+            committed, matched = matched, self._match(current)
+            current, following = following, self._read_on(following)
+            self._end_writing()
+            if current is not None and not matched.batch.cash.keys().isdisjoint(current.lacking()):
+                # The cash that is lacking may be in the batch before: that one has to end first.
+                self._end(committed, matched)
+                committed = matched = None
+                give_back_batch(self._connection, current.reservation.batch_id)
+                self._reserve(current)
+        self._end(committed, matched)
+
+    def _take_in(self, entries: list[Entry], sweeping: Collection[str] = ()) -> Intake:
+        now_us = self._clock_us()
+        work: list[Work] = []
+        barred: list[Work] = []
+        for entry in entries:
+            for envelope in entry.envelopes:
+                if envelope.deadline_us > now_us:
+                    (barred if self._is_barred(envelope) else work).append(
+                        (entry.slot, entry.gateway_id, envelope)
+                    )
+        touched = {entry.slot for entry in entries} | {market_slot(market_id) for market_id in sweeping}
+        return Intake(
+            entries, [self.slots[slot] for slot in sorted(touched)], work, barred, sorted(sweeping),
+            [claim_of(envelope) for _, _, envelope in work if envelope.key], self._needs(work),
+        )  # fmt: skip
+
+    def _needs(self, work: list[Work]) -> dict[str, int]:
+        """The most cash that the orders can cost each account."""
+        needs: dict[str, int] = {}
+        for _, _, envelope in work:
+            command = envelope.command
+            if isinstance(command, PlaceOrder):
+                market = self.markets.get(command.market_id)
+                rate_e4 = market.highest_fee_e4 if market.seq else HIGHEST_FEE_E4
+                cost = worst_cost_pips(command, rate_e4)
+                needs[envelope.account_id] = needs.get(envelope.account_id, 0) + cost
+        return needs
+
+    def _read_on(self, before: Intake | None) -> Intake | None:
+        """What follows a batch, if both are large and nothing else has to happen in between."""
+        if before is None or len(before.work) < LONG_QUEUE or self.markets.sweeping or self._pause():
+            return None
+        entries = self._inbox.take(None, at_least=LONG_QUEUE)
+        return self._take_in(entries) if entries else None
+
+    def _end(self, committed: Matched | None, matched: Matched | None) -> None:
+        if committed is not None:
+            self._publish(committed)
+        if matched is not None:
+            self._commit(matched)
+            self._publish(matched)
+
+    # --- The steps --------------------------------------------------------------------------------
+
+    def _reserve(self, intake: Intake) -> None:
+        if not intake.claims:
+            return
+        started = time.perf_counter()
+        intake.reservation = reserve(
+            self._connection, slots=intake.slots, claims=intake.claims, needs=intake.needs
+        )
+        # Until now nobody could see that these commands were being worked on; from now on the batch row shows it.
+        # If that took so long that a sender may have been told that his deadline has passed, all is given back.
+        if self._clock_us() > min(envelope.deadline_us for _, _, envelope in intake.work) + GRACE_US // 2:
+            raise TooLate("reserving took longer than a command's deadline")
+        intake.seconds["reserve"] = time.perf_counter() - started
+
+    def _match(self, intake: Intake) -> Matched:
+        started = time.perf_counter()
+        batch = Batch(slots=intake.slots, granted=intake.reservation.granted, now_us=self._clock_us())
+        unclaimed = set(intake.reservation.claimed)
+        for slot, gateway_id, envelope in intake.work:
+            claim = (envelope.account_id, envelope.key)
+            if claim in unclaimed or not envelope.key:
+                unclaimed.discard(claim)
+                self._run(batch, slot, gateway_id, envelope)
+            else:
+                self._repeat(batch, slot, gateway_id, envelope)
+        for slot, gateway_id, envelope in intake.barred:
+            batch.answer(gateway_id, failed(envelope, slot))
+        for market_id in intake.sweeping:
+            self._run(batch, market_slot(market_id), "", internal(SweepOrders(market_id)))
+        for entry in intake.entries:
+            batch.command_offsets[entry.slot] = entry.entry_id
+        for market in batch.markets.values():
+            self.markets.note_sweep(market)
+        # Told as they are now: before this is committed, the next batch may change the same books and orders.
+        matched = Matched(
+            intake, batch, batch.plan(intake.reservation.batch_id or None), self._publisher.prepare(batch)
+        )
+        for owned in intake.slots:
+            owned.next_offset = batch.offsets[owned.slot]
+            owned.command_offset = batch.command_offsets[owned.slot]
+            owned.recorded_us = batch.now_us
+        intake.seconds["match"] = time.perf_counter() - started
+        return matched
+
+    def _run(self, batch: Batch, slot: int, gateway_id: str, envelope: Envelope) -> None:
+        market_id = envelope.command.market_id
+        market, heads = self.markets.get(market_id), self.markets.heads
+        heads[market_id] = batch.run(
+            slot=slot, gateway_id=gateway_id, envelope=envelope, market=market, head=heads[market_id]
+        )
+
+    def _repeat(self, batch: Batch, slot: int, gateway_id: str, envelope: Envelope) -> None:
+        """A key that was claimed before: answered from what is stored, never executed again."""
+        row = (
+            self.connection()
+            .execute(
+                "SELECT order_id::text, market_id::text, command_hash = %s, refusal FROM client_order "
+                "WHERE account_id = %s AND key = %s",
+                [envelope.command_hash, envelope.account_id, envelope.key],
+            )
+            .fetchone()
+        )
+        assert row is not None, "a key that cannot be claimed must be there"
+        order_id, market_id, is_same, refusal = row
+        # What this very batch has refused is not stored yet.
+        refusal = refusal or batch.refused_keys.get((envelope.account_id, envelope.key))
+        payload = [order_id, market_id, is_same, refusal]
+        offset = batch.offsets[slot] - 1
+        batch.answer(gateway_id, Outcome(envelope.command_id, "repeat", slot, offset, payload))
+
+    def _commit(self, matched: Matched) -> None:
+        started = time.perf_counter()
+        commit(self._connection, matched.plan)
+        matched.intake.seconds["commit"] = time.perf_counter() - started
+
+    def _publish(self, committed: Matched) -> None:
+        started = time.perf_counter()
+        self._publisher.publish(committed.publication)
+        intake = committed.intake
+        intake.seconds["publish"] = time.perf_counter() - started
+        measure.batch(committed.batch, commands=len(intake.work), seconds=intake.seconds)
+
+    # --- The writer's thread ----------------------------------------------------------------------
+
+    def _start_writing(self, matched: Matched | None, following: Intake | None) -> None:
+        if matched is not None or following is not None:
+            self._job = self._writer.submit(self._write, matched, following)
+
+    def _write(self, matched: Matched | None, following: Intake | None) -> None:
+        if matched is not None:
+            self._commit(matched)
+        if following is not None:
+            self._reserve(following)
+
+    def _end_writing(self) -> None:
+        job, self._job = self._job, None
+        if job is not None:
+            job.result()
+
+
+def internal(command: Command) -> Envelope:
+    """A command that the state itself asks for: it claims no key and is never late."""
+    return Envelope(new_id(), "", "", b"", NEVER_US, "engine", "", command)
+
+
+def failed(envelope: Envelope, slot: int) -> Outcome:
+    """What a sender is told of a command that could not be processed."""
+    return Outcome(envelope.command_id, "failed", slot, 0, None)
