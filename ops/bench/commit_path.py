@@ -31,8 +31,9 @@ from trading.wire import (
 )
 
 MARKETS = 64
-# What 64 clients of a batch endpoint, or some thousand of single orders, keep on the way.
-IN_FLIGHT = 1_500
+# What 80 clients of a batch endpoint, or some thousand of single orders, keep on the way: enough that a batch is in
+# every step of the engine and the next one waits.
+IN_FLIGHT = 2_000
 FRAME_COMMANDS = 25
 WARM_UP_SECONDS = 1.0
 DRAIN_SECONDS = 30.0

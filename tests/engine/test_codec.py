@@ -30,6 +30,7 @@ from tests.engine.sayings import (
 from trading.engine import codec
 from trading.engine import commands as cmd
 from trading.engine import events as ev
+from trading.eventlog.codec import canonical_json
 
 ORDER = place("o", "ann", "buy", 3, 6000, client="mine")
 EVENTS: list[ev.Event] = [
@@ -87,6 +88,11 @@ def test_an_event_is_the_same_after_json(event: ev.Event) -> None:
     back = codec.event_from(codec.EVENT_NAMES[type(event)], stored)
     assert (type(back), back) == (type(event), event)
     assert codec.event_data(back) == codec.event_data(event)
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=name_of)
+def test_an_event_is_stored_as_canonical_json(event: ev.Event) -> None:
+    assert codec.event_json(event) == canonical_json(codec.event_data(event))
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=name_of)

@@ -3,8 +3,8 @@
 from django.db import connection
 
 from trading.cash import open_account
-from trading.eventlog.append import EMPTY, Head, NewEvent, copy_rows, encode_row, write_stream_heads
-from trading.eventlog.codec import timestamp_text
+from trading.eventlog.append import EMPTY, Head, copy_rows, encode_row, write_stream_heads
+from trading.eventlog.codec import canonical_json, timestamp_text
 from trading.ids import market_slot, new_id
 from trading.settlement import settle
 
@@ -25,8 +25,8 @@ def append_to_market(market_id, *events):
             head = Head(version, bytes(digest))
         for type_, data in events:
             row, head = encode_row(
-                slot=slot, slot_offset=offset, stream_id=market_id, head=head, event=NewEvent(type_, data, {}),
-                recorded_at=timestamp_text(at_us),
+                slot=slot, slot_offset=offset, stream_id=market_id, head=head, type=type_, data=canonical_json(data),
+                metadata=b"{}", recorded_at=timestamp_text(at_us),
             )  # fmt: skip
             copy_rows(cursor, [row])
             offset += 1

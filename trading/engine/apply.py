@@ -109,6 +109,7 @@ def _matched(market: Market, event: ev.OrderMatched, at_us: int) -> None:
 def _apply_leg(market: Market, leg: ev.Leg, trade_id: str, at_us: int) -> None:
     order = market.orders[leg.order]
     order.remaining_shares -= leg.quantity
+    order.filled_shares += leg.quantity
     order.covered_shares -= leg.delivered
     order.reserved_pips = leg.reserved
     rate_e4 = market.taker_fee_e4 if leg.role == "taker" else market.maker_fee_e4

@@ -18,9 +18,9 @@ class Order:
 
     __slots__ = (
         "account_id", "book_index", "book_price_pips", "client_order_id", "cost_pips", "covered_shares", "created_us",
-        "fee_numerator", "fees_pips", "fills", "is_bid", "order_id", "order_type", "outcome", "price_pips",
-        "quantity_shares", "reason", "remaining_shares", "reserved_pips", "seq", "side", "status", "time_in_force",
-        "updated_us",
+        "fee_numerator", "fees_pips", "filled_shares", "fills", "is_bid", "order_id", "order_type", "outcome",
+        "price_pips", "quantity_shares", "reason", "remaining_shares", "reserved_pips", "seq", "side", "status",
+        "time_in_force", "updated_us",
     )  # fmt: skip
 
     def __init__(
@@ -44,15 +44,12 @@ class Order:
         self.fee_numerator = 0
         self.fees_pips = 0
         self.cost_pips = 0
+        self.filled_shares = 0
         self.fills: list[tuple[str, int, int, int]] = []  # (trade, price, quantity, fee)
         self.created_us = self.updated_us = self.seq = 0
         self.book_index = 0
         self.book_price_pips = price_pips
         self.is_bid = side == "buy"
-
-    @property
-    def filled_shares(self) -> int:
-        return sum(fill[2] for fill in self.fills)
 
 
 class Holding:

@@ -49,16 +49,13 @@ class EventRow(NamedTuple):
 
 
 def encode_row(
-    *, slot: int, slot_offset: int, stream_id: str, head: Head, event: NewEvent, recorded_at: str
-) -> tuple[EventRow, Head]:
-    """The row of the event that follows `head`, and the stream's new head."""
+    *, slot: int, slot_offset: int, stream_id: str, head: Head, type: str, data: bytes, metadata: bytes,
+    recorded_at: str,
+) -> tuple[EventRow, Head]:  # fmt: skip
+    """The row of the event that follows `head`, and the stream's new head. Takes canonical JSON."""
     version = head.version + 1
-    data, metadata = canonical_json(event.data), canonical_json(event.metadata)
-    digest = chain_hash(
-        head.hash, stream_id=stream_id, version=version, type=event.type, data=data, metadata=metadata,
-        recorded_at=recorded_at.encode(),
-    )  # fmt: skip
-    row = EventRow(slot, slot_offset, stream_id, version, event.type, data, metadata, digest, recorded_at)
+    digest = chain_hash(head.hash, stream_id, version, type, data, metadata, recorded_at)
+    row = EventRow(slot, slot_offset, stream_id, version, type, data, metadata, digest, recorded_at)
     return row, Head(version, digest)
 
 
@@ -99,8 +96,8 @@ def append_to_accounts(
     rows, written = [], {}
     for account_id, event in events:
         row, head = encode_row(
-            slot=slot, slot_offset=offset, stream_id=account_id, head=heads.get(account_id, EMPTY), event=event,
-            recorded_at=recorded_at,
+            slot=slot, slot_offset=offset, stream_id=account_id, head=heads.get(account_id, EMPTY), type=event.type,
+            data=canonical_json(event.data), metadata=canonical_json(event.metadata), recorded_at=recorded_at,
         )  # fmt: skip
         rows.append(row)
         heads[account_id] = head

@@ -57,17 +57,13 @@ _MICROSECOND = dt.timedelta(microseconds=1)
 
 
 def chain_hash(
-    previous: bytes,
-    *,
-    stream_id: str,
-    version: int,
-    type: str,
-    data: bytes,
-    metadata: bytes,
-    recorded_at: bytes,
+    previous: bytes, stream_id: str, version: int, type: str, data: bytes, metadata: bytes, recorded_at: str
 ) -> bytes:
     """The hash of an event whose `data` and `metadata` are already canonical JSON."""
     return sha256(
-        b'%b{"data":%b,"metadata":%b,"recorded_at":"%b","stream":"%b","type":"%b","version":%d}'
-        % (previous, data, metadata, recorded_at, stream_id.encode(), type.encode(), version)
-    ).digest()
+        b'%b{"data":%b,"metadata":%b,%b'
+        % (
+            previous, data, metadata,
+            f'"recorded_at":"{recorded_at}","stream":"{stream_id}","type":"{type}","version":{version}}}'.encode(),
+        )
+    ).digest()  # fmt: skip

@@ -162,7 +162,7 @@ def _expected_hash(event: StoredEvent, head: Head) -> bytes:
         type=event.type,
         data=canonical_json(event.data),
         metadata=canonical_json(event.metadata),
-        recorded_at=timestamp_text(event.recorded_us).encode(),
+        recorded_at=timestamp_text(event.recorded_us),
     )
 
 

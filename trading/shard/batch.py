@@ -7,18 +7,34 @@ from the log again.
 import dataclasses
 from typing import Any
 
+import msgspec
+
 from trading.engine import events as ev
 from trading.engine.apply import apply
-from trading.engine.codec import EVENT_NAMES, command_data, event_data
+from trading.engine.codec import EVENT_NAMES, command_data, event_json
 from trading.engine.commands import AmendOrder, CancelOrder, CancelOrders
 from trading.engine.decide import decide
 from trading.engine.market import Market, Order
-from trading.eventlog.append import EventRow, Head, NewEvent, encode_row
+from trading.eventlog.append import EventRow, Head, encode_row
 from trading.eventlog.codec import timestamp_text
 from trading.order_view import order_view, rejected_view
 from trading.shard.commit import CashChange, CommitPlan
 from trading.shard.slots import OwnedSlot
 from trading.wire import Envelope, Outcome
+
+
+class _Metadata(msgspec.Struct, gc=False):
+    """What a command's first event says of it; fields sorted by name, for canonical JSON."""
+
+    actor: str
+    at_us: int
+    command: list[Any]
+    granted: int
+    request_id: str
+
+
+_encode = msgspec.json.Encoder().encode
+NO_METADATA = b"{}"
 
 
 @dataclasses.dataclass(slots=True)
@@ -63,13 +79,14 @@ class Batch:
         for event in decide(market, command, budget_pips=granted, now_us=self.now_us):
             before = _reserves(market, event)
             apply(market, event, self.now_us)
-            metadata: dict[str, Any] = {}
+            metadata = NO_METADATA
             if first is None:
                 first = event
-                metadata = {
-                    "command": command_data(command), "granted": granted, "actor": envelope.actor,
-                    "request_id": envelope.request_id, "at_us": self.now_us,
-                }  # fmt: skip
+                metadata = _encode(
+                    _Metadata(
+                        envelope.actor, self.now_us, command_data(command), granted, envelope.request_id
+                    )
+                )
                 if isinstance(event, ev.OrderPlaced):
                     subject = market.orders[event.order]
             head = self._append(slot, market, head, event, metadata)
@@ -83,14 +100,12 @@ class Batch:
             self._reply(slot, gateway_id, envelope, market, first, subject, market.seq - seq_before)
         return head
 
-    def _append(
-        self, slot: int, market: Market, head: Head, event: ev.Event, metadata: dict[str, Any]
-    ) -> Head:
+    def _append(self, slot: int, market: Market, head: Head, event: ev.Event, metadata: bytes) -> Head:
         name = EVENT_NAMES[type(event)]
         offset = self.offsets[slot]
         row, head = encode_row(
-            slot=slot, slot_offset=offset, stream_id=market.market_id, head=head,
-            event=NewEvent(name, event_data(event), metadata), recorded_at=self.recorded_at,
+            slot=slot, slot_offset=offset, stream_id=market.market_id, head=head, type=name, data=event_json(event),
+            metadata=metadata, recorded_at=self.recorded_at,
         )  # fmt: skip
         assert head.version == market.seq, "the log and the market disagree on the version"
         self.rows.append(row)
@@ -100,14 +115,14 @@ class Batch:
 
     def _move_cash(self, market: Market, event: ev.Event, before: tuple[int, ...]) -> None:
         """Adds an event's changes of free and reserved cash to what T2 will write."""
-        if isinstance(event, ev.OrderMatched):
+        if isinstance(event, ev.OrderPlaced):
+            self._add_cash(event.account, event.cash, event.reserved, 0)
+        elif isinstance(event, ev.OrderMatched):
             for leg, reserved in zip(event.legs, before, strict=True):
                 self._add_cash(leg.account, leg.cash, leg.reserved - reserved, leg.fee)
             self.trades.setdefault(market.market_id, []).append(
                 Trade(event.trade, event.outcome, event.price, event.quantity, event.taker_side, market.seq)
             )
-        elif isinstance(event, ev.OrderPlaced):
-            self._add_cash(event.account, event.cash, event.reserved, 0)
         elif isinstance(event, ev.OrderCancelled):
             self._add_cash(event.account, event.cash, -before[0], 0)
         elif isinstance(event, ev.OrderAmended):
@@ -126,7 +141,7 @@ class Batch:
         subject: Order | None, events: int,
     ) -> None:  # fmt: skip
         command, command_id, offset = envelope.command, envelope.command_id, self.offsets[slot] - 1
-        if isinstance(first, ev.OrderRejected | ev.CommandRefused):
+        if isinstance(first, (ev.OrderRejected, ev.CommandRefused)):
             self.refusals[first.reason] = self.refusals.get(first.reason, 0) + 1
             view = rejected_view(first, market, self.now_us) if isinstance(first, ev.OrderRejected) else None
             self.answer(gateway_id, Outcome(command_id, "refused", slot, offset, [first.reason, view]))
@@ -176,7 +191,7 @@ class Batch:
 
 def _named_order(market: Market, command: Any) -> Order | None:
     """The open order that a cancel or an amend means, as it is before it ends."""
-    if not isinstance(command, CancelOrder | AmendOrder):
+    if not isinstance(command, (CancelOrder, AmendOrder)):
         return None
     return market.find_order(
         account_id=command.account_id, order_id=command.order_id, client_order_id=command.client_order_id
@@ -187,6 +202,6 @@ def _reserves(market: Market, event: ev.Event) -> tuple[int, ...]:
     """What the orders of an event hold in reserve before it."""
     if isinstance(event, ev.OrderMatched):
         return tuple([market.orders[leg.order].reserved_pips for leg in event.legs])
-    if isinstance(event, ev.OrderCancelled | ev.OrderAmended):
+    if isinstance(event, (ev.OrderCancelled, ev.OrderAmended)):
         return (market.orders[event.order].reserved_pips,)
     return ()

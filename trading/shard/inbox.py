@@ -17,7 +17,7 @@ from trading.wire import FRAME_FIELD, Envelope, command_stream, decode_frame
 
 log = logging.getLogger(__name__)
 
-MAX_BATCH_COMMANDS = 500
+MAX_BATCH_COMMANDS = 400
 READ_ENTRIES = 200
 
 

@@ -76,7 +76,7 @@ class Shard:
         connection = self._connect()
         tenure = self._tenure = Tenure(
             connection=connection, inbox=self._inbox, publisher=self._publisher, writer=self._writer,
-            clock_us=self.clock_us, keep_alive=self._keep_alive, is_barred=self._is_barred, pause=self._is_beat_due,
+            clock_us=self.clock_us, keep_alive=self._keep_alive, is_barred=self._is_barred, pause=self._must_rest,
         )  # fmt: skip
         # Its statements differ in nothing but the lengths of arrays: planning each time would gain nothing.
         connection.execute("SET plan_cache_mode = force_generic_plan")
@@ -115,8 +115,12 @@ class Shard:
             tenure.work(entries)
         self._failures = 0
 
+    def _must_rest(self) -> bool:
+        """Whether the batches under way have to end: to stop, for a heartbeat, or as one of them has failed before."""
+        return self.stopping or self._failures > 0 or self._is_beat_due()
+
     def _is_beat_due(self) -> bool:
-        return self.stopping or time.monotonic() - self._last_heartbeat >= HEARTBEAT_EVERY_S
+        return time.monotonic() - self._last_heartbeat >= HEARTBEAT_EVERY_S
 
     def _keep_alive(self) -> bool:
         """A heartbeat, if one is due: also while markets are loaded, or a second engine would take over."""

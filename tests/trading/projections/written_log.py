@@ -20,7 +20,7 @@ from trading.eventlog.append import (
     encode_row,
     write_stream_heads,
 )
-from trading.eventlog.codec import timestamp_text
+from trading.eventlog.codec import canonical_json, timestamp_text
 from trading.ids import account_slot, market_slot, new_id
 
 START_US = time.time_ns() // 1000
@@ -51,8 +51,8 @@ def append(stream_id: str, *events: tuple[str, dict[str, Any]], metadata: dict[s
         for index, (kind, data) in enumerate(events):
             about = (metadata or {"at_us": 1}) if index == 0 else {}
             line, head = encode_row(
-                slot=slot, slot_offset=offset, stream_id=stream_id, head=head, event=NewEvent(kind, data, about),
-                recorded_at=recorded_at,
+                slot=slot, slot_offset=offset, stream_id=stream_id, head=head, type=kind, data=canonical_json(data),
+                metadata=canonical_json(about), recorded_at=recorded_at,
             )  # fmt: skip
             rows.append(line)
             places.append((slot, offset))
