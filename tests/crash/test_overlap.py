@@ -11,6 +11,7 @@ from trading.engine import commands as cmd
 from trading.shard import inbox, tenure
 from trading.shard.commit import CommitPlan
 from trading.shard.commit import commit as real_commit
+from trading.shard.reserve import Reservation, reserve
 from trading.shard.tenure import Intake, Matched, Tenure
 from trading.wire import Envelope
 
@@ -81,6 +82,39 @@ def test_cash_that_the_batch_before_holds_and_does_not_need_serves_the_next(stag
     assert stage.money(account_id) == (60_000, 940_000)
 
 
+def test_account_without_cash_stops_nobody(stage: Stage, overlaps: list[tuple[bool, bool]]) -> None:
+    market_id, poor, rich = stage.market(), stage.account(0), stage.account(100_000_000)
+    overlaps.clear()
+    orders = [place(market_id, poor if n % BATCH == 0 else rich, "buy", 1000, 1) for n in range(4 * BATCH)]
+    answers = in_batches(stage, *orders)
+    assert [answer.kind for answer in answers] == ["refused", "order", "order", "order"] * 4
+    assert overlaps == [(False, True), *[(True, True)] * 2, (True, False)]
+
+
+def test_batch_reserved_too_late_goes_on_without_what_is_late(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    market_id, account_id = stage.market(), stage.account(100_000_000)
+    orders = [place(market_id, account_id, "buy", 1000 + 100 * n, 1) for n in range(3 * BATCH)]
+    late = orders[BATCH + 1]
+    orders = [o if o is late else o._replace(deadline_us=o.deadline_us + 60_000_000) for o in orders]
+    times: list[str] = []
+
+    def slow(connection: Any, **work: Any) -> Reservation:
+        reservation = reserve(connection, **work)
+        if late.key in {claim.key for claim in work["claims"]}:
+            times.append(reservation.batch_id)
+            stage.clock.ahead_us = 6_000_000
+        return reservation
+
+    monkeypatch.setattr(tenure, "reserve", slow)
+    send_one_by_one(stage, *orders)
+    stage.until_answered(*[order for order in orders if order is not late])
+    assert (len(times), stage.shard.failures) == (1, [])
+    assert late.command_id not in stage.sender.outcomes
+    assert query("SELECT count(*) FROM client_order WHERE key = %s", late.key) == [(0,)]
+
+
 def test_id_repeated_in_the_next_batches_is_answered_from_the_first(stage: Stage) -> None:
     market_id, account_id = stage.market(), stage.account()
     order = place(market_id, account_id, "buy", 1000, 10, client_id="mine")
@@ -141,9 +175,9 @@ def test_command_that_breaks_the_engine_is_set_aside_from_the_midst_of_a_long_qu
     market_id, account_id, other = stage.market(), stage.account(100_000_000), stage.market()
     orders = [place(market_id, account_id, "buy", 1000 + 100 * n, 1) for n in range(3 * BATCH)]
     poison = place(other, account_id, "buy", "a price", 1)  # type: ignore[arg-type]
-    send_one_by_one(stage, *orders[:6], poison, *orders[6:])
-    stage.quiet()
-    assert [outcome.kind for outcome in stage.sender.outcomes[poison.command_id]] == ["failed"]
+    # Nobody has to ask again: what was committed beside it is told.
+    answers = in_batches(stage, *orders[:6], poison, *orders[6:])
+    assert [answer.kind for answer in answers] == ["order"] * 6 + ["failed"] + ["order"] * 6
     assert query("SELECT payload->>'command_id' FROM dead_letter") == [(poison.command_id,)]
     assert events(market_id).count("order_placed") == len(orders)
 

@@ -17,6 +17,7 @@ from trading.wire import FRAME_FIELD, Envelope, command_stream, decode_frame
 
 log = logging.getLogger(__name__)
 
+# Enough that a commit costs each order little; more would only make everybody wait longer for it.
 MAX_BATCH_COMMANDS = 400
 READ_ENTRIES = 200
 
@@ -85,7 +86,7 @@ class Inbox:
             self._cursors[stream] = entries[-1][0]
 
     def trim(self, slots: Iterable[OwnedSlot]) -> None:
-        """Drops what every commit has passed."""
+        """Drops what every commit has passed; call while no batch is under way."""
         pipeline = self._valkey.pipeline(transaction=False)
         for owned in slots:
             pipeline.xtrim(command_stream(owned.slot), minid=_after(owned.command_offset), approximate=False)

@@ -14,14 +14,14 @@ from trading.eventlog.read import read_stream
 class Markets:
     """Markets, the heads of their streams, and which of them have orders left to sweep.
 
-    `connect` answers a connection that nobody else is using; `keep_alive` is called every thousand events.
+    `connection` answers one that nobody else is using; `keep_alive` is called every thousand events.
     """
 
-    def __init__(self, *, connect: Callable[[], Any], keep_alive: Callable[[], object]) -> None:
+    def __init__(self, *, connection: Callable[[], Any], keep_alive: Callable[[], object]) -> None:
         self.loaded: dict[str, Market] = {}
         self.heads: dict[str, Head] = {}
         self.sweeping: set[str] = set()
-        self._connect = connect
+        self._connection = connection
         self._keep_alive = keep_alive
 
     def get(self, market_id: str) -> Market:
@@ -38,7 +38,7 @@ class Markets:
 
     def _load(self, market_id: str) -> Market:
         market, head = Market(market_id), EMPTY
-        with self._connect().cursor() as cursor:
+        with self._connection().cursor() as cursor:
             for stored in read_stream(cursor, stream_id=market_id):
                 apply(market, event_from(stored.type, stored.data), stored.recorded_us)
                 assert market.seq == stored.version, f"event {stored.event_id} is out of order"

@@ -14,7 +14,7 @@ import redis
 
 from trading.engine.commands import SuspendMarket, SweepOrders
 from trading.shard.dead_letter import bury, recent_letters
-from trading.shard.faults import is_outage
+from trading.shard.faults import SlotLost, is_outage
 from trading.shard.inbox import Entry, Inbox
 from trading.shard.markets import live_market_ids
 from trading.shard.publish import Publisher
@@ -228,6 +228,8 @@ class Shard:
     def _restart(self) -> None:
         self._forget()
         self._start()
+        if not self._working().slots:
+            raise SlotLost("asked to stop while another engine owns the slots")
 
     def _bury(self, envelope: Envelope, error: Exception) -> None:
         bury(self._working().connection(), envelope, error)

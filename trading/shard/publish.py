@@ -32,7 +32,7 @@ class Publication(NamedTuple):
 
 
 class Publisher:
-    """Remembers the `seq` last published for each market."""
+    """Remembers the `seq` last prepared for each market."""
 
     def __init__(self, *, bus: redis.Redis, feed: redis.Redis) -> None:
         self._bus = bus

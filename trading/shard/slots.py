@@ -19,7 +19,7 @@ MARKET_SLOT_RANGE = range(MARKET_SLOTS)
 
 @dataclasses.dataclass(slots=True)
 class OwnedSlot:
-    """A slot of this process: its fence, and where log and command stream stand."""
+    """A slot of this process: its fence, and where log and command stream stand after the last batch matched."""
 
     slot: int
     epoch: int

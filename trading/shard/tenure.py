@@ -6,12 +6,14 @@ after it reserves. After an error the whole tenure is thrown away.
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
+import logging
 import time
 from collections.abc import Callable, Collection
-from typing import NamedTuple
 
 import psycopg
+import redis
 
 from trading.engine.commands import Command, PlaceOrder, SweepOrders
 from trading.engine.fees import worst_cost_pips
@@ -27,6 +29,8 @@ from trading.shard.publish import Publication, Publisher
 from trading.shard.reserve import Claim, Reservation, claim_of, reserve
 from trading.shard.slots import OwnedSlot
 from trading.wire import GRACE_US, Envelope, Outcome
+
+log = logging.getLogger(__name__)
 
 # Batches smaller than this are not overlapped: they would only become smaller still.
 LONG_QUEUE = 125
@@ -49,6 +53,7 @@ class Intake:
     claims: list[Claim]
     needs: dict[str, int]
     reservation: Reservation = NOTHING_RESERVED
+    is_late: bool = False
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)  # how long each step took
 
     def lacking(self) -> set[str]:
@@ -57,13 +62,15 @@ class Intake:
         return {account_id for account_id, need in self.needs.items() if granted.get(account_id, 0) < need}
 
 
-class Matched(NamedTuple):
+@dataclasses.dataclass(slots=True, eq=False)
+class Matched:
     """A batch in memory, with all that is to be written and told of it."""
 
     intake: Intake
     batch: Batch
     plan: CommitPlan
     publication: Publication
+    is_committed: bool = False
 
 
 class Tenure:
@@ -79,7 +86,7 @@ class Tenure:
         is_barred: Callable[[Envelope], bool], pause: Callable[[], bool],
     ) -> None:  # fmt: skip
         self.slots: dict[int, OwnedSlot] = {}
-        self.markets = Markets(connect=self.connection, keep_alive=keep_alive)
+        self.markets = Markets(connection=self.connection, keep_alive=keep_alive)
         self._connection = connection
         self._inbox = inbox
         self._publisher = publisher
@@ -88,9 +95,10 @@ class Tenure:
         self._pause = pause
         self._writer = writer
         self._job: concurrent.futures.Future[None] | None = None
+        self._untold: list[Matched] = []  # matched and not yet published, oldest first
 
     def connection(self) -> psycopg.Connection:
-        """The connection, once the writer is done with it."""
+        """The connection, once the writer is done with it; never to be called by the writer itself."""
         if self._job is not None:
             concurrent.futures.wait([self._job])
         return self._connection
@@ -103,9 +111,16 @@ class Tenure:
     def work(self, entries: list[Entry], sweeping: Collection[str] | None = None) -> None:
         """Works these entries and, while a long queue waits, those that follow; all of it is published at return.
 
-        `sweeping` are the markets to sweep, all that need it if left out.
+        `sweeping` are the markets to sweep, all that need it if left out. After an error, what was committed
+        before it is told all the same; of the rest nothing is known.
         """
-        first = self._take_in(entries, self.markets.sweeping if sweeping is None else sweeping)
+        try:
+            self._work(self._take_in(entries, self.markets.sweeping if sweeping is None else sweeping))
+        except Exception:
+            self._tell_committed()
+            raise
+
+    def _work(self, first: Intake) -> None:
         self._reserve(first)
         current: Intake | None = first
         following = self._read_on(first)
@@ -118,13 +133,23 @@ class Tenure:
             committed, matched = matched, self._match(current)
             current, following = following, self._read_on(following)
             self._end_writing()
-            if current is not None and not matched.batch.cash.keys().isdisjoint(current.lacking()):
-                # The cash that is lacking may be in the batch before: that one has to end first.
+            if current is not None and (current.is_late or _frees(matched, current.lacking())):
+                # The batch before has to end first.
                 self._end(committed, matched)
                 committed = matched = None
                 give_back_batch(self._connection, current.reservation.batch_id)
+                current = self._take_in(current.entries)
                 self._reserve(current)
         self._end(committed, matched)
+
+    def _tell_committed(self) -> None:
+        """Publishes what the writer has committed by now: its senders need not wait until they are told to ask."""
+        if self._job is not None and (error := self._job.exception()) is not None:
+            log.error("the writer has failed as well: %s: %s", type(error).__name__, error)
+        with contextlib.suppress(redis.RedisError):
+            for each in list(self._untold):
+                if each.is_committed:
+                    self._publish(each)
 
     def _take_in(self, entries: list[Entry], sweeping: Collection[str] = ()) -> Intake:
         now_us = self._clock_us()
@@ -155,7 +180,7 @@ class Tenure:
         return needs
 
     def _read_on(self, before: Intake | None) -> Intake | None:
-        """What follows a batch, if both are large and nothing else has to happen in between."""
+        """What follows a batch, if it was large, as much waits, and nothing else has to happen in between."""
         if before is None or len(before.work) < LONG_QUEUE or self.markets.sweeping or self._pause():
             return None
         entries = self._inbox.take(None, at_least=LONG_QUEUE)
@@ -171,16 +196,24 @@ class Tenure:
     # --- The steps --------------------------------------------------------------------------------
 
     def _reserve(self, intake: Intake) -> None:
+        """T1. Raises TooLate if it took so long that a sender may have been told that his deadline has passed.
+
+        Until it was done nobody could see that these commands were being worked on; from then on the batch row
+        shows it.
+        """
+        self._take(intake)
+        if intake.is_late:
+            raise TooLate("reserving took longer than a command's deadline")
+
+    def _take(self, intake: Intake) -> None:
         if not intake.claims:
             return
         started = time.perf_counter()
         intake.reservation = reserve(
             self._connection, slots=intake.slots, claims=intake.claims, needs=intake.needs
         )
-        # Until now nobody could see that these commands were being worked on; from now on the batch row shows it.
-        # If that took so long that a sender may have been told that his deadline has passed, all is given back.
-        if self._clock_us() > min(envelope.deadline_us for _, _, envelope in intake.work) + GRACE_US // 2:
-            raise TooLate("reserving took longer than a command's deadline")
+        earliest_us = min(envelope.deadline_us for _, _, envelope in intake.work)
+        intake.is_late = self._clock_us() > earliest_us + GRACE_US // 2
         intake.seconds["reserve"] = time.perf_counter() - started
 
     def _match(self, intake: Intake) -> Matched:
@@ -206,10 +239,12 @@ class Tenure:
         matched = Matched(
             intake, batch, batch.plan(intake.reservation.batch_id or None), self._publisher.prepare(batch)
         )
+        # Where the next batch begins; the log itself is there once this one is committed, as all are between turns.
         for owned in intake.slots:
             owned.next_offset = batch.offsets[owned.slot]
             owned.command_offset = batch.command_offsets[owned.slot]
             owned.recorded_us = batch.now_us
+        self._untold.append(matched)
         intake.seconds["match"] = time.perf_counter() - started
         return matched
 
@@ -242,10 +277,12 @@ class Tenure:
     def _commit(self, matched: Matched) -> None:
         started = time.perf_counter()
         commit(self._connection, matched.plan)
+        matched.is_committed = True
         matched.intake.seconds["commit"] = time.perf_counter() - started
 
     def _publish(self, committed: Matched) -> None:
         started = time.perf_counter()
+        self._untold.remove(committed)
         self._publisher.publish(committed.publication)
         intake = committed.intake
         intake.seconds["publish"] = time.perf_counter() - started
@@ -261,12 +298,18 @@ class Tenure:
         if matched is not None:
             self._commit(matched)
         if following is not None:
-            self._reserve(following)
+            self._take(following)
 
     def _end_writing(self) -> None:
         job, self._job = self._job, None
         if job is not None:
             job.result()
+
+
+def _frees(matched: Matched, account_ids: set[str]) -> bool:
+    """Whether one of these accounts gets cash back once the batch is committed."""
+    cash = matched.plan.cash
+    return any(account_id in cash and cash[account_id].credit for account_id in account_ids)
 
 
 def internal(command: Command) -> Envelope:
