@@ -117,6 +117,8 @@ CREATE FUNCTION commit_batch(
 DECLARE
     changed bigint;
 BEGIN
+    -- In order, as T1 does, which may run meanwhile for the next batch.
+    PERFORM FROM slot WHERE slot.slot = ANY(slots) ORDER BY slot.slot FOR NO KEY UPDATE;
     UPDATE slot SET next_offset = n.next_offset, command_offset = n.command_offset, recorded_at = recorded
     FROM unnest(slots, epochs, expected, next_offsets, command_offsets)
         AS n(slot, epoch, expected, next_offset, command_offset)

@@ -42,7 +42,7 @@ class Shard:
         self._feed = feed
         self._inbox = Inbox(bus)
         self._publisher = Publisher(bus=bus, feed=feed)
-        self._writer = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="writer")
+        self._writers = concurrent.futures.ThreadPoolExecutor(2, thread_name_prefix="writer")
         self._tenure: Tenure | None = None
         self._halted: set[str] = set()  # markets whose log cannot be applied: nobody's commands reach them
         self._buried: set[str] = set()  # commands set aside, of which copies may still be in the streams
@@ -60,7 +60,7 @@ class Shard:
         if self._tenure is not None:
             sign_off(self._tenure.connection(), self.shard_id)
             self._forget()
-        self._writer.shutdown()
+        self._writers.shutdown()
 
     def _step(self) -> None:
         try:
@@ -73,13 +73,11 @@ class Shard:
 
     def _start(self) -> None:
         """Takes the slots, loads their markets and writes every book afresh."""
-        connection = self._connect()
         tenure = self._tenure = Tenure(
-            connection=connection, inbox=self._inbox, publisher=self._publisher, writer=self._writer,
-            clock_us=self.clock_us, keep_alive=self._keep_alive, is_barred=self._is_barred, pause=self._must_rest,
+            self._connect, inbox=self._inbox, publisher=self._publisher, writers=self._writers, clock_us=self.clock_us,
+            keep_alive=self._keep_alive, is_barred=self._is_barred, pause=self._must_rest,
         )  # fmt: skip
-        # Its statements differ in nothing but the lengths of arrays: planning each time would gain nothing.
-        connection.execute("SET plan_cache_mode = force_generic_plan")
+        connection = tenure.connection()
         heartbeat(connection, self.shard_id, "waiting")
         while (rival := living_rival(connection, self.shard_id)) and not self.stopping:
             log.info("standing by: %s owns the slots", rival)

@@ -44,8 +44,9 @@ def reserve(
 ) -> Reservation:
     """Runs T1. Raises SlotLost where a slot has another epoch; then nothing was done.
 
-    Claims are sorted and cash rows locked in id order, so that batches of different shards never
-    deadlock. An account that has less than it needs gives what it has; one without a cash row gives 0.
+    Slots, claims and cash rows are locked in order, so that neither batches of different shards nor a commit that
+    runs meanwhile ever deadlock with it. An account that has less than it needs gives what it has; one without a
+    cash row gives 0.
     """
     batch_id = new_id()
     claims = sorted(claims, key=lambda c: (c.account_id, c.key))
@@ -75,7 +76,7 @@ def reserve(
 _RESERVE = """
 WITH mine AS MATERIALIZED (
     SELECT slot.slot FROM slot JOIN unnest(%(slots)s::smallint[], %(epochs)s::bigint[]) AS m(slot, epoch)
-        ON slot.slot = m.slot AND slot.epoch = m.epoch FOR SHARE OF slot
+        ON slot.slot = m.slot AND slot.epoch = m.epoch ORDER BY slot.slot FOR SHARE OF slot
 ), held AS MATERIALIZED (
     SELECT count(*) = cardinality(%(slots)s::smallint[]) AS all_mine FROM mine
 ), claimed AS (

@@ -1,7 +1,7 @@
 """The time in which a process holds its slots under one epoch: its connection, its markets, and its batches.
 
-A batch is reserved, matched, committed and published, each in turn. While a long queue waits, a thread
-does PostgreSQL's part for its neighbours: as one batch is matched, the one before it commits and the one
+A batch is reserved, matched, committed and published, each in turn. While a long queue waits, two threads
+do PostgreSQL's part for its neighbours: as one batch is matched, the one before it commits and the one
 after it reserves. After an error the whole tenure is thrown away.
 """
 
@@ -74,37 +74,43 @@ class Matched:
 
 
 class Tenure:
-    """Slots, once they are taken, their markets, and the connection they are written through.
+    """Slots, once they are taken, their markets, and the connections they are written through: one for T1,
+    one for everything else.
 
-    `writer` is a pool of one thread; `is_barred` names commands that must not run; `pause` says
+    `writers` is a pool of two threads; `is_barred` names commands that must not run; `pause` says
     whether to come to rest before the next batch.
     """
 
     def __init__(
-        self, *, connection: psycopg.Connection, inbox: Inbox, publisher: Publisher,
-        writer: concurrent.futures.Executor, clock_us: Callable[[], int], keep_alive: Callable[[], object],
+        self, connect: Callable[[], psycopg.Connection], *, inbox: Inbox, publisher: Publisher,
+        writers: concurrent.futures.Executor, clock_us: Callable[[], int], keep_alive: Callable[[], object],
         is_barred: Callable[[Envelope], bool], pause: Callable[[], bool],
     ) -> None:  # fmt: skip
         self.slots: dict[int, OwnedSlot] = {}
         self.markets = Markets(connection=self.connection, keep_alive=keep_alive)
-        self._connection = connection
+        self._connection = connect()
+        self._reserving = connect()
+        for each in (self._connection, self._reserving):
+            # Their statements differ in nothing but the lengths of arrays: planning each time would gain nothing.
+            each.execute("SET plan_cache_mode = force_generic_plan")
         self._inbox = inbox
         self._publisher = publisher
         self._clock_us = clock_us
         self._is_barred = is_barred
         self._pause = pause
-        self._writer = writer
-        self._job: concurrent.futures.Future[None] | None = None
+        self._writers = writers
+        self._jobs: list[concurrent.futures.Future[None]] = []
         self._untold: list[Matched] = []  # matched and not yet published, oldest first
 
     def connection(self) -> psycopg.Connection:
-        """The connection, once the writer is done with it; never to be called by the writer itself."""
-        if self._job is not None:
-            concurrent.futures.wait([self._job])
+        """The connection, once what was started on it has ended; never to be called by a writer itself."""
+        concurrent.futures.wait(self._jobs)
         return self._connection
 
     def close(self) -> None:
-        self.connection().close()
+        concurrent.futures.wait(self._jobs)
+        self._connection.close()
+        self._reserving.close()
 
     # --- Batches ----------------------------------------------------------------------------------
 
@@ -133,8 +139,8 @@ class Tenure:
             committed, matched = matched, self._match(current)
             current, following = following, self._read_on(following)
             self._end_writing()
-            if current is not None and (current.is_late or _frees(matched, current.lacking())):
-                # The batch before has to end first.
+            if current is not None and (current.is_late or _frees((committed, matched), current.lacking())):
+                # The batches before have to end first.
                 self._end(committed, matched)
                 committed = matched = None
                 give_back_batch(self._connection, current.reservation.batch_id)
@@ -143,9 +149,10 @@ class Tenure:
         self._end(committed, matched)
 
     def _tell_committed(self) -> None:
-        """Publishes what the writer has committed by now: its senders need not wait until they are told to ask."""
-        if self._job is not None and (error := self._job.exception()) is not None:
-            log.error("the writer has failed as well: %s: %s", type(error).__name__, error)
+        """Publishes what has been committed by now: its senders need not wait until they are told to ask."""
+        for job in self._jobs:
+            if (error := job.exception()) is not None:
+                log.error("a writer has failed as well: %s: %s", type(error).__name__, error)
         with contextlib.suppress(redis.RedisError):
             for each in list(self._untold):
                 if each.is_committed:
@@ -210,7 +217,7 @@ class Tenure:
             return
         started = time.perf_counter()
         intake.reservation = reserve(
-            self._connection, slots=intake.slots, claims=intake.claims, needs=intake.needs
+            self._reserving, slots=intake.slots, claims=intake.claims, needs=intake.needs
         )
         earliest_us = min(envelope.deadline_us for _, _, envelope in intake.work)
         intake.is_late = self._clock_us() > earliest_us + GRACE_US // 2
@@ -288,28 +295,30 @@ class Tenure:
         intake.seconds["publish"] = time.perf_counter() - started
         measure.batch(committed.batch, commands=len(intake.work), seconds=intake.seconds)
 
-    # --- The writer's thread ----------------------------------------------------------------------
+    # --- The writers' threads ---------------------------------------------------------------------
 
     def _start_writing(self, matched: Matched | None, following: Intake | None) -> None:
-        if matched is not None or following is not None:
-            self._job = self._writer.submit(self._write, matched, following)
-
-    def _write(self, matched: Matched | None, following: Intake | None) -> None:
+        self._jobs = []
         if matched is not None:
-            self._commit(matched)
+            self._jobs.append(self._writers.submit(self._commit, matched))
         if following is not None:
-            self._take(following)
+            self._jobs.append(self._writers.submit(self._take, following))
 
     def _end_writing(self) -> None:
-        job, self._job = self._job, None
-        if job is not None:
+        concurrent.futures.wait(self._jobs)
+        jobs, self._jobs = self._jobs, []
+        for job in jobs:
             job.result()
 
 
-def _frees(matched: Matched, account_ids: set[str]) -> bool:
-    """Whether one of these accounts gets cash back once the batch is committed."""
-    cash = matched.plan.cash
-    return any(account_id in cash and cash[account_id].credit for account_id in account_ids)
+def _frees(batches: tuple[Matched | None, ...], account_ids: set[str]) -> bool:
+    """Whether one of these accounts gets cash back once the batches are committed."""
+    return any(
+        account_id in each.plan.cash and each.plan.cash[account_id].credit
+        for each in batches
+        if each is not None
+        for account_id in account_ids
+    )
 
 
 def internal(command: Command) -> Envelope:

@@ -33,6 +33,6 @@ class Command(BaseCommand):
         # Orders live long and form no cycles: scanning them again and again took two thirds of the time.
         gc.freeze()
         gc.set_threshold(100_000, 1000, 1000)
-        # The writer's thread has to get its turn as soon as PostgreSQL has answered.
+        # The writers' threads have to get their turn as soon as PostgreSQL has answered.
         sys.setswitchinterval(0.0005)
         shard.run()
