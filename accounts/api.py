@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Callable
-from typing import Any
 
 from django.views.decorators.debug import sensitive_variables
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -34,20 +33,12 @@ from accounts.serializers import (
 from trading.api.errors import request_id_of
 from trading.api.query import CURSOR, LIMIT, Query
 from trading.api.schema import problems
-from trading.api.strict import StrictSerializer
 from trading.cash import CashAnswer
 from trading.errors import InvalidRequest, NotFound
 from trading.money import format_pips
 from trading.principal import Principal, require_principal
 
 TAGS = ["account"]
-
-
-def body_of(request: Request, serializer_class: type[StrictSerializer]) -> dict[str, Any]:
-    """The request body as the serializer takes it; DRF's ValidationError otherwise."""
-    serializer = serializer_class(data=request.data)
-    serializer.is_valid(raise_exception=True)
-    return serializer.validated_data
 
 
 class RegisterView(APIView):
@@ -67,7 +58,7 @@ class RegisterView(APIView):
     )
     @sensitive_variables()
     def post(self, request: Request) -> Response:
-        user, key = services.register_with_key(**body_of(request, RegistrationSerializer))
+        user, key = services.register_with_key(**RegistrationSerializer.of(request).validated_data)
         answer = {
             "user_id": str(user.pk),
             "account_id": str(user.account_id),
@@ -102,7 +93,7 @@ class KeysView(APIView):
     )
     @sensitive_variables()
     def post(self, request: Request) -> Response:
-        wanted = body_of(request, KeyRequestSerializer)
+        wanted = KeyRequestSerializer.of(request).validated_data
         issued = services.issue_key(user=_user(request), by=_principal(request), **wanted)
         answer = {**KeySerializer(issued.row).data, "key": issued.secret}
         return Response(answer, status=status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"})
@@ -150,7 +141,7 @@ class MoneyView(APIView):
     permission_classes = (CanTrade,)
 
     def move(self, request: Request, service: Callable[..., CashAnswer]) -> Response:
-        wanted = body_of(request, MoneySerializer)
+        wanted = MoneySerializer.of(request).validated_data
         answer = service(
             principal=_principal(request),
             amount_pips=wanted["amount"],
@@ -253,7 +244,7 @@ class NotificationsReadView(APIView):
         responses={200: MarkedReadSerializer, **problems(400, 401, 403)},
     )
     def post(self, request: Request) -> Response:
-        wanted = body_of(request, MarkReadSerializer)
+        wanted = MarkReadSerializer.of(request).validated_data
         return Response(
             {"read": services.mark_read(account_id=_principal(request).account_id, ids=wanted["ids"])}
         )

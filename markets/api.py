@@ -1,6 +1,6 @@
 """The catalogue API under /api/v1: markets, their lifecycle, settlements. Thin: services write, selectors read."""
 
-from typing import Any, TypeVar
+from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -29,7 +29,6 @@ from markets.settlements import settlement_json
 from trading.api.errors import request_id_of
 from trading.api.query import MIN_AS_OF, PAGE, Query
 from trading.api.schema import problems
-from trading.api.strict import StrictSerializer
 from trading.errors import InvalidRequest, NotFound
 from trading.ids import MARKET_SLOTS
 from trading.principal import ADMIN, require_principal
@@ -45,16 +44,6 @@ def staff_actor(request: Request) -> Actor:
     principal = require_principal(request.auth)
     principal.require(ADMIN)
     return Actor(principal.user_id, request_id_of(request))
-
-
-Body = TypeVar("Body", bound=StrictSerializer)
-
-
-def checked_body(request: Request, serializer_class: type[Body]) -> Body:
-    """The request body in its serializer, valid."""
-    serializer = serializer_class(data=request.data)
-    serializer.is_valid(raise_exception=True)
-    return serializer
 
 
 class MarketsView(APIView):
@@ -96,7 +85,7 @@ class MarketsView(APIView):
     )
     def post(self, request: Request) -> Response:
         actor = staff_actor(request)
-        new = checked_body(request, MarketRequestSerializer).new_market()
+        new = MarketRequestSerializer.of(request).new_market()
         market, change = services.create_market(new, actor=actor)
         row = services.shown(market, new, change)
         return Response({**markets_json([row])[0], "as_of": change.as_of}, status=status.HTTP_201_CREATED)
@@ -136,7 +125,7 @@ class SuspendView(APIView):
     )
     def post(self, request: Request, market: str) -> Response:
         actor = staff_actor(request)
-        body = checked_body(request, SuspendRequestSerializer).validated_data
+        body = SuspendRequestSerializer.of(request).validated_data
         row = selectors.find(market)
         return Response(change_json(services.suspend(row.market_id, reason=body["reason"], actor=actor)))
 
@@ -154,7 +143,7 @@ class ResumeView(APIView):
     )
     def post(self, request: Request, market: str) -> Response:
         actor = staff_actor(request)
-        checked_body(request, ResumeRequestSerializer)
+        ResumeRequestSerializer.of(request)
         row = selectors.find(market)
         return Response(change_json(services.resume(row.market_id, actor=actor)))
 
@@ -174,7 +163,7 @@ class ResolveView(APIView):
     )
     def post(self, request: Request, market: str) -> Response:
         actor = staff_actor(request)
-        body = checked_body(request, ResolveRequestSerializer).validated_data
+        body = ResolveRequestSerializer.of(request).validated_data
         change = services.resolve(selectors.find(market), actor=actor, **body)
         return Response(change_json(change), status=status.HTTP_202_ACCEPTED)
 
@@ -193,7 +182,7 @@ class VoidView(APIView):
     )
     def post(self, request: Request, market: str) -> Response:
         actor = staff_actor(request)
-        body = checked_body(request, VoidRequestSerializer).validated_data
+        body = VoidRequestSerializer.of(request).validated_data
         row = selectors.find(market)
         change = services.void(row.market_id, evidence=body["evidence"], actor=actor)
         return Response(change_json(change), status=status.HTTP_202_ACCEPTED)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from django.conf import settings
-from django.core.management import get_commands
 from prometheus_client import multiprocess
 
 from ops.embedded import DataDirLock, EmbeddedServers, PostgresServer, ValkeyServer
@@ -133,7 +132,7 @@ class Exchange:
         self.supervisor.stop()
         if self._servers is not None:
             self._servers.stop()
-            (settings.RUNTIME_FILE).unlink(missing_ok=True)
+            settings.RUNTIME_FILE.unlink(missing_ok=True)
         self._lock.release()
 
     # Preparation ----------------------------------------------------------------------------------
@@ -179,8 +178,7 @@ class Exchange:
 
     def _preparing_commands(self) -> Iterator[tuple[str, ...]]:
         yield ("migrate", "--no-input", "--verbosity", "0")
-        if _command_exists("seed_users"):
-            yield ("seed_users",)
+        yield ("seed_users",)
 
     def _collect_static_files(self) -> None:
         """Only when a source has changed; compressing the assets takes seconds."""
@@ -226,7 +224,7 @@ class Exchange:
         """Steps between two looks of the supervisor: wait for health, seed, start the crowd, say where."""
         while not self._is_healthy():
             yield
-        if self.plan.demo and _command_exists("seed_demo"):
+        if self.plan.demo:
             self.console.say("seeding the demo …")
             seeding = self._one_shot("seed_demo")
             seeding.start()
@@ -235,7 +233,6 @@ class Exchange:
                     yield
             finally:
                 seeding.stop()
-        if self.plan.demo and _command_exists(DEMO_ONLY):
             self.supervisor.add(
                 self._command(DEMO_ONLY, read_procfile(settings.BASE_DIR / "Procfile")[DEMO_ONLY])
             )
@@ -266,10 +263,6 @@ def _number(environment: Mapping[str, str], name: str, default: int) -> int:
     if not value.isascii() or not value.isdigit() or int(value) < 1:
         raise CannotStart(f"{name} must be a positive whole number, not {value!r}")
     return int(value)
-
-
-def _command_exists(name: str) -> bool:
-    return name in get_commands()
 
 
 def _answers_200(url: str) -> bool:

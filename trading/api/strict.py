@@ -6,11 +6,12 @@ whose JsonNumber is a str subclass; hence the exact `type(...) is str` below.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+from rest_framework.request import Request
 from rest_framework.settings import api_settings
 
 from trading.money import format_pips, parse_pips
@@ -22,6 +23,13 @@ MAX_UNKNOWN_NAMED = 20
 
 class StrictSerializer(serializers.Serializer):
     """A request body: a JSON object whose every field is known."""
+
+    @classmethod
+    def of(cls, request: Request) -> Self:
+        """The body of a request, valid. Raises DRF's ValidationError, which names every wrong field."""
+        body = cls(data=request.data)
+        body.is_valid(raise_exception=True)
+        return body
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         if not isinstance(data, Mapping):
