@@ -3,6 +3,7 @@
 import asyncio
 import random
 import secrets
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,12 +16,15 @@ from tests.running_exchange import RunningExchange, Trader
 from trading.money import format_pips
 
 ORDERS = 2_000
+ORDERS_IN_BATCHES = 6_000
+BATCH = 50
 KILLS = 5
 AT_ONCE = 32
 TRADERS = 4
 CASH_PIPS = 10_000_000_000
 # Shorter than the gateway waits, so that some orders are sent again while their first is still on its way.
 CLIENT_TIMEOUT_S = 0.5
+BATCH_TIMEOUT_S = 2.0
 TABLES = {
     "order": "order_id", "fill": "trade_id, order_id", "trade": "trade_id",
     "position": "market_id, account_id, outcome", "participation": "market_id, account_id", "market": "market_id",
@@ -32,6 +36,7 @@ TABLES = {
 class Course:
     """What the client has sent and heard."""
 
+    orders: int
     acknowledged: dict[str, dict[str, Any]] = field(default_factory=dict)
     amended: dict[str, dict[str, Any]] = field(default_factory=dict)
     sent_again: int = 0
@@ -55,12 +60,13 @@ def make_markets(exchange: RunningExchange, number: int) -> list[str]:
         ]  # fmt: skip
 
 
-async def trade(
-    exchange: RunningExchange, traders: list[Trader], markets: list[str], chance: random.Random
-) -> Course:
-    """Sends every order until it is answered, always under its own client id; kills the engine on the way."""
-    course = Course()
-    orders = iter([
+Wanted = tuple[Trader, str, dict[str, Any]]  # (trader, market id, order)
+
+
+def make_orders(
+    traders: list[Trader], markets: list[str], chance: random.Random, number: int
+) -> list[Wanted]:
+    return [
         (
             chance.choice(traders), chance.choice(markets),
             {
@@ -70,30 +76,87 @@ async def trade(
                 "time_in_force": chance.choice(["GTC", "GTC", "GTC", "IOC"]),
             },
         )
-        for n in range(ORDERS)
-    ])  # fmt: skip
-    moments = sorted(chance.sample(range(ORDERS // 20, ORDERS * 19 // 20), KILLS))
+        for n in range(number)
+    ]  # fmt: skip
+
+
+async def kill_at_random(exchange: RunningExchange, course: Course, chance: random.Random) -> None:
+    for moment in sorted(chance.sample(range(course.orders // 20, course.orders * 19 // 20), KILLS)):
+        while len(course.acknowledged) < moment:  # noqa: ASYNC110  (a count is what is waited for)
+            await asyncio.sleep(0.002)
+        await asyncio.sleep(chance.random() / 50)
+        await asyncio.to_thread(exchange.kill, "engine")
+        # From this thread: what a pool's thread starts would end with it.
+        exchange.start_process("engine")
+
+
+async def trade(
+    exchange: RunningExchange, traders: list[Trader], markets: list[str], chance: random.Random
+) -> Course:
+    """Sends every order until it is answered, always under its own client id; kills the engine on the way."""
+    course = Course(ORDERS)
+    orders = iter(make_orders(traders, markets, chance, ORDERS))
 
     async def worker(client: httpx.AsyncClient) -> None:
         for trader, market_id, order in orders:
             await trade_one(client, trader, market_id, order, course)
 
-    async def killer() -> None:
-        for moment in moments:
-            while len(course.acknowledged) < moment:  # noqa: ASYNC110  (a count is what is waited for)
-                await asyncio.sleep(0.002)
-            await asyncio.sleep(chance.random() / 50)
-            await asyncio.to_thread(exchange.kill, "engine")
-            exchange.start_process(
-                "engine"
-            )  # from this thread: what a pool's thread starts would end with it
-
-    limits = httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE)
-    async with httpx.AsyncClient(
-        base_url=f"{exchange.live_http}/api/v1", timeout=CLIENT_TIMEOUT_S, limits=limits
-    ) as client:
-        await asyncio.gather(killer(), *[worker(client) for _ in range(AT_ONCE)])
+    async with client_of(exchange, CLIENT_TIMEOUT_S) as client:
+        await asyncio.gather(
+            kill_at_random(exchange, course, chance), *[worker(client) for _ in range(AT_ONCE)]
+        )
     return course
+
+
+async def trade_in_batches(
+    exchange: RunningExchange, traders: list[Trader], markets: list[str], chance: random.Random
+) -> Course:
+    """The same in batches, enough at once that the engine's own batches overlap."""
+    course = Course(ORDERS_IN_BATCHES)
+    orders = make_orders(traders, markets, chance, ORDERS_IN_BATCHES)
+    batches = iter([
+        (trader, own[start : start + BATCH])
+        for trader in traders
+        if (own := [{**order, "market_id": market_id} for who, market_id, order in orders if who is trader])
+        for start in range(0, len(own), BATCH)
+    ])  # fmt: skip
+
+    async def worker(client: httpx.AsyncClient) -> None:
+        for trader, left in batches:
+            while left:
+                left = await place_batch(client, trader, left, course)
+                course.sent_again += len(left)
+
+    async with client_of(exchange, BATCH_TIMEOUT_S) as client:
+        await asyncio.gather(
+            kill_at_random(exchange, course, chance), *[worker(client) for _ in range(AT_ONCE)]
+        )
+    return course
+
+
+def client_of(exchange: RunningExchange, timeout_s: float) -> httpx.AsyncClient:
+    limits = httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE)
+    return httpx.AsyncClient(base_url=f"{exchange.live_http}/api/v1", timeout=timeout_s, limits=limits)
+
+
+async def place_batch(
+    client: httpx.AsyncClient, trader: Trader, orders: list[dict[str, Any]], course: Course
+) -> list[dict[str, Any]]:
+    """Sends them once; answers those of which nobody knows yet what became of them."""
+    try:
+        response = await client.post("/orders/batch", json={"orders": orders}, headers=trader.headers)
+    except httpx.HTTPError:
+        return orders
+    if response.status_code in (503, 504):
+        return orders
+    unknown = []
+    for order, result in zip(orders, response.json()["results"], strict=True):
+        if result["status"] in (503, 504):
+            unknown.append(order)
+        else:
+            assert result["status"] in (200, 201), result
+            course.acknowledged[order["client_order_id"]] = result["order"]
+    return unknown
 
 
 async def trade_one(
@@ -130,22 +193,26 @@ async def until_answered(
 
 
 @pytest.mark.slow
-async def test_killed_engine_loses_nothing_and_does_nothing_twice(exchange: RunningExchange) -> None:
+@pytest.mark.parametrize("way", [trade, trade_in_batches])
+async def test_killed_engine_loses_nothing_and_does_nothing_twice(
+    exchange: RunningExchange, way: Callable[..., Awaitable[Course]]
+) -> None:
     seed = secrets.randbelow(10**6)
     print(f"seed {seed}")
     traders = [exchange.new_trader(format_pips(CASH_PIPS)) for _ in range(TRADERS)]
     markets = make_markets(exchange, 6)
-    course = await trade(exchange, traders, markets, random.Random(seed))
+    course = await way(exchange, traders, markets, random.Random(seed))
     exchange.wait_healthy()
     print(f"{len(course.acknowledged)} acknowledged, {course.sent_again} sent again")
-    assert len(course.acknowledged) == ORDERS
+    assert len(course.acknowledged) == course.orders
 
     assert "all is as the log says" in exchange.manage("reconcile", "--wait", "30").stdout
     exchange.manage("verify_log")
     with exchange.connect() as database:
         check_orders(database, course, markets)
-        check_amends(database, course, markets)
-        check_trades(database, markets)
+        if way is trade:  # batches amend nothing
+            check_amends(database, course, markets)
+        check_trades(database, course, markets)
         check_money(database, markets)
         before = dump(database)
         exchange.manage("rebuild_projections")
@@ -196,13 +263,13 @@ def check_orders(database: psycopg.Connection[Any], course: Course, markets: lis
         "WHERE stream_id = ANY(%s::uuid[]) AND type = 'order_placed/1'",
         [markets],
     ).fetchall()
-    assert len(placed) == ORDERS
+    assert len(placed) == course.orders
     assert dict(placed) == {name: order["order_id"] for name, order in course.acknowledged.items()}
     rows = database.execute(
         'SELECT client_order_id, filled, quantity, status FROM "order" WHERE market_id = ANY(%s::uuid[])',
         [markets],
     ).fetchall()
-    assert len(rows) == ORDERS
+    assert len(rows) == course.orders
     for client_order_id, filled, quantity, status in rows:
         if client_order_id in course.amended:
             continue
@@ -222,10 +289,10 @@ def check_amends(database: psycopg.Connection[Any], course: Course, markets: lis
     assert len(set(smaller)) == len(smaller)
     expected = {order["order_id"] for order in course.amended.values() if order["reason"] != "by_owner"}
     assert {order_id for (order_id,) in smaller} == expected
-    assert len(expected) > ORDERS // 40
+    assert len(expected) > course.orders // 40
 
 
-def check_trades(database: psycopg.Connection[Any], markets: list[str]) -> None:
+def check_trades(database: psycopg.Connection[Any], course: Course, markets: list[str]) -> None:
     """No trade stands twice, and the fills of each add up to what its orders say."""
     (trades, distinct) = row(
         database,
@@ -233,7 +300,7 @@ def check_trades(database: psycopg.Connection[Any], markets: list[str]) -> None:
         "WHERE stream_id = ANY(%s::uuid[]) AND type = 'order_matched/1'",
         markets,
     )
-    assert trades == distinct > ORDERS // 10
+    assert trades == distinct > course.orders // 10
     assert row(database, "SELECT count(*) FROM trade WHERE market_id = ANY(%s::uuid[])", markets) == (trades,)
     assert row(database, "SELECT count(*) FROM fill WHERE market_id = ANY(%s::uuid[])", markets) == (
         2 * trades,
