@@ -3,7 +3,7 @@
 Readers page by offset in short statements: no snapshot of the primary is held open.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from trading.eventlog.codec import StoredEvent, decode_json
@@ -46,6 +46,35 @@ def read_slot(
         arguments,
     )
     return [_stored(row) for row in cursor.fetchall()]
+
+
+def read_slots(
+    cursor: Any, wanted: Sequence[tuple[int, int, int]], *, since_us: int | None = None
+) -> dict[int, list[StoredEvent]]:
+    """The same for several slots in one statement: `wanted` is (slot, from offset, limit)."""
+    cursor.execute(
+        _READ_SLOTS,
+        [
+            [slot for slot, _, _ in wanted],
+            [start for _, start, _ in wanted],
+            [start + limit for _, start, limit in wanted],
+            None if since_us is None else since_us / 1_000_000 - 1,
+        ],
+    )
+    found: dict[int, list[StoredEvent]] = {slot: [] for slot, _, _ in wanted}
+    for row in cursor.fetchall():
+        found[row[0]].append(_stored(row))
+    return found
+
+
+_READ_SLOTS = f"""
+SELECT e.* FROM unnest(%s::smallint[], %s::bigint[], %s::bigint[]) AS w(slot, first, beyond), LATERAL (
+    SELECT {_COLUMNS} FROM event
+    WHERE slot = w.slot AND slot_offset >= w.first AND slot_offset < w.beyond
+        AND recorded_at >= coalesce(to_timestamp(%s::float8), '-infinity')
+    ORDER BY slot_offset, recorded_at
+) AS e
+"""  # noqa: S608
 
 
 def read_stream(

@@ -1,30 +1,25 @@
-"""One projection on its way through the log: a batch at a time, rows and checkpoint in one commit.
+"""Projections on their way through the log: a batch at a time, their rows and checkpoints in one commit.
 
 Two processes may follow for the same projection: whoever finds the stored checkpoints changed since
-it read them writes nothing and reads them again.
+it read them writes nothing.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from trading.eventlog.codec import StoredEvent
-from trading.eventlog.read import read_slot
+from trading.eventlog.read import read_slots
 from trading.ids import MARKET_SLOTS
 from trading.projections.causes import Endings, count_ready
-from trading.projections.checkpoints import (
-    Checkpoint,
-    ensure_checkpoints,
-    lock_checkpoints,
-    read_checkpoints,
-    store_checkpoints,
-)
+from trading.projections.checkpoints import Checkpoint, lock_checkpoints, stand_at, store_checkpoints
 from trading.projections.projection import AfterCommit, BrokenLog, Projection
 
 log = logging.getLogger(__name__)
 
-Slice = tuple[int, int, int]
-"""(slot, first offset, number of events)"""
+
+class Overtaken(Exception):
+    """Another process has moved the checkpoints meanwhile; nothing was written."""
 
 
 class Step(NamedTuple):
@@ -34,57 +29,46 @@ class Step(NamedTuple):
     oldest_us: int | None
 
 
-class EventReader:
-    """Reads each slice of the log once for all projections that stand at the same place."""
-
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-        self._slices: dict[Slice, list[StoredEvent]] = {}
-
-    def read(self, wanted: Slice, since_us: int | None) -> list[StoredEvent]:
-        events = self._slices.get(wanted)
-        if events is None:
-            slot, first, count = wanted
-            with self._connection.cursor() as cursor:
-                events = read_slot(cursor, slot=slot, from_offset=first, limit=count, since_us=since_us)
-            # Offsets are unique and in order, so the right number of them from the right place is all of them.
-            if len(events) != count or events[0].slot_offset != first:
-                last = first + count - 1
-                raise BrokenLog(f"slot {slot} does not hold offsets {first} to {last}, which its head counts")
-            self._slices[wanted] = events
-        return events
+def prepare_connection(connection: Any) -> None:
+    """Sets a connection of its own (autocommit, psycopg's) up for followers."""
+    # Every statement looks rows up by key; a plan that reads a whole table is always the wrong one.
+    for node in ("hashjoin", "mergejoin", "seqscan"):
+        connection.execute(f"SET enable_{node} = off")
+    connection.execute("SET plan_cache_mode = force_generic_plan")
+    # Losing the last commits in a crash loses the checkpoints with the rows: they are folded again.
+    connection.execute("SET synchronous_commit = off")
 
 
 class Follower:
-    """Follows the log for one projection over one connection (autocommit, psycopg's own)."""
+    """Follows the log for projections that stand at the same place, over one connection."""
 
-    def __init__(self, connection: Any, projection: Projection, *, after_commit: bool = True) -> None:
-        self.projection = projection
+    def __init__(
+        self, connection: Any, projections: Sequence[Projection], checkpoints: Mapping[int, Checkpoint], *,
+        after_commit: bool = True,
+    ) -> None:  # fmt: skip
+        self.projections = projections
+        self.names = [projection.name for projection in projections]
+        self.checkpoints = dict(checkpoints)
         self._connection = connection
         self._after_commit = after_commit
         self._endings = Endings()
-        self.checkpoints: dict[int, Checkpoint] = {}
-        self.refresh()
 
-    def behind(self, heads: dict[int, int]) -> int:
-        """How many events this projection has still to apply to reach the heads."""
+    def behind(self, heads: Mapping[int, int]) -> int:
+        """How many events have still to be applied to reach the heads."""
         return sum(max(0, head - self.checkpoints[slot].next_offset) for slot, head in heads.items())
 
-    def refresh(self) -> None:
-        """Reads the stored checkpoints again: a rival, a rebuild or a restored database may have moved them."""
-        with self._connection.cursor() as cursor:
-            ensure_checkpoints(cursor, self.projection.name)
-            self._adopt(read_checkpoints(cursor, self.projection.name))
+    def step(self, heads: Mapping[int, int], *, limit: int) -> Step:
+        """Applies what is new up to the heads, at most about `limit` events, and commits.
 
-    def _adopt(self, stored: dict[int, Checkpoint]) -> None:
-        if stored != self.checkpoints:
-            self.projection.forget()
-            self.checkpoints = stored
-
-    def step(self, heads: dict[int, int], reader: EventReader, *, limit: int) -> Step:
-        """Applies what is new up to the heads, at most about `limit` events, and commits."""
+        Raises Overtaken; after any exception nothing was written and nothing is remembered of rows.
+        """
         counts = share_out({s: head - self.checkpoints[s].next_offset for s, head in heads.items()}, limit)
-        batch = {slot: self._read(slot, count, heads[slot], reader) for slot, count in sorted(counts.items())}
+        if not counts:
+            return Step(0, None)
+        batch = self._read(counts)
+        for slot, events in batch.items():
+            if self.checkpoints[slot].next_offset + counts[slot] < heads[slot]:
+                batch[slot] = whole_commands(events)
         self._hold_back(batch)
         events = [event for slot_events in batch.values() for event in slot_events]
         if not events:
@@ -94,14 +78,27 @@ class Follower:
             for slot, slot_events in batch.items()
             if slot_events
         }
-        if not self._commit(events, moved):
-            return Step(0, None)
+        self._commit(events, moved)
         return Step(len(events), min(event.recorded_us for event in events))
 
-    def _read(self, slot: int, count: int, head: int, reader: EventReader) -> list[StoredEvent]:
-        checkpoint = self.checkpoints[slot]
-        events = reader.read((slot, checkpoint.next_offset, count), checkpoint.recorded_us)
-        return events if checkpoint.next_offset + count == head else whole_commands(events)
+    def forget(self) -> None:
+        """Drops what the projections remember of rows."""
+        for projection in self.projections:
+            projection.forget()
+
+    def _read(self, counts: Mapping[int, int]) -> dict[int, list[StoredEvent]]:
+        wanted = [(slot, self.checkpoints[slot].next_offset, count) for slot, count in sorted(counts.items())]
+        times = [self.checkpoints[slot].recorded_us for slot in counts]
+        since_us = None if None in times else min(time for time in times if time is not None)
+        with self._connection.cursor() as cursor:
+            batch = read_slots(cursor, wanted, since_us=since_us)
+        for slot, first, count in wanted:
+            events = batch[slot]
+            # Offsets are unique and in order, so the right number of them from the right place is all of them.
+            if len(events) != count or events[0].slot_offset != first:
+                last = first + count - 1
+                raise BrokenLog(f"slot {slot} does not hold offsets {first} to {last}, which its head counts")
+        return batch
 
     def _hold_back(self, batch: dict[int, list[StoredEvent]]) -> None:
         """Cuts an account's slot before an event whose cause is not applied with this batch or before it."""
@@ -112,32 +109,26 @@ class Follower:
                 if slot >= MARKET_SLOTS:
                     batch[slot] = events[: count_ready(cursor, self._endings, events, reached)]
 
-    def _commit(self, events: list[StoredEvent], moved: dict[int, Checkpoint]) -> bool:
-        """Whether the batch was applied; False if another process has been here."""
-        name = self.projection.name
-        after: AfterCommit | None = None
+    def _commit(self, events: list[StoredEvent], moved: dict[int, Checkpoint]) -> None:
         try:
             with self._connection.transaction(), self._connection.cursor() as cursor:
-                # Losing the last commits in a crash loses the checkpoint with the rows: they are folded again.
-                cursor.execute("SET LOCAL synchronous_commit = off")
-                stored = lock_checkpoints(cursor, name)
-                overtaken = stored != self.checkpoints
-                if not overtaken:
-                    after = self.projection.apply(cursor, events)
-                    store_checkpoints(cursor, name, moved)
+                lock_checkpoints(cursor, self.names)
+                if not stand_at(cursor, self.names, self.checkpoints):
+                    raise Overtaken(f"another process follows for {', '.join(self.names)}")
+                # First, so that a projection sees how far those before it are.
+                store_checkpoints(cursor, self.names, moved)
+                after = [(each.name, each.apply(cursor, events)) for each in self.projections]
         except BaseException:
-            self.projection.forget()
+            self.forget()
             raise
-        if overtaken:
-            self._adopt(stored)
-            return False
         self.checkpoints |= moved
-        if after is not None and self._after_commit:
-            run_after_commit(after, name)
-        return True
+        if self._after_commit:
+            for name, task in after:
+                if task is not None:
+                    run_after_commit(task, name)
 
 
-def run_after_commit(after: Callable[[], None], name: str) -> None:
+def run_after_commit(after: AfterCommit, name: str) -> None:
     """Runs what a projection wants done after its commit. It is a hint to others, so its failure is only told."""
     try:
         after()

@@ -15,7 +15,7 @@ from psycopg import errors, sql
 from trading.connection import own_connection
 from trading.eventlog.read import slot_heads
 from trading.projections.checkpoints import ensure_checkpoints, lock_checkpoints, read_checkpoints
-from trading.projections.follower import EventReader, Follower
+from trading.projections.follower import Follower, prepare_connection
 from trading.projections.projection import Projection
 from trading.projections.shadow import Shadow
 
@@ -71,15 +71,16 @@ class _Workshop:
         if not mine:
             raise RebuildFailed("another rebuild is running")
         for connection in (self._live, self._builder):
-            for node in ("hashjoin", "mergejoin", "seqscan"):
-                connection.execute(f"SET enable_{node} = off")
+            prepare_connection(connection)
         with self._live.transaction(), self._live.cursor() as cursor:
-            ensure_checkpoints(cursor, self._projection.name)
+            ensure_checkpoints(cursor, [self._projection.name])
         with self._builder.transaction(), self._builder.cursor() as cursor:
             self._shadow.make(cursor)
         with self._builder.cursor() as cursor:
             self._shadow.work_here(cursor)
-        self._follower = Follower(self._builder, self._projection, after_commit=False)
+            ensure_checkpoints(cursor, [self._projection.name])
+            beginning = read_checkpoints(cursor, [self._projection.name])[self._projection.name]
+        self._follower = Follower(self._builder, [self._projection], beginning, after_commit=False)
 
     def __exit__(self, *_: object) -> None:
         try:
@@ -114,7 +115,7 @@ class _Workshop:
 
     def _apply_up_to(self, target: dict[int, int]) -> None:
         while behind := self._follower.behind(target):
-            step = self._follower.step(target, EventReader(self._builder), limit=BATCH_EVENTS)
+            step = self._follower.step(target, limit=BATCH_EVENTS)
             if step.events == 0:
                 raise RebuildFailed(f"{behind} events wait for a cause that is not there")
             self._applied += step.events
@@ -128,8 +129,9 @@ class _Workshop:
             try:
                 with self._live.transaction(), self._live.cursor() as cursor:
                     cursor.execute("SET LOCAL lock_timeout = '1s'")
+                    cursor.execute("SET LOCAL synchronous_commit = on")
                     # The live projector waits here from now on; its checkpoints do not move.
-                    lock_checkpoints(cursor, self._projection.name)
+                    lock_checkpoints(cursor, [self._projection.name])
                     self._apply_up_to(self.heads())
                     self._shadow.swap(cursor, self._projection.name)
                 return
@@ -154,7 +156,7 @@ class _Workshop:
 
 
 def _offsets(cursor: Any, name: str) -> dict[int, int]:
-    checkpoints = read_checkpoints(cursor, name)
+    checkpoints = read_checkpoints(cursor, [name])[name]
     return {slot: checkpoint.next_offset for slot, checkpoint in checkpoints.items()}
 
 

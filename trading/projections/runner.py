@@ -1,8 +1,8 @@
 """The projector process: woken by a hint or by the clock, it gives new events to every projection.
 
-Each projection is on its own: one that fails stops, says so, and is tried again from where it stood,
-while the others go on. A lost database or Valkey is waited for. It never spins: rounds are at least
-MIN_ROUND_S apart, and with nothing to do it sleeps until a hint or POLL_S.
+A projection that fails stops, says so, and is tried again from where it stood, while the others go on.
+A lost database or Valkey is waited for. It never spins: rounds are at least MIN_ROUND_S apart, and with
+nothing to do it sleeps until a hint or POLL_S.
 """
 
 import logging
@@ -17,7 +17,8 @@ import redis
 from trading import metrics
 from trading.connection import own_connection
 from trading.eventlog.read import slot_heads
-from trading.projections.follower import EventReader, Follower
+from trading.projections.checkpoints import Checkpoint, ensure_checkpoints, read_checkpoints
+from trading.projections.follower import Follower, Overtaken, prepare_connection
 from trading.projections.projection import NotReady, Projection
 from trading.wake import CHANNEL
 
@@ -78,7 +79,11 @@ class WakeHint:
 
 
 class Projector:
-    """All projections of one process, over one connection."""
+    """All projections of one process, over one connection.
+
+    Those that stand at the same place go on together, in one transaction a round; one that fails or has to wait
+    goes alone until it stands where others do.
+    """
 
     def __init__(self, projections: Sequence[Projection]) -> None:
         self._projections = projections
@@ -111,17 +116,15 @@ class Projector:
     def round(self) -> bool:
         """One round over all projections; whether any of them applied something."""
         connection = self._connected()
-        if time.monotonic() >= self._refresh_at:
-            self._refresh_at = time.monotonic() + REFRESH_S
-            for follower in self._followers:
-                follower.refresh()
         with connection.cursor() as cursor:
+            if time.monotonic() >= self._refresh_at:
+                self._refresh_at = time.monotonic() + REFRESH_S
+                self._group(connection, read_checkpoints(cursor, self._names))
             heads = slot_heads(cursor)
-        reader = EventReader(connection)
         busy = False
-        for follower in self._followers:
-            if time.monotonic() >= self._halted_until.get(follower.projection.name, 0.0):
-                busy |= self._advance(follower, heads, reader)
+        for follower in list(self._followers):
+            if not self._is_halted(follower.names[0]):
+                busy |= self._advance(follower, heads)
         self._limit = min(ROUND_EVENTS, self._limit * 2)
         return busy
 
@@ -130,37 +133,85 @@ class Projector:
         if connection is not None:
             connection.close()
 
-    def _advance(self, follower: Follower, heads: dict[int, int], reader: EventReader) -> bool:
-        name = follower.projection.name
+    @property
+    def _names(self) -> list[str]:
+        return [projection.name for projection in self._projections]
+
+    def _group(self, connection: Any, stored: dict[str, dict[int, Checkpoint]]) -> None:
+        """Puts those together that stand at the same place and do not rest after a failure.
+
+        A rival, a rebuild or a restored database may have moved some: what those remember is forgotten.
+        """
+        known = {name: follower.checkpoints for follower in self._followers for name in follower.names}
+        groups: list[list[Projection]] = []
+        for projection in self._projections:
+            place = stored[projection.name]
+            if place != known.get(projection.name):
+                projection.forget()
+            fitting = [
+                group
+                for group in groups
+                if stored[group[0].name] == place
+                and not (self._is_halted(group[0].name) or self._is_halted(projection.name))
+            ]
+            if fitting:
+                fitting[0].append(projection)
+            else:
+                groups.append([projection])
+        self._followers = [Follower(connection, group, stored[group[0].name]) for group in groups]
+
+    def _is_halted(self, name: str) -> bool:
+        return time.monotonic() < self._halted_until.get(name, 0.0)
+
+    def _advance(self, follower: Follower, heads: dict[int, int]) -> bool:
         try:
-            step = follower.step(heads, reader, limit=self._limit)
+            step = follower.step(heads, limit=self._limit)
         except psycopg.OperationalError:
             raise
-        except NotReady:
-            metrics.PROJECTION_LAG_EVENTS.labels(name).set(follower.behind(heads))
+        except Overtaken:
+            self._refresh_at = 0.0
+            return True
+        except Exception as error:
+            if len(follower.projections) > 1:
+                return self._one_by_one(follower, heads)
+            self._note_failure(follower, heads, error)
             return False
-        except Exception:
-            # Whatever it is, applying the next events without these would make the rows wrong.
-            waiting = follower.behind(heads)
-            self._halted_until[name] = time.monotonic() + HALTED_RETRY_S
-            metrics.PROJECTION_HALTED.labels(name).set(1)
-            metrics.PROJECTION_LAG_EVENTS.labels(name).set(waiting)
-            log.exception("the projection %s has stopped with %s events to apply", name, waiting)
-            return False
-        metrics.PROJECTION_HALTED.labels(name).set(0)
-        metrics.PROJECTION_LAG_EVENTS.labels(name).set(follower.behind(heads))
         age_us = 0 if step.oldest_us is None else time.time_ns() // 1000 - step.oldest_us
-        metrics.PROJECTION_LAG_SECONDS.labels(name).set(max(0, age_us) / 1_000_000)
-        metrics.PROJECTED_EVENTS.labels(name).inc(step.events)
+        for name in follower.names:
+            metrics.PROJECTION_HALTED.labels(name).set(0)
+            metrics.PROJECTION_LAG_EVENTS.labels(name).set(follower.behind(heads))
+            metrics.PROJECTION_LAG_SECONDS.labels(name).set(max(0, age_us) / 1_000_000)
+            metrics.PROJECTED_EVENTS.labels(name).inc(step.events)
         return step.events > 0
+
+    def _one_by_one(self, follower: Follower, heads: dict[int, int]) -> bool:
+        """One of them has failed, and nothing was written: each on its own, so that only that one stops."""
+        alone = [
+            Follower(self._connection, [projection], follower.checkpoints)
+            for projection in follower.projections
+        ]
+        at = self._followers.index(follower)
+        self._followers[at : at + 1] = alone
+        return sum(self._advance(each, heads) for each in alone) > 0
+
+    def _note_failure(self, follower: Follower, heads: dict[int, int], error: Exception) -> None:
+        """Applying the next events without these would make the rows wrong, so the projection waits."""
+        (name,) = follower.names
+        waiting = follower.behind(heads)
+        metrics.PROJECTION_LAG_EVENTS.labels(name).set(waiting)
+        if isinstance(error, NotReady):
+            return
+        self._halted_until[name] = time.monotonic() + HALTED_RETRY_S
+        metrics.PROJECTION_HALTED.labels(name).set(1)
+        log.error("the projection %s has stopped with %s events to apply", name, waiting, exc_info=error)
 
     def _connected(self) -> "psycopg.Connection[Any]":
         if self._connection is None:
             self._connection = own_connection("pmarket-projector")
-            # Every statement here looks rows up by key; a plan that reads a whole table is always the wrong one.
-            for node in ("hashjoin", "mergejoin", "seqscan"):
-                self._connection.execute(f"SET enable_{node} = off")
-            self._followers = [Follower(self._connection, projection) for projection in self._projections]
+            prepare_connection(self._connection)
+            with self._connection.cursor() as cursor:
+                ensure_checkpoints(cursor, self._names)
+            self._refresh_at = 0.0
         return self._connection
 
     def _reconnect_later(self) -> None:

@@ -121,7 +121,7 @@ def test_an_unknown_event_stops_the_projection_and_is_told(project, caplog):
 def test_a_projection_that_fails_does_not_hold_the_others_up(project, projector, monkeypatch, caplog):
     market = WrittenMarket()
     projector.round()
-    trades = projector._followers[1].projection
+    trades = projector._projections[1]
     monkeypatch.setattr(trades, "apply", lambda cursor, events: 1 / 0)
     market.place(funded_account(), "buy", 0, 4000, 1)
     project()
@@ -137,7 +137,7 @@ def test_a_projection_that_fails_does_not_hold_the_others_up(project, projector,
 def test_a_projection_may_wait_for_another_without_a_word(project, projector, monkeypatch, caplog):
     market = WrittenMarket()
     projector.round()
-    trades = projector._followers[1].projection
+    trades = projector._projections[1]
 
     def wait(cursor, events):
         raise NotReady("the orders are not there")
