@@ -1,8 +1,8 @@
 """The projector process: woken by a hint or by the clock, it gives new events to every projection.
 
 A projection that fails stops, says so, and is tried again from where it stood, while the others go on.
-A lost database or Valkey is waited for. It never spins: rounds are at least MIN_ROUND_S apart, and with
-nothing to do it sleeps until a hint or POLL_S.
+A lost database or Valkey is waited for. It never spins: after a round it rests, and with nothing to do it
+sleeps until a hint or POLL_S.
 """
 
 import logging
@@ -26,7 +26,10 @@ log = logging.getLogger(__name__)
 
 ROUND_EVENTS = 2000
 LEAST_ROUND_EVENTS = 50
-MIN_ROUND_S = 0.02
+MIN_ROUND_S = 0.005
+# How long it rests after a round, in rounds. On a machine that is full a round takes longer, so the rests grow, the
+# rounds gather more and cost less an event: a reader may wait, an order may not. A full round is not rested from.
+REST_ROUNDS = 2
 POLL_S = 0.1
 RETRY_S = 1.0
 HALTED_RETRY_S = 5.0
@@ -92,6 +95,7 @@ class Projector:
         self._halted_until: dict[str, float] = {}
         self._limit = ROUND_EVENTS
         self._refresh_at = 0.0
+        self._is_far_behind = False
 
     def run(self, stop: threading.Event, hint: WakeHint) -> None:
         """Follows the log until `stop` is set. A batch that has begun is finished."""
@@ -107,8 +111,9 @@ class Projector:
                     continue
                 if not busy:
                     hint.wait(POLL_S)
-                if (rest := MIN_ROUND_S - (time.monotonic() - started)) > 0:
-                    time.sleep(rest)
+                elif not self._is_far_behind:
+                    worked_s = time.monotonic() - started
+                    time.sleep(max(REST_ROUNDS * worked_s, MIN_ROUND_S - worked_s))
         finally:
             hint.close()
             self.close()
@@ -125,6 +130,9 @@ class Projector:
         for follower in list(self._followers):
             if not self._is_halted(follower.names[0]):
                 busy |= self._advance(follower, heads)
+        self._is_far_behind = any(
+            follower.behind(heads) for follower in self._followers if not self._is_halted(follower.names[0])
+        )
         self._limit = min(ROUND_EVENTS, self._limit * 2)
         return busy
 
