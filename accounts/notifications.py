@@ -10,23 +10,25 @@ reading the log again adds nothing; rows are never rebuilt, because what has bee
 each new one goes to the owner's sockets, which may lose it: the row is the truth.
 """
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
+import msgspec
 import redis
 from django.conf import settings
 
 from accounts.models import Notification
-from trading.eventlog.codec import StoredEvent, timestamp_text
+from trading.array_literals import array_of, columns, quoted
+from trading.eventlog.codec import LoggedEvent, timestamp_text
 from trading.ids import MARKET_SLOTS, new_id
 from trading.money import format_pips
 from trading.projections.causes import Endings
 from trading.projections.projection import KNOWN_EVENTS, NotReady, UnknownEvent
 
 logger = logging.getLogger(__name__)
+_encode = msgspec.json.Encoder().encode
 
 Kind = Notification.Kind
 MAX_TITLE = 200
@@ -105,7 +107,7 @@ class NotificationsProjection:
         self._markets: dict[str, _Market] = {}
         self._endings = Endings()
 
-    def apply(self, cursor: Any, events: Sequence[StoredEvent]) -> Callable[[], None] | None:
+    def apply(self, cursor: Any, events: Sequence[LoggedEvent]) -> Callable[[], None] | None:
         """Write the notifications of these events; what is returned tells the sockets."""
         orders, settlements = _sort(events)
         self._learn_owners(cursor, [*orders.values(), *(event.stream_id for event in settlements)])
@@ -127,13 +129,13 @@ class NotificationsProjection:
             self._is_told.clear()
         unknown = list({account_id for account_id in account_ids if account_id not in self._is_told})
         if unknown:
-            cursor.execute(_READ_OWNERS, [unknown])
+            cursor.execute(_READ_OWNERS, [array_of(unknown)])
             found = {account_id for (account_id,) in cursor.fetchall()}
             self._is_told |= {account_id: account_id in found for account_id in unknown}
 
-    def _order_notes(self, cursor: Any, order_ids: list[str], events: Sequence[StoredEvent]) -> list[_Note]:
+    def _order_notes(self, cursor: Any, order_ids: list[str], events: Sequence[LoggedEvent]) -> list[_Note]:
         _require_orders(cursor, events)
-        cursor.execute(_READ_ORDERS, [order_ids])
+        cursor.execute(_READ_ORDERS, [array_of(order_ids)])
         rows = {row[0]: _Order(*row) for row in cursor.fetchall()}
         notes = []
         for order in (rows[order_id] for order_id in order_ids):
@@ -171,7 +173,7 @@ class NotificationsProjection:
             f"order_cancelled:{order.order_id}",
         )
 
-    def _settlement_notes(self, cursor: Any, event: StoredEvent) -> list[_Note]:
+    def _settlement_notes(self, cursor: Any, event: LoggedEvent) -> list[_Note]:
         told = self._settlement_title(cursor, event)
         if told is None:
             return []
@@ -186,7 +188,7 @@ class NotificationsProjection:
         body = self._market(cursor, market_id).question
         return [_Note(event.stream_id, kind, title, body, data, event.recorded_us, key)]
 
-    def _settlement_title(self, cursor: Any, event: StoredEvent) -> tuple[str, str, int] | None:
+    def _settlement_title(self, cursor: Any, event: LoggedEvent) -> tuple[str, str, int] | None:
         """Kind, title and amount; None for events that only accompany another one."""
         if event.type == "position_closed/1":
             if self._endings.of(cursor, event).payouts is None:
@@ -213,14 +215,14 @@ def publish(notes: Sequence[dict[str, Any]]) -> None:
     """Send notifications to their owners' sockets, wherever those are; what is lost is still in the list."""
     pipeline = _feed().pipeline(transaction=False)
     for note in notes:
-        pipeline.publish(f"account:{note['account_id']}", json.dumps(note, separators=(",", ":")))
+        pipeline.publish(f"account:{note['account_id']}", _encode(note))
     try:
         pipeline.execute()
     except redis.RedisError as error:
         logger.warning("%s notifications were not pushed: %s", len(notes), error)
 
 
-def _sort(events: Sequence[StoredEvent]) -> tuple[dict[str, str], list[StoredEvent]]:
+def _sort(events: Sequence[LoggedEvent]) -> tuple[dict[str, str], list[LoggedEvent]]:
     """The orders that may have ended in these events (order id to account), and the settlement events."""
     orders: dict[str, str] = {}
     settlements = []
@@ -238,7 +240,7 @@ def _sort(events: Sequence[StoredEvent]) -> tuple[dict[str, str], list[StoredEve
     return orders, settlements
 
 
-def _require_orders(cursor: Any, events: Sequence[StoredEvent]) -> None:
+def _require_orders(cursor: Any, events: Sequence[LoggedEvent]) -> None:
     """Raise OrdersBehind unless the orders' rows hold what these events did to them."""
     cursor.execute(_READ_ORDERS_REACHED)
     reached = dict(cursor.fetchall())
@@ -263,12 +265,12 @@ def _write(cursor: Any, notes: Sequence[_Note]) -> list[dict[str, Any]]:
     ids = [new_id() for _ in notes]
     rows = [
         (
-            identifier, note.account_id, note.kind, note.title[:MAX_TITLE], note.body, json.dumps(note.data),
-            timestamp_text(note.at_us), note.key,
+            identifier, note.account_id, note.kind, quoted(note.title[:MAX_TITLE]), quoted(note.body),
+            quoted(_encode(note.data).decode()), timestamp_text(note.at_us), note.key,
         )
         for identifier, note in zip(ids, notes, strict=True)
     ]  # fmt: skip
-    cursor.execute(_INSERT, [list(column) for column in zip(*rows, strict=True)])
+    cursor.execute(_INSERT, columns(rows))
     new = {identifier for (identifier,) in cursor.fetchall()}
     return [
         {

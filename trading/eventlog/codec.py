@@ -36,6 +36,23 @@ class StoredEvent(NamedTuple):
         return f"{self.slot}-{self.slot_offset}"
 
 
+class LoggedEvent(NamedTuple):
+    """The same as read models need it. `begins_command`: the first event of a command's, which carries its metadata."""
+
+    slot: int
+    slot_offset: int
+    stream_id: str
+    version: int
+    type: str
+    data: dict[str, Any]
+    begins_command: bool
+    recorded_us: int
+
+    @property
+    def event_id(self) -> str:
+        return f"{self.slot}-{self.slot_offset}"
+
+
 def timestamp_text(at_us: int) -> str:
     """Microseconds since the epoch as RFC 3339 in UTC, always with six decimals."""
     seconds, micros = divmod(at_us, 1_000_000)

@@ -6,7 +6,8 @@ Readers page by offset in short statements: no snapshot of the primary is held o
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from trading.eventlog.codec import StoredEvent, decode_json
+from trading.array_literals import array_of
+from trading.eventlog.codec import LoggedEvent, StoredEvent, decode_json, timestamp_text
 
 _COLUMNS = (
     "slot, slot_offset, stream_id::text, version, type, data::text, metadata::text, hash, "
@@ -50,31 +51,36 @@ def read_slot(
 
 def read_slots(
     cursor: Any, wanted: Sequence[tuple[int, int, int]], *, since_us: int | None = None
-) -> dict[int, list[StoredEvent]]:
-    """The same for several slots in one statement: `wanted` is (slot, from offset, limit)."""
+) -> dict[int, list[LoggedEvent]]:
+    """Events of several slots without what only proves them; `wanted` is (slot, from offset, limit)."""
     cursor.execute(
         _READ_SLOTS,
         [
-            [slot for slot, _, _ in wanted],
-            [start for _, start, _ in wanted],
-            [start + limit for _, start, limit in wanted],
-            None if since_us is None else since_us / 1_000_000 - 1,
+            array_of(slot for slot, _, _ in wanted),
+            array_of(start for _, start, _ in wanted),
+            array_of(start + limit for _, start, limit in wanted),
+            None if since_us is None else timestamp_text(since_us - 1_000_000),
         ],
     )
-    found: dict[int, list[StoredEvent]] = {slot: [] for slot, _, _ in wanted}
-    for row in cursor.fetchall():
-        found[row[0]].append(_stored(row))
+    found: dict[int, list[LoggedEvent]] = {slot: [] for slot, _, _ in wanted}
+    for slot, offset, stream_id, version, type_, data, begins_command, recorded_us in cursor.fetchall():
+        event = LoggedEvent(
+            slot, offset, stream_id, version, type_, decode_json(data), begins_command, recorded_us
+        )
+        found[slot].append(event)
     return found
 
 
-_READ_SLOTS = f"""
+_READ_SLOTS = """
 SELECT e.* FROM unnest(%s::smallint[], %s::bigint[], %s::bigint[]) AS w(slot, first, beyond), LATERAL (
-    SELECT {_COLUMNS} FROM event
+    SELECT slot, slot_offset, stream_id::text, version, type, data::text, metadata <> '{}',
+           (extract(epoch FROM recorded_at) * 1000000)::bigint
+    FROM event
     WHERE slot = w.slot AND slot_offset >= w.first AND slot_offset < w.beyond
-        AND recorded_at >= coalesce(to_timestamp(%s::float8), '-infinity')
+        AND recorded_at >= coalesce(%s::timestamptz, '-infinity')
     ORDER BY slot_offset, recorded_at
 ) AS e
-"""  # noqa: S608
+"""
 
 
 def read_stream(

@@ -6,7 +6,7 @@ log itself says where the market ended; no projection has to ask another one.
 
 from typing import Any, NamedTuple
 
-from trading.eventlog.codec import StoredEvent, decode_json
+from trading.eventlog.codec import LoggedEvent, decode_json
 from trading.projections.projection import BrokenLog
 
 _WAITING = frozenset({"position_closed/1"})
@@ -32,7 +32,7 @@ class Endings:
     def __init__(self) -> None:
         self._found: dict[str, Ending] = {}
 
-    def of(self, cursor: Any, event: StoredEvent) -> Ending:
+    def of(self, cursor: Any, event: LoggedEvent) -> Ending:
         """The ending that caused an account's settlement event."""
         settlement_id, market_id = event.data["settlement"], event.data["market"]
         ending = self._found.get(settlement_id)
@@ -49,7 +49,7 @@ class Endings:
         return ending
 
 
-def count_ready(cursor: Any, endings: Endings, events: list[StoredEvent], reached: dict[int, int]) -> int:
+def count_ready(cursor: Any, endings: Endings, events: list[LoggedEvent], reached: dict[int, int]) -> int:
     """How many of a slot's events may be applied when the other slots stand at `reached`."""
     for index, event in enumerate(events):
         if event.type in _WAITING:

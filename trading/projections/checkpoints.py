@@ -7,8 +7,8 @@ has read from may write; anybody else has been overtaken and reads the offsets a
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from trading.array_literals import array_of
 from trading.eventlog.codec import timestamp_text
-from trading.projections.rows import array
 
 
 class Checkpoint(NamedTuple):
@@ -51,7 +51,7 @@ def lock_checkpoints(cursor: Any, names: Sequence[str]) -> None:
 
 def stand_at(cursor: Any, names: Sequence[str], checkpoints: Mapping[int, Checkpoint]) -> bool:
     """Whether each of the projections stands at these offsets."""
-    offsets = array(checkpoints[slot].next_offset for slot in sorted(checkpoints))
+    offsets = array_of(checkpoints[slot].next_offset for slot in sorted(checkpoints))
     cursor.execute(
         "SELECT count(*) FROM (SELECT FROM projection_checkpoint WHERE projection = ANY(%s) "
         "GROUP BY projection HAVING array_agg(next_offset ORDER BY slot) = %s::bigint[])",
@@ -67,9 +67,9 @@ def store_checkpoints(cursor: Any, names: Sequence[str], moved: Mapping[int, Che
         "FROM unnest(%s::smallint[], %s::bigint[], %s::timestamptz[]) AS m(slot, next_offset, recorded_at) "
         "WHERE p.projection = ANY(%s) AND p.slot = m.slot",
         [
-            array(moved),
-            array(checkpoint.next_offset for checkpoint in moved.values()),
-            array(
+            array_of(moved),
+            array_of(checkpoint.next_offset for checkpoint in moved.values()),
+            array_of(
                 None if each.recorded_us is None else timestamp_text(each.recorded_us)
                 for each in moved.values()
             ),

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from trading.eventlog.codec import StoredEvent
+from trading.eventlog.codec import LoggedEvent
 from trading.eventlog.read import read_slots
 from trading.ids import MARKET_SLOTS
 from trading.projections.causes import Endings, count_ready
@@ -86,7 +86,7 @@ class Follower:
         for projection in self.projections:
             projection.forget()
 
-    def _read(self, counts: Mapping[int, int]) -> dict[int, list[StoredEvent]]:
+    def _read(self, counts: Mapping[int, int]) -> dict[int, list[LoggedEvent]]:
         wanted = [(slot, self.checkpoints[slot].next_offset, count) for slot, count in sorted(counts.items())]
         times = [self.checkpoints[slot].recorded_us for slot in counts]
         since_us = None if None in times else min(time for time in times if time is not None)
@@ -100,7 +100,7 @@ class Follower:
                 raise BrokenLog(f"slot {slot} does not hold offsets {first} to {last}, which its head counts")
         return batch
 
-    def _hold_back(self, batch: dict[int, list[StoredEvent]]) -> None:
+    def _hold_back(self, batch: dict[int, list[LoggedEvent]]) -> None:
         """Cuts an account's slot before an event whose cause is not applied with this batch or before it."""
         reached = {slot: checkpoint.next_offset for slot, checkpoint in self.checkpoints.items()}
         reached |= {slot: events[-1].slot_offset + 1 for slot, events in batch.items() if events}
@@ -109,7 +109,7 @@ class Follower:
                 if slot >= MARKET_SLOTS:
                     batch[slot] = events[: count_ready(cursor, self._endings, events, reached)]
 
-    def _commit(self, events: list[StoredEvent], moved: dict[int, Checkpoint]) -> None:
+    def _commit(self, events: list[LoggedEvent], moved: dict[int, Checkpoint]) -> None:
         try:
             with self._connection.transaction(), self._connection.cursor() as cursor:
                 lock_checkpoints(cursor, self.names)
@@ -145,12 +145,12 @@ def share_out(waiting: dict[int, int], limit: int) -> dict[int, int]:
     return {slot: max(1, count * limit // total) for slot, count in waiting.items()}
 
 
-def whole_commands(events: list[StoredEvent]) -> list[StoredEvent]:
+def whole_commands(events: list[LoggedEvent]) -> list[LoggedEvent]:
     """Without the last command's events, which may go on beyond this slice: readers should not see half of one.
 
-    Only the first event of a command carries metadata. A command larger than the slice stays as it is.
+    A command larger than the slice stays as it is.
     """
     for index in range(len(events) - 1, 0, -1):
-        if events[index].metadata:
+        if events[index].begins_command:
             return events[:index]
     return events

@@ -11,11 +11,12 @@ from typing import Any
 
 from celery import current_app
 
-from trading.eventlog.codec import StoredEvent, canonical_json
+from trading.array_literals import columns
+from trading.eventlog.codec import LoggedEvent, canonical_json
 from trading.ids import MARKET_SLOTS
 from trading.money import SHARE_PIPS
 from trading.projections.projection import AfterCommit, BrokenLog, UnknownEvent, appliers
-from trading.projections.rows import columns, moment
+from trading.projections.rows import moment
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ class MarketsProjection:
     name = "markets"
     tables = ("market", "outcome", "market_summary")
 
-    def apply(self, cursor: Any, events: Sequence[StoredEvent]) -> AfterCommit | None:
+    def apply(self, cursor: Any, events: Sequence[LoggedEvent]) -> AfterCommit | None:
         changes: dict[str, _Change] = {}
         opened: list[str] = []
         for event in events:
@@ -128,7 +129,7 @@ def send_settlements(settlement_ids: Sequence[str]) -> None:
             log.exception("settlement %s could not be sent to the workers", settlement_id)
 
 
-def _created(cursor: Any, event: StoredEvent) -> list[str]:
+def _created(cursor: Any, event: LoggedEvent) -> list[str]:
     data = event.data
     opens_at = None if data["opens_us"] is None else moment(data["opens_us"])
     cursor.execute(
@@ -143,8 +144,8 @@ def _created(cursor: Any, event: StoredEvent) -> list[str]:
     return []
 
 
-def _status(status: str) -> Callable[[Any, StoredEvent], list[str]]:
-    def change(cursor: Any, event: StoredEvent) -> list[str]:
+def _status(status: str) -> Callable[[Any, LoggedEvent], list[str]]:
+    def change(cursor: Any, event: LoggedEvent) -> list[str]:
         cursor.execute(_CHANGE_STATUS, [status, event.version, event.stream_id])
         _one_row(cursor, event)
         return []
@@ -152,19 +153,19 @@ def _status(status: str) -> Callable[[Any, StoredEvent], list[str]]:
     return change
 
 
-def _resolved(cursor: Any, event: StoredEvent) -> list[str]:
+def _resolved(cursor: Any, event: LoggedEvent) -> list[str]:
     return _end(
         cursor, event, status="resolved", kind="resolve", collateral_pips=SHARE_PIPS * event.data["sets"]
     )
 
 
-def _voided(cursor: Any, event: StoredEvent) -> list[str]:
+def _voided(cursor: Any, event: LoggedEvent) -> list[str]:
     # A void gives the fees back too.
     collateral_pips = SHARE_PIPS * event.data["sets"] + event.data["fees"]
     return _end(cursor, event, status="voided", kind="void", collateral_pips=collateral_pips)
 
 
-def _end(cursor: Any, event: StoredEvent, *, status: str, kind: str, collateral_pips: int) -> list[str]:
+def _end(cursor: Any, event: LoggedEvent, *, status: str, kind: str, collateral_pips: int) -> list[str]:
     """Ends the market and opens its settlement; answers the settlement's id unless it was there before."""
     payouts, settlement_id = event.data.get("payouts"), event.data["settlement"]
     resolution = {
@@ -186,7 +187,7 @@ def _end(cursor: Any, event: StoredEvent, *, status: str, kind: str, collateral_
     return [settlement_id for (settlement_id,) in cursor.fetchall()]
 
 
-def _one_row(cursor: Any, event: StoredEvent) -> None:
+def _one_row(cursor: Any, event: LoggedEvent) -> None:
     if cursor.rowcount != 1:
         raise BrokenLog(f"event {event.event_id} changes market {event.stream_id}, which was never created")
 
@@ -213,7 +214,7 @@ def _position_opened(change: _Change, data: dict[str, Any]) -> None:
     change.trader_count += 1
 
 
-_LIFECYCLE: dict[str, Callable[[Any, StoredEvent], list[str]]] = {
+_LIFECYCLE: dict[str, Callable[[Any, LoggedEvent], list[str]]] = {
     "market_created/1": _created,
     "market_opened/1": _status("open"),
     "market_suspended/1": _status("suspended"),

@@ -6,9 +6,10 @@ Both in one projection, so that an order and its fills always agree. Rows are in
 from collections.abc import Sequence
 from typing import Any
 
-from trading.eventlog.codec import StoredEvent
+from trading.array_literals import columns
+from trading.eventlog.codec import LoggedEvent
 from trading.projections.projection import BrokenLog, UnknownEvent, appliers
-from trading.projections.rows import columns, copy_into, moment, text
+from trading.projections.rows import copy_into, moment, text
 
 _ORDER_COLUMNS = (
     "order_id, market_id, account_id, client_order_id, outcome, side, type, price_pips, quantity, filled, cost_pips, "
@@ -50,7 +51,7 @@ class _Change:
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self.placed: StoredEvent | None = None
+        self.placed: LoggedEvent | None = None
         self.filled = self.cost_pips = self.fees_pips = 0
         self.quantity: int | None = None
         self.reserved_pips: int | None = None
@@ -64,9 +65,9 @@ class _Batch:
 
     def __init__(self) -> None:
         self.changes: dict[str, _Change] = {}
-        self.fills: list[tuple[StoredEvent, dict[str, Any]]] = []
+        self.fills: list[tuple[LoggedEvent, dict[str, Any]]] = []
 
-    def change(self, order_id: str, event: StoredEvent) -> _Change:
+    def change(self, order_id: str, event: LoggedEvent) -> _Change:
         change = self.changes.get(order_id)
         if change is None:
             change = self.changes[order_id] = _Change()
@@ -75,14 +76,14 @@ class _Batch:
         return change
 
 
-def _placed(batch: _Batch, event: StoredEvent) -> None:
+def _placed(batch: _Batch, event: LoggedEvent) -> None:
     change = batch.change(event.data["order"], event)
     change.placed = event
     change.quantity = event.data["quantity"]
     change.reserved_pips = event.data["reserved"]
 
 
-def _rejected(batch: _Batch, event: StoredEvent) -> None:
+def _rejected(batch: _Batch, event: LoggedEvent) -> None:
     change = batch.change(event.data["order"], event)
     change.placed = event
     change.quantity = event.data["quantity"]
@@ -91,7 +92,7 @@ def _rejected(batch: _Batch, event: StoredEvent) -> None:
     change.reason = event.data["reason"]
 
 
-def _matched(batch: _Batch, event: StoredEvent) -> None:
+def _matched(batch: _Batch, event: LoggedEvent) -> None:
     for leg in event.data["legs"]:
         change = batch.change(leg["order"], event)
         change.filled += leg["quantity"]
@@ -101,14 +102,14 @@ def _matched(batch: _Batch, event: StoredEvent) -> None:
         batch.fills.append((event, leg))
 
 
-def _cancelled(batch: _Batch, event: StoredEvent) -> None:
+def _cancelled(batch: _Batch, event: LoggedEvent) -> None:
     change = batch.change(event.data["order"], event)
     change.reserved_pips = 0
     change.status = "cancelled"
     change.reason = event.data["reason"]
 
 
-def _amended(batch: _Batch, event: StoredEvent) -> None:
+def _amended(batch: _Batch, event: LoggedEvent) -> None:
     change = batch.change(event.data["order"], event)
     change.quantity = event.data["quantity"]
     change.reserved_pips = event.data["reserved"]
@@ -129,7 +130,7 @@ class OrdersProjection:
     name = "orders"
     tables = ("order", "fill")
 
-    def apply(self, cursor: Any, events: Sequence[StoredEvent]) -> None:
+    def apply(self, cursor: Any, events: Sequence[LoggedEvent]) -> None:
         batch = _Batch()
         for event in events:
             try:
@@ -158,7 +159,7 @@ def _insert_new(cursor: Any, batch: _Batch) -> dict[str, str | None]:
     return client_ids
 
 
-def _order_line(change: _Change, placed: StoredEvent) -> str:
+def _order_line(change: _Change, placed: LoggedEvent) -> str:
     data = placed.data
     status = change.status or ("filled" if change.filled == change.quantity else "open")
     return (
@@ -189,7 +190,7 @@ def _change_older(cursor: Any, batch: _Batch) -> dict[str, str | None]:
     return client_ids
 
 
-def _fill_line(event: StoredEvent, leg: dict[str, Any], client_ids: dict[str, str | None]) -> str:
+def _fill_line(event: LoggedEvent, leg: dict[str, Any], client_ids: dict[str, str | None]) -> str:
     order_id = leg["order"]
     return (
         f"{event.data['trade']}\t{order_id}\t{leg['account']}\t{event.stream_id}\t{text(client_ids[order_id])}"

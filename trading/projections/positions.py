@@ -8,12 +8,12 @@ earned; a refund or take-back of a voided market is booked on the first outcome'
 from collections.abc import Sequence
 from typing import Any
 
-from trading.eventlog.codec import StoredEvent
+from trading.array_literals import columns
+from trading.eventlog.codec import LoggedEvent
 from trading.money import SHARE_PIPS
 from trading.projections.causes import Endings
 from trading.projections.holding import Holding, Row, leg_flow_pips
 from trading.projections.projection import BrokenLog, UnknownEvent, appliers
-from trading.projections.rows import columns
 
 _MAX_REMEMBERED = 100_000
 """Holdings kept between batches; beyond that all are dropped and read again as they are needed."""
@@ -58,7 +58,7 @@ class PositionsProjection:
         """Drops the remembered holdings; the number of a market's outcomes never changes."""
         self._holdings.clear()
 
-    def apply(self, cursor: Any, events: Sequence[StoredEvent]) -> None:
+    def apply(self, cursor: Any, events: Sequence[LoggedEvent]) -> None:
         touched = _touched(events)
         if not touched:
             return
@@ -73,7 +73,7 @@ class PositionsProjection:
                 ) from error
         batch.write(cursor)
 
-    def _apply_one(self, cursor: Any, batch: "_Batch", event: StoredEvent) -> None:
+    def _apply_one(self, cursor: Any, batch: "_Batch", event: LoggedEvent) -> None:
         if event.type == "position_closed/1":
             _close(batch, event, self._endings.of(cursor, event).payouts)
         elif (applier := _APPLIERS[event.type]) is not None:
@@ -103,7 +103,7 @@ class PositionsProjection:
             raise BrokenLog(f"market {missing[0]} trades but its log does not begin with its creation")
 
 
-def _touched(events: Sequence[StoredEvent]) -> dict[_Key, None]:
+def _touched(events: Sequence[LoggedEvent]) -> dict[_Key, None]:
     """(market, account) of every holding these events change, in order. Refuses unknown types."""
     touched: dict[_Key, None] = {}
     for event in events:
@@ -154,13 +154,13 @@ class _Batch:
             cursor.execute(_WRITE_PARTICIPATION, columns(flows))
 
 
-def _matched(batch: _Batch, event: StoredEvent) -> None:
+def _matched(batch: _Batch, event: LoggedEvent) -> None:
     for leg in event.data["legs"]:
         batch.holding(event.stream_id, leg["account"]).fill(leg)
         batch.flow(event.stream_id, leg["account"], net_cash_pips=leg_flow_pips(leg), fees_pips=leg["fee"])
 
 
-def _released(batch: _Batch, event: StoredEvent) -> None:
+def _released(batch: _Batch, event: LoggedEvent) -> None:
     """A cancel or an amendment frees shares, and with them complete sets."""
     netted, account_id = event.data["netted"], event.data["account"]
     if netted:
@@ -168,7 +168,7 @@ def _released(batch: _Batch, event: StoredEvent) -> None:
         batch.flow(event.stream_id, account_id, net_cash_pips=SHARE_PIPS * netted, fees_pips=0)
 
 
-def _close(batch: _Batch, event: StoredEvent, payouts: tuple[int, ...] | None) -> None:
+def _close(batch: _Batch, event: LoggedEvent, payouts: tuple[int, ...] | None) -> None:
     holding = batch.holding(event.data["market"], event.stream_id)
     if holding.quantities != event.data["quantities"]:
         raise ValueError(f"closes {event.data['quantities']} shares of a position of {holding.quantities}")
@@ -176,13 +176,13 @@ def _close(batch: _Batch, event: StoredEvent, payouts: tuple[int, ...] | None) -
     holding.close(payouts if payouts is not None else [0] * len(holding.rows))
 
 
-def _issued(batch: _Batch, event: StoredEvent) -> None:
+def _issued(batch: _Batch, event: LoggedEvent) -> None:
     """A winner's money is in the closing of the position already; a refund is not."""
     if event.data["kind"] == "refund":
         batch.holding(event.data["market"], event.stream_id).rows[0].realize(event.data["amount"])
 
 
-def _reversed(batch: _Batch, event: StoredEvent) -> None:
+def _reversed(batch: _Batch, event: LoggedEvent) -> None:
     batch.holding(event.data["market"], event.stream_id).rows[0].realize(-event.data["amount"])
 
 

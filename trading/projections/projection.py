@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from trading.eventlog.codec import StoredEvent
+from trading.eventlog.codec import LoggedEvent
 from trading.projections import DEFAULT_PROJECTIONS
 
 MARKET_EVENTS = frozenset({
@@ -38,7 +38,7 @@ class Projection(Protocol):
     name: str
     tables: tuple[str, ...]
 
-    def apply(self, cursor: Any, events: Sequence[StoredEvent]) -> AfterCommit | None:
+    def apply(self, cursor: Any, events: Sequence[LoggedEvent]) -> AfterCommit | None:
         """Fold the events into the rows. `cursor` is psycopg's."""
 
     def forget(self) -> None:
@@ -48,7 +48,7 @@ class Projection(Protocol):
 class UnknownEvent(Exception):
     """The log holds an event that this code does not know; it has to be deployed or repaired first."""
 
-    def __init__(self, event: StoredEvent) -> None:
+    def __init__(self, event: LoggedEvent) -> None:
         super().__init__(
             f"event {event.event_id} of stream {event.stream_id} has the unknown type {event.type!r}"
         )

@@ -6,7 +6,7 @@ A binary market's trades are all in its first outcome's terms.
 from collections.abc import Sequence
 from typing import Any
 
-from trading.eventlog.codec import StoredEvent
+from trading.eventlog.codec import LoggedEvent
 from trading.projections.projection import KNOWN_EVENTS, UnknownEvent
 from trading.projections.rows import copy_into, moment
 
@@ -19,7 +19,7 @@ class TradesProjection:
     name = "trades"
     tables = ("trade",)
 
-    def apply(self, cursor: Any, events: Sequence[StoredEvent]) -> None:
+    def apply(self, cursor: Any, events: Sequence[LoggedEvent]) -> None:
         lines = []
         for event in events:
             if event.type == "order_matched/1":
@@ -33,7 +33,7 @@ class TradesProjection:
         """Nothing is remembered."""
 
 
-def _line(event: StoredEvent) -> str:
+def _line(event: LoggedEvent) -> str:
     data = event.data
     return (
         f"{data['trade']}\t{event.stream_id}\t{data['outcome']}\t{data['price']}\t{data['quantity']}"

@@ -9,8 +9,8 @@ from typing import Any
 
 import psycopg
 
+from trading.array_literals import array_of, bytea, quoted
 from trading.eventlog.append import EventRow, Head, copy_rows
-from trading.shard.arrays import array_of, bytea, quoted
 from trading.shard.faults import SlotLost
 from trading.shard.slots import OwnedSlot
 

@@ -6,9 +6,9 @@ stands in one `batch` row, so whoever finds the row can give it all back.
 
 from typing import Any, NamedTuple
 
+from trading.array_literals import array_of, bytea, quoted
 from trading.engine.commands import PlaceOrder
 from trading.ids import new_id
-from trading.shard.arrays import array_of, bytea, quoted
 from trading.shard.faults import SlotLost
 from trading.shard.slots import OwnedSlot
 from trading.wire import Envelope

@@ -207,9 +207,9 @@ def test_a_rounds_events_are_shared_out_over_the_slots():
 
 def test_a_slice_ends_with_a_whole_command():
     class Event:
-        def __init__(self, metadata):
-            self.metadata = metadata
+        def __init__(self, begins_command):
+            self.begins_command = begins_command
 
-    first, second, third = Event({"a": 1}), Event({}), Event({"b": 1})
+    first, second, third = Event(True), Event(False), Event(True)
     assert whole_commands([first, second, third]) == [first, second]
     assert whole_commands([first, second]) == [first, second]
