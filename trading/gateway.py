@@ -11,17 +11,18 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import redis.asyncio as aioredis
 from django.conf import settings
-from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from trading.engine.codec import command_data
 from trading.engine.commands import Command
 from trading.errors import NotFound, OutcomeUnknown, Overloaded, Refused
 from trading.ids import market_slot, new_id
+from trading.subscriber import Subscriber
 from trading.wire import (
     DEADLINE_US,
     FRAME_FIELD,
@@ -40,7 +41,10 @@ log = logging.getLogger(__name__)
 
 NOBODY = "00000000-0000-0000-0000-000000000000"  # the account of commands that are nobody's orders
 RECONNECT_S = 0.1
-SILENCE_S = 5.0
+# All frames of a moment in one call, with one reply to wait for.
+SEND_FRAMES = (
+    f"for i, stream in ipairs(KEYS) do redis.call('XADD', stream, '*', '{FRAME_FIELD.decode()}', ARGV[i]) end"
+)
 
 _canonical = msgspec.msgpack.Encoder().encode
 
@@ -93,14 +97,23 @@ class Gateway:
         self._pending: dict[str, tuple[Envelope, _Request]] = {}
         self._outbox: list[Envelope] = []
         self._wake = asyncio.Event()
+        self._listening = asyncio.Event()
+        self._unheard: set[bytes] = set()  # channels whose subscription is not confirmed
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Returns once outcomes can be heard, or after a second where Valkey is away."""
-        listening = asyncio.Event()
-        self._tasks = [asyncio.create_task(self._write()), asyncio.create_task(self._listen(listening))]
+        channels = {outcome_channel(self.gateway_id).encode(), RESEND_CHANNEL.encode()}
+        subscriber = Subscriber(
+            self._url, on_message=self._hear, on_subscribed=self._subscribed,
+            on_down=lambda: self._unheard.update(channels),
+        )  # fmt: skip
+        self._unheard.update(channels)
+        for channel in channels:
+            subscriber.subscribe(channel)
+        self._tasks = [asyncio.create_task(self._write()), asyncio.create_task(subscriber.run())]
         try:
-            await asyncio.wait_for(listening.wait(), 1.0)
+            await asyncio.wait_for(self._listening.wait(), 1.0)
         except TimeoutError:
             log.warning("gateway starts without Valkey")
 
@@ -131,64 +144,54 @@ class Gateway:
 
     async def _write(self) -> None:
         """One flush at a time; what comes meanwhile goes with the next."""
-        bus = aioredis.Redis.from_url(self._url)
+        send_frames: Any = aioredis.Redis.from_url(self._url).register_script(SEND_FRAMES)
         while True:
             await self._wake.wait()
             self._wake.clear()
             envelopes, self._outbox = self._outbox, []
             try:
-                await self._flush(bus, envelopes)
-            except (
-                Exception
-            ) as error:  # Whatever it was, a gateway that stops writing would be mute for ever.
+                if envelopes:
+                    streams, frames = self._framed(envelopes)
+                    await send_frames(keys=streams, args=frames)
+            except Exception as error:
+                # Whatever it was, a gateway that stops writing would be mute for ever.
                 log.warning("commands not sent, trying again: %s", error, exc_info=_unless_outage(error))
                 self._outbox = _in_time(envelopes) + self._outbox
                 await asyncio.sleep(RECONNECT_S)
                 self._wake.set()
 
-    async def _flush(self, bus: "aioredis.Redis", envelopes: list[Envelope]) -> None:
+    def _framed(self, envelopes: list[Envelope]) -> tuple[list[str], list[bytes]]:
+        """Streams, and the frame for each."""
         by_slot: dict[int, list[Envelope]] = {}
         for envelope in envelopes:
             by_slot.setdefault(market_slot(envelope.command.market_id), []).append(envelope)
-        pipeline = bus.pipeline(transaction=False)
+        streams, frames = [], []
         for slot, rows in by_slot.items():
             for start in range(0, len(rows), MAX_FRAME_COMMANDS):
-                frame = encode_frame(self.gateway_id, rows[start : start + MAX_FRAME_COMMANDS])
-                pipeline.xadd(command_stream(slot), {FRAME_FIELD: frame})
-        if by_slot:
-            await pipeline.execute()
+                streams.append(command_stream(slot))
+                frames.append(encode_frame(self.gateway_id, rows[start : start + MAX_FRAME_COMMANDS]))
+        return streams, frames
 
-    async def _listen(self, listening: asyncio.Event) -> None:
-        """Resolves what waits; after an interruption sends again whatever still waits."""
-        while True:
-            try:
-                bus = aioredis.Redis.from_url(self._url, socket_timeout=None)
-                async with bus.pubsub(ignore_subscribe_messages=True) as subscription:
-                    await subscription.subscribe(outcome_channel(self.gateway_id), RESEND_CHANNEL)
-                    await subscription.get_message(ignore_subscribe_messages=False, timeout=1.0)
-                    self._send_again()
-                    listening.set()
-                    await self._hear(subscription)
-            except Exception as error:  # As above: it must not go deaf.
-                log.warning("gateway lost Valkey: %s", error, exc_info=_unless_outage(error))
-            await asyncio.sleep(RECONNECT_S)
+    def _subscribed(self, channel: bytes) -> None:
+        """After an interruption, whatever still waits is sent again."""
+        self._unheard.discard(channel)
+        if not self._unheard:
+            self._send_again()
+            self._listening.set()
 
-    async def _hear(self, subscription: PubSub) -> None:
-        """Handles messages until the connection ends, or is silent although it was asked to answer."""
-        asked = False
-        while True:
-            message = await subscription.get_message(timeout=SILENCE_S)
-            if message is None and asked:
-                raise ConnectionError("Valkey does not answer")
-            asked = message is None
-            if message is None:
-                await subscription.ping()
-            elif message["type"] != "message":
-                continue
-            elif message["channel"] == RESEND_CHANNEL.encode():
-                self._send_again()
-            else:
-                self._resolve(decode_outcomes(message["data"]))
+    def _hear(self, channel: bytes, message: bytes) -> None:
+        if channel == RESEND_CHANNEL.encode():
+            self._send_again()
+            return
+        try:
+            outcomes = decode_outcomes(message)
+        except msgspec.MsgspecError:
+            log.exception("outcomes cannot be read")  # Their senders will not know; a shard never sends such.
+            return
+        for outcome in outcomes:
+            waiting = self._pending.get(outcome.command_id)
+            if waiting is not None:
+                waiting[1].note(outcome)
 
     def _send_again(self) -> None:
         """What a lost Valkey or a dead shard may have swallowed; repetitions are recognised by their keys."""
@@ -199,12 +202,6 @@ class Gateway:
         ]
         self._outbox.extend(_in_time(waiting))
         self._wake.set()
-
-    def _resolve(self, outcomes: list[Outcome]) -> None:
-        for outcome in outcomes:
-            waiting = self._pending.get(outcome.command_id)
-            if waiting is not None:
-                waiting[1].note(outcome)
 
 
 class BlockingGateway:

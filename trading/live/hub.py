@@ -22,9 +22,9 @@ from trading import metrics
 from trading.errors import Overloaded
 from trading.live.book_mirror import BookMirror, FeedTicker, FeedUpdate, decode_ticker, decode_updates
 from trading.live.channel import Channel, Subscription
-from trading.live.feed_source import FeedSource
 from trading.live.market_feed import MarketFeed, RecentTrades
 from trading.live.outbox import Outbox
+from trading.subscriber import Subscriber
 
 FEED = b"feed"
 ACCOUNT_PREFIX = b"account:"
@@ -70,7 +70,7 @@ class Hub:
             return
         self._snapshots = asyncio.Semaphore(SNAPSHOTS_AT_ONCE)
         self._valkey = redis.Redis.from_url(self._url, socket_timeout=2.0, socket_connect_timeout=2.0)
-        self._source = FeedSource(
+        self._source = Subscriber(
             self._url, on_message=self._take, on_subscribed=self._subscribed, on_down=self._down
         )
         self._source.subscribe(FEED)

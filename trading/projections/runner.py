@@ -30,6 +30,7 @@ MIN_ROUND_S = 0.005
 # How long it rests after a round, in rounds. On a machine that is full a round takes longer, so the rests grow, the
 # rounds gather more and cost less an event: a reader may wait, an order may not. A full round is not rested from.
 REST_ROUNDS = 2
+LONGEST_REST_S = 0.1
 POLL_S = 0.1
 RETRY_S = 1.0
 HALTED_RETRY_S = 5.0
@@ -113,7 +114,7 @@ class Projector:
                     hint.wait(POLL_S)
                 elif not self._is_far_behind:
                     worked_s = time.monotonic() - started
-                    time.sleep(max(REST_ROUNDS * worked_s, MIN_ROUND_S - worked_s))
+                    time.sleep(max(min(REST_ROUNDS * worked_s, LONGEST_REST_S), MIN_ROUND_S - worked_s))
         finally:
             hint.close()
             self.close()

@@ -1,6 +1,6 @@
-"""The one connection a hub listens to Valkey on.
+"""A connection on which a hub or a gateway listens to Valkey.
 
-It says when it is up and when it is down, because what is published while it is down is lost to it: a client library
+It says when it is up and when it is down, because what is published while it is down is lost: a client library
 that reconnects by itself would hide just that. A connection on which nothing comes back counts as down too.
 """
 
@@ -22,7 +22,7 @@ LONGEST_PAUSE_SECONDS = 2.0
 log = logging.getLogger(__name__)
 
 
-class FeedSource:
+class Subscriber:
     """Subscribes to channels and hands their messages over, in one event loop.
 
     `on_message(channel, data)` for each message, `on_subscribed(channel)` when a subscription is confirmed (again
@@ -63,7 +63,7 @@ class FeedSource:
             try:
                 await self._listen()
             except (RedisError, OSError, TimeoutError) as error:
-                log.warning("feed connection lost: %s", error)
+                log.warning("a connection that listens to Valkey was lost: %s", error)
             self._on_down()
             if time.monotonic() - began > LONGEST_PAUSE_SECONDS:
                 pause_s = FIRST_PAUSE_SECONDS
