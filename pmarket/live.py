@@ -11,6 +11,7 @@ from django.urls import path, re_path
 from accounts.authentication import KeyAuthenticator
 from accounts.client_ip import resolve_ip
 from ops.throttle import throttle
+from trading.garbage import collect_rarely
 from trading.gateway import Gateway
 from trading.live.ended_market import ended_market
 from trading.live.fastlane import FastLane
@@ -37,6 +38,7 @@ class Lifespan:
         await receive()  # lifespan.startup
         await self.gateway.start()
         self.hub.ensure_started()
+        collect_rarely()
         await send({"type": "lifespan.startup.complete"})
         await receive()  # lifespan.shutdown
         await self.hub.stop()

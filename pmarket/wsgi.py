@@ -8,12 +8,16 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.core.wsgi import get_wsgi_application
+from django.urls import get_resolver
 
 from pmarket.middleware import require_lasting_secret_key
+from trading.garbage import collect_rarely
 from trading.strict_json import MAX_BODY_BYTES
 
 require_lasting_secret_key()
 _django = get_wsgi_application()
+_ = get_resolver().url_patterns  # every view is imported now, not by the first request
+collect_rarely()
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

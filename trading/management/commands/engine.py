@@ -1,6 +1,5 @@
 """`manage.py engine`: one shard of the matching engine."""
 
-import gc
 import signal
 import sys
 from typing import Any
@@ -10,6 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from trading.connection import own_connection
+from trading.garbage import collect_rarely
 from trading.shard.process import Shard
 from trading.shard.slots import new_shard_id
 
@@ -31,8 +31,7 @@ class Command(BaseCommand):
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
         # Orders live long and form no cycles: scanning them again and again took two thirds of the time.
-        gc.freeze()
-        gc.set_threshold(100_000, 1000, 1000)
+        collect_rarely(older=1000)
         # The writers' threads have to get their turn as soon as PostgreSQL has answered.
         sys.setswitchinterval(0.0005)
         shard.run()

@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
+from trading.garbage import collect_rarely
 from trading.projections.projection import load_projections
 from trading.projections.runner import Projector, WakeHint
 
@@ -22,6 +23,7 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         projections = load_projections()
+        collect_rarely()
         log.info("projecting %s", ", ".join(projection.name for projection in projections))
         Projector(projections).run(stop, WakeHint(settings.VALKEY_URL))
         log.info("the projector has stopped")
