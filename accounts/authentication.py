@@ -9,9 +9,12 @@ exists.
 """
 
 import asyncio
+import datetime as dt
 import ipaddress
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import connection
 from django.http import HttpRequest
@@ -83,21 +86,24 @@ _USER_FIELDS = [
     if field.attname in ("id", "username", "account_id", "is_staff", "is_active")
 ]
 # Read with every request of a bot: the ORM takes half of such a request's time to write this same statement.
-_LIVE_KEY = f"""
-SELECT k.id::text, k.scopes, k.tier, k.ip_allowlist, k.expires_at, {", ".join(f"u.{name}" for name in _USER_FIELDS)}
+_LIVE_KEYS = f"""
+SELECT k.key_hash, k.id::text, k.scopes, k.tier, k.ip_allowlist, k.expires_at,
+       {", ".join(f"u.{name}" for name in _USER_FIELDS)}
 FROM accounts_apikey k JOIN accounts_user u ON u.id = k.user_id
-WHERE k.key_hash = %s AND k.revoked_at IS NULL AND k.expires_at > now() AND u.is_active
+WHERE k.key_hash = ANY(%s) AND k.revoked_at IS NULL AND k.expires_at > now() AND u.is_active
 """  # noqa: S608
 
 
-def find_key(digest: bytes) -> tuple[User, KnownKey] | None:
-    """The live key with that hash and its active user, whose other fields are read when asked for; None without one."""
+def find_keys(digests: Sequence[bytes]) -> dict[bytes, tuple[User, KnownKey]]:
+    """The live keys among those hashes, with their active users, whose other fields are read when asked for."""
     with connection.cursor() as cursor:
-        cursor.execute(_LIVE_KEY, [digest])
-        row = cursor.fetchone()
-    if row is None:
-        return None
-    key_id, scopes, tier, allowlist, expires_at, *values = row
+        cursor.execute(_LIVE_KEYS, [list(digests)])
+        return {bytes(digest): _known(*row) for digest, *row in cursor.fetchall()}
+
+
+def _known(
+    key_id: str, scopes: list[str], tier: str, allowlist: list[str], expires_at: dt.datetime, *values: Any
+) -> tuple[User, KnownKey]:
     user = User.from_db(connection.alias, _USER_FIELDS, values)
     principal = Principal(
         account_id=str(user.account_id),
@@ -115,13 +121,15 @@ class KeyAuthenticator:
     """Keys for the fast lane (implements trading.principal.Authenticator).
 
     A revoked key may go on for CACHE_SECONDS. Unknown keys are remembered too, so that a flood of one bad key
-    costs one read. Async calls for the same key wait for one read together. Not for use from several event
-    loops at once.
+    costs one read. Calls for the same key wait for one read together, and what is asked for while a read is under
+    way is read by the next one. Not for use from several event loops at once.
     """
 
     def __init__(self) -> None:
         self._cache: dict[bytes, tuple[float, KnownKey | None]] = {}
-        self._reads: dict[bytes, asyncio.Future[KnownKey | None]] = {}
+        self._awaited: dict[bytes, asyncio.Future[KnownKey | None]] = {}
+        self._unread: list[bytes] = []
+        self._reader: asyncio.Task[None] | None = None
 
     async def authenticate(self, authorization: str | bytes | None, ip: str | None) -> Principal | None:
         """The caller behind an Authorization header; None if there is no header."""
@@ -141,16 +149,6 @@ class KeyAuthenticator:
         """The caller behind a one-time ticket."""
         return await asyncio.to_thread(tickets.redeem, ticket)
 
-    def authenticate_blocking(self, authorization: str | bytes | None, ip: str | None) -> Principal | None:
-        """As `authenticate`, for a thread."""
-        if authorization is None:
-            return None
-        digest = self._digest(bearer_key(authorization))
-        entry = self._cache.get(digest)
-        if entry is not None and entry[0] > time.monotonic():
-            return self._judge(entry[1], ip)
-        return self._judge(self._read(digest), ip)
-
     @staticmethod
     def _digest(key: str) -> bytes:
         if not looks_like_key(key):
@@ -165,28 +163,40 @@ class KeyAuthenticator:
         return known.principal
 
     async def _shared_read(self, digest: bytes) -> KnownKey | None:
-        read = self._reads.get(digest)
-        if read is None:
-            read = asyncio.ensure_future(asyncio.to_thread(self._read_and_release, digest))
-            self._reads[digest] = read
-            read.add_done_callback(lambda _: self._reads.pop(digest, None))
+        answer = self._awaited.get(digest)
+        if answer is None:
+            answer = self._awaited[digest] = asyncio.get_running_loop().create_future()
+            self._unread.append(digest)
+            if self._reader is None or self._reader.done():
+                self._reader = asyncio.create_task(self._read_all())
         # Shielded: one caller that goes away must not cancel the read of the others.
-        return await asyncio.shield(read)
+        return await asyncio.shield(answer)
 
-    def _read_and_release(self, digest: bytes) -> KnownKey | None:
-        try:
-            return self._read(digest)
-        finally:
-            # This thread belongs to no request, so nobody else gives its connection back.
-            connection.close()
+    async def _read_all(self) -> None:
+        while self._unread:
+            digests, self._unread = self._unread, []
+            try:
+                found = await asyncio.to_thread(_read_and_release, digests)
+            except Exception as error:
+                for digest in digests:
+                    answer = self._awaited.pop(digest)
+                    answer.set_exception(error)
+                    answer.exception()  # Those who wait see it; if all have gone away, nobody need be told.
+                continue
+            if len(self._cache) + len(digests) > CACHE_ENTRIES:
+                self._cache.clear()
+            for digest in digests:
+                known = found[digest][1] if digest in found else None
+                self._cache[digest] = (time.monotonic() + CACHE_SECONDS, known)
+                self._awaited.pop(digest).set_result(known)
 
-    def _read(self, digest: bytes) -> KnownKey | None:
-        found = find_key(digest)
-        known = found[1] if found is not None else None
-        if len(self._cache) >= CACHE_ENTRIES:
-            self._cache.clear()
-        self._cache[digest] = (time.monotonic() + CACHE_SECONDS, known)
-        return known
+
+def _read_and_release(digests: Sequence[bytes]) -> dict[bytes, tuple[User, KnownKey]]:
+    try:
+        return find_keys(digests)
+    finally:
+        # This thread belongs to no request, so nobody else gives its connection back.
+        connection.close()
 
 
 class ApiKeyAuthentication(drf_authentication.BaseAuthentication):
@@ -198,12 +208,13 @@ class ApiKeyAuthentication(drf_authentication.BaseAuthentication):
             return None
         # DRF handles its own exceptions here; ours would escape again from every later look at request.user.
         try:
-            found = find_key(key_digest(bearer_key(authorization)))
+            digest = key_digest(bearer_key(authorization))
         except NotAuthenticated as error:
             raise drf.AuthenticationFailed(error.detail) from None
-        if found is None:
+        found = find_keys([digest])
+        if digest not in found:
             raise drf.AuthenticationFailed(BAD_KEY)
-        user, known = found
+        user, known = found[digest]
         if not known.counts_for(client_ip(request)):
             raise drf.AuthenticationFailed(BAD_KEY)
         note_use(known.key_id)

@@ -81,9 +81,6 @@ class Authenticator(Protocol):
     async def redeem_ticket(self, ticket: str) -> Principal:
         """The caller behind a one-time socket ticket, which is used up by this."""
 
-    def authenticate_blocking(self, authorization: str | bytes | None, ip: str | None) -> Principal | None:
-        """The same as `authenticate`, for a thread."""
-
 
 class Throttle(Protocol):
     """Counts requests. Classes: `order`, `cancel`, `data`, `general`, `sign_in`."""

@@ -42,14 +42,14 @@ def issued():
 
 @pytest.fixture
 def reads(monkeypatch):
-    """Every read of a key's row, as a list that grows."""
-    seen, find = [], authentication.find_key
+    """Every read of keys' rows, as a list that grows by the keys of each."""
+    seen, find = [], authentication.find_keys
 
-    def counted(digest):
-        seen.append(digest)
-        return find(digest)
+    def counted(digests):
+        seen.append(digests)
+        return find(digests)
 
-    monkeypatch.setattr(authentication, "find_key", counted)
+    monkeypatch.setattr(authentication, "find_keys", counted)
     return seen
 
 
@@ -142,13 +142,32 @@ async def test_the_memory_for_keys_is_bounded(monkeypatch, issued):
     assert len(door._cache) <= 5
 
 
-def test_the_face_for_threads_agrees(issued, reads):
+async def test_keys_that_come_while_a_read_is_under_way_share_the_next_one(issued, reads):
     door = KeyAuthenticator()
-    first = door.authenticate_blocking(header(issued), None)
-    assert first == door.authenticate_blocking(header(issued).decode(), None)
-    assert (first.user_id, first.key_id) == (issued.row.user_id, str(issued.row.id))
-    assert len(reads) == 1
-    assert door.authenticate_blocking(None, None) is None
+    keys = [issued.secret, *(f"pm_{number}" for number in range(9))]
+    calls = [asyncio.create_task(door.authenticate_key(key, None)) for key in keys * 2]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert [isinstance(answer, NotAuthenticated) for answer in answers] == [False, *[True] * 9] * 2
+    assert answers[0].key_id == answers[10].key_id == str(issued.row.id)
+    assert len(reads) <= 2
+    assert sorted(digest for digests in reads for digest in digests) == sorted(
+        {door._digest(key) for key in keys}
+    )
+
+
+async def test_a_read_that_fails_fails_those_who_wait_and_nobody_after_them(issued, monkeypatch):
+    door = KeyAuthenticator()
+
+    def fail(digests):
+        raise OSError("no database")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(authentication, "find_keys", fail)
+        answers = await asyncio.gather(
+            *(door.authenticate(header(issued), None) for _ in range(3)), return_exceptions=True
+        )
+        assert [type(answer) for answer in answers] == [OSError] * 3
+    assert await door.authenticate(header(issued), None)
 
 
 async def test_a_ticket_lets_its_owner_in_once(issued):
