@@ -22,8 +22,13 @@ def client_ip(request: HttpRequest) -> str | None:
 
 def resolve_ip(peer: str | None, forwarded_for: str | None) -> str | None:
     """The nearest address, from the peer outwards, that is not a trusted proxy. For both lanes."""
+    return _resolved(peer, forwarded_for, tuple(getattr(settings, "TRUSTED_PROXIES", ())))
+
+
+@lru_cache(maxsize=4096)
+def _resolved(peer: str | None, forwarded_for: str | None, trusted_proxies: tuple[str, ...]) -> str | None:
     address = parse_address(peer)
-    trusted = _trusted_proxies(tuple(getattr(settings, "TRUSTED_PROXIES", ())))
+    trusted = _trusted_proxies(trusted_proxies)
     hops = forwarded_for.split(",") if forwarded_for and trusted else []
     while hops and address is not None and is_within(address, trusted):
         before = parse_address(hops.pop().strip())
