@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from ops.embedded import ValkeyServer
-from tests.crash.stage import PATIENCE_S, Stage, events, gateway_of, place, query, sealed, view
+from tests.crash.stage import CLOSES_US, PATIENCE_S, Stage, events, gateway_of, place, query, sealed, view
 from trading.engine import commands as cmd
 from trading.engine.codec import command_data
 from trading.ids import market_slot, new_id
@@ -201,6 +201,18 @@ def test_market_that_cannot_be_swept_is_halted_alone(stage: Stage, monkeypatch: 
 def book(stage: Stage, market_id: str) -> dict[str, int]:
     found: Any = stage.valkey.hgetall(f"book:{market_id}")
     return {name.decode(): int(size) for name, size in found.items()}
+
+
+def test_order_that_sweeps_thousands_of_levels_leaves_none_of_them_in_valkey(stage: Stage) -> None:
+    market_id, buyer, seller = new_id(), stage.account(), stage.account(100_000_000)
+    stage.do(sealed(cmd.CreateMarket(market_id, "?", ("Yes", "No"), "tests", 1, 0, 0, None, CLOSES_US)))
+    levels = range(1, 2501)
+    for start in range(0, len(levels), 400):
+        stage.do_all(*[place(market_id, buyer, "buy", price, 1) for price in levels[start : start + 400]])
+    assert book(stage, market_id).keys() == {"seq", *(f"0|bid|{price}" for price in levels)}
+    swept = view(stage.do(place(market_id, seller, "sell", 1, len(levels) + 7)))
+    assert (swept.filled_shares, swept.remaining_shares) == (len(levels), 7)
+    assert book(stage, market_id) == {"seq": swept.seq, "0|ask|1": 7}
 
 
 def test_valkey_that_comes_back_empty_is_filled_before_anything_is_answered(

@@ -1,6 +1,8 @@
 """How the `live` process is put together: who may open a socket, and that both lanes stand behind one address."""
 
 import json
+import re
+import socket
 
 import httpx
 import pytest
@@ -12,10 +14,10 @@ from tests.running_exchange import RunningExchange
 
 
 def ping(exchange: RunningExchange, origin: str | None) -> dict[str, object]:
-    with connect(exchange.ws, origin=Origin(origin) if origin else None, open_timeout=20) as socket:
-        socket.send(json.dumps({"id": 1, "op": "ping"}))
+    with connect(exchange.ws, origin=Origin(origin) if origin else None, open_timeout=20) as opened:
+        opened.send(json.dumps({"id": 1, "op": "ping"}))
         while True:
-            frame = json.loads(socket.recv(timeout=20))
+            frame = json.loads(opened.recv(timeout=20))
             if frame.get("id") == 1:
                 return dict(frame)
 
@@ -59,3 +61,15 @@ def test_an_error_in_either_lane_carries_the_callers_request_id(exchange: Runnin
         answer = httpx.get(f"{base}/api/v1/orders/by-client-id/none", headers={"X-Request-ID": "mine.7"})
         assert (answer.status_code, answer.json()["request_id"]) == (401, "mine.7")
         assert answer.headers["X-Request-ID"] == "mine.7"
+
+
+def test_requests_sent_without_waiting_are_answered_in_order(exchange: RunningExchange) -> None:
+    """Answers of one connection leave together, whole and in the order asked."""
+    paths = ["/ws/health", "/api/v1/nowhere", "/ws/health", "/api/v1/orders"]
+    asked = "".join(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n" for path in paths[:-1])
+    asked += f"GET {paths[-1]} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    host, port = exchange.live_http.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(asked.encode())
+        said = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+    assert re.findall(r"HTTP/1\.1 (\d+)", said) == ["200", "404", "200", "405"]

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -11,6 +12,7 @@ from django.db import connection
 from tests.trading.projections.conftest import forget_everything, read_tables
 from tests.trading.projections.written_log import WrittenMarket, append, funded_account
 from trading import metrics
+from trading.projections import runner
 from trading.projections.follower import share_out, whole_commands
 from trading.projections.projection import NotReady, load_projections
 from trading.projections.runner import POLL_S, Projector, WakeHint
@@ -132,6 +134,44 @@ def test_a_projection_that_fails_does_not_hold_the_others_up(project, projector,
     project()
     assert checkpoints("trades") == heads()
     assert metrics.PROJECTION_HALTED.labels("trades")._value.get() == 0
+
+
+def test_projections_go_on_together_again_once_they_stand_at_one_place(project, projector, monkeypatch):
+    market = WrittenMarket()
+    projector.round()
+    assert [follower.names for follower in projector._followers] == [projector._names]
+    trades = projector._projections[1]
+    monkeypatch.setattr(trades, "apply", lambda cursor, events: 1 / 0)
+    market.place(funded_account(), "buy", 0, 4000, 1)
+    project()
+    assert [follower.names for follower in projector._followers] == [[name] for name in projector._names]
+    # It rests after its failure, and the others do not wait for it.
+    projector._refresh_at = 0.0
+    market.place(funded_account(), "buy", 0, 4000, 1)
+    project()
+    assert sorted(len(follower.names) for follower in projector._followers) == [1, len(projector._names) - 1]
+    monkeypatch.undo()
+    projector._halted_until.clear()
+    project()
+    projector._refresh_at = 0.0
+    project()
+    assert [follower.names for follower in projector._followers] == [projector._names]
+    assert checkpoints("trades") == checkpoints("orders") == heads()
+
+
+def test_it_rests_after_a_round_but_never_long(projector, monkeypatch):
+    stop, rests = threading.Event(), []
+    moments = iter([0.0, 0.010, 1.0, 8.0, 10.0, 10.001])
+
+    def rest(seconds):
+        rests.append(round(seconds, 6))
+        if len(rests) == 3:
+            stop.set()
+
+    monkeypatch.setattr(projector, "round", lambda: True)
+    monkeypatch.setattr(runner, "time", SimpleNamespace(monotonic=lambda: next(moments), sleep=rest))
+    projector.run(stop, SimpleNamespace(close=lambda: None))
+    assert rests == [0.020, 0.1, 0.004]
 
 
 def test_a_projection_may_wait_for_another_without_a_word(project, projector, monkeypatch, caplog):

@@ -1,0 +1,52 @@
+"""What one turn of the event loop writes to a connection leaves in one write, in order, before it closes."""
+
+import asyncio
+
+from trading.live.joined_writes import JoinedTransport
+
+
+class Written:
+    """An inner transport that remembers what was done to it."""
+
+    def __init__(self) -> None:
+        self.done: list[bytes | str] = []
+
+    def write(self, data: bytes) -> None:
+        self.done.append(data)
+
+    def close(self) -> None:
+        self.done.append("closed")
+
+    def get_write_buffer_size(self) -> int:
+        return 100
+
+    def pause_reading(self) -> None:
+        self.done.append("paused")
+
+
+async def test_writes_of_one_turn_leave_together_and_in_order():
+    inner = Written()
+    transport = JoinedTransport(inner, asyncio.get_running_loop())
+    transport.write(b"head ")
+    transport.writelines([b"body", b"!"])
+    assert (inner.done, transport.get_write_buffer_size()) == ([], 110)
+    await asyncio.sleep(0)
+    transport.write(b"next")
+    await asyncio.sleep(0)
+    assert inner.done == [b"head body!", b"next"]
+    assert transport.get_write_buffer_size() == 100
+
+
+async def test_what_was_written_leaves_before_the_connection_closes():
+    inner = Written()
+    transport = JoinedTransport(inner, asyncio.get_running_loop())
+    transport.write(b"last words")
+    transport.close()
+    await asyncio.sleep(0)
+    assert inner.done == [b"last words", "closed"]
+
+
+async def test_everything_else_is_the_inner_transports():
+    inner = Written()
+    JoinedTransport(inner, asyncio.get_running_loop()).pause_reading()
+    assert inner.done == ["paused"]
