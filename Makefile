@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench load clean
+.PHONY: help run test check format bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,9 +32,6 @@ format: $(VENV)/.installed-dev ## Rewrite the code in the house format
 
 bench: $(VENV)/.installed-dev ## Measure, print one table and write bench.json
 	@$(BIN)/python manage.py bench $(ARGS)
-
-load: $(VENV)/.installed-dev ## Load a running exchange: make load SCENARIO=election_night
-	@$(BIN)/locust --headless -f ops/load/$(or $(SCENARIO),election_night).py $(ARGS)
 
 clean: ## Forget caches and the demo's data; the environment stays
 	rm -rf .data .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

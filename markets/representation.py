@@ -1,4 +1,4 @@
-"""A market as API.md writes it: ids, four decimals, RFC 3339."""
+"""A market as the API writes it: ids, four decimals, RFC 3339."""
 
 import datetime as dt
 from collections.abc import Sequence

@@ -113,7 +113,7 @@ class ResolutionSerializer(serializers.Serializer):
 
 
 class MarketSerializer(serializers.Serializer):
-    """A market as API.md has it."""
+    """A market as the API shows it."""
 
     market_id = serializers.UUIDField()
     slug = serializers.CharField()

@@ -20,7 +20,7 @@ def note_accepted(*, settlement_id: str, market_id: str, kind: str) -> None:
 
 
 def settlement_json(settlement_id: str) -> dict[str, Any] | None:
-    """API.md's settlement; None if there is no such id. `accounts_total` is 0 until they have been counted."""
+    """The API's settlement; None if there is no such id. `accounts_total` is 0 until they have been counted."""
     found = Settlement.objects.filter(settlement_id=settlement_id).first()
     if found is None:
         noted = recall([_name(settlement_id)]).get(_name(settlement_id))

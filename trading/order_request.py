@@ -1,4 +1,4 @@
-"""Order requests of API.md as commands: the one reading of their shape, for both lanes and the sockets.
+"""Order requests of the API as commands: the one reading of their shape, for both lanes and the sockets.
 
 Shape is judged here and answers 400 with every wrong field; what needs the market's state (tick,
 cash, status) is the engine's to refuse. What the exchange does not offer yet answers 422 `not_supported`.

@@ -29,7 +29,7 @@ def rejected_view(event: OrderRejected, market: Market, at_us: int) -> OrderView
 
 
 def order_json(view: OrderView, outcomes: Sequence[str], as_of: str | None) -> dict[str, Any]:
-    """API.md's order. `remaining` is what still works: 0 for an order that has ended.
+    """The API's order. `remaining` is what still works: 0 for an order that has ended.
 
     `average_price` is rounded to whole pips, half up, and null without a fill.
     """

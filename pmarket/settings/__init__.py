@@ -248,7 +248,7 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
 configure_structlog()
 LOGGING = logging_config(
     style=env.text("LOG_FORMAT", "console" if DEBUG else "json"),
-    level=env.text("LOG_LEVEL", "INFO"),
+    level=env.text("LOG_LEVEL", "info").upper(),
     requests=env.flag("LOG_REQUESTS", DEBUG),
 )
 DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True  # RequestIdMiddleware has judged it.

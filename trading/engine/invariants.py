@@ -1,4 +1,4 @@
-"""What must be true of a market after every event; tests and `reconcile` call it."""
+"""What must be true of a market after every command; tests call it after each."""
 
 from trading.engine.market import Market
 

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class RejectReason(StrEnum):
-    """The values are the public codes of API.md; earlier members win over later ones."""
+    """The values are the public codes of the API; earlier members win over later ones."""
 
     MARKET_NOT_OPEN = "market_not_open"
     OFF_TICK = "off_tick"
