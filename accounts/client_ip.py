@@ -14,6 +14,8 @@ from django.http import HttpRequest
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+LONGEST_ADDRESS = 64  # more of a header's text is not looked at, nor kept in memory
+
 
 def client_ip(request: HttpRequest) -> str | None:
     """The caller's address; None where there is none, as on a UNIX socket."""
@@ -22,19 +24,22 @@ def client_ip(request: HttpRequest) -> str | None:
 
 def resolve_ip(peer: str | None, forwarded_for: str | None) -> str | None:
     """The nearest address, from the peer outwards, that is not a trusted proxy. For both lanes."""
-    return _resolved(peer, forwarded_for, tuple(getattr(settings, "TRUSTED_PROXIES", ())))
-
-
-@lru_cache(maxsize=4096)
-def _resolved(peer: str | None, forwarded_for: str | None, trusted_proxies: tuple[str, ...]) -> str | None:
+    trusted = _trusted_proxies(tuple(getattr(settings, "TRUSTED_PROXIES", ())))
+    if not (forwarded_for and trusted):
+        return _canonical(peer)
     address = parse_address(peer)
-    trusted = _trusted_proxies(trusted_proxies)
-    hops = forwarded_for.split(",") if forwarded_for and trusted else []
+    hops = forwarded_for.split(",")
     while hops and address is not None and is_within(address, trusted):
-        before = parse_address(hops.pop().strip())
+        before = parse_address(hops.pop().strip()[:LONGEST_ADDRESS])
         if before is None:
             break
         address = before
+    return str(address) if address is not None else None
+
+
+@lru_cache(maxsize=4096)
+def _canonical(peer: str | None) -> str | None:
+    address = parse_address(peer)
     return str(address) if address is not None else None
 
 

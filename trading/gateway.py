@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 
 NOBODY = "00000000-0000-0000-0000-000000000000"  # the account of commands that are nobody's orders
 RECONNECT_S = 0.1
+LONGEST_PAUSE_S = 0.25  # to listen again: outcomes must be heard before their commands' deadlines pass
 # All frames of a moment in one call, with one reply to wait for.
 SEND_FRAMES = (
     f"for i, stream in ipairs(KEYS) do redis.call('XADD', stream, '*', '{FRAME_FIELD.decode()}', ARGV[i]) end"
@@ -106,7 +107,7 @@ class Gateway:
         channels = {outcome_channel(self.gateway_id).encode(), RESEND_CHANNEL.encode()}
         subscriber = Subscriber(
             self._url, on_message=self._hear, on_subscribed=self._subscribed,
-            on_down=lambda: self._unheard.update(channels),
+            on_down=lambda: self._unheard.update(channels), longest_pause_s=LONGEST_PAUSE_S,
         )  # fmt: skip
         self._unheard.update(channels)
         for channel in channels:

@@ -26,7 +26,8 @@ class Subscriber:
     """Subscribes to channels and hands their messages over, in one event loop.
 
     `on_message(channel, data)` for each message, `on_subscribed(channel)` when a subscription is confirmed (again
-    after every reconnect), `on_down()` when the connection is lost. They must not block.
+    after every reconnect), `on_down()` when the connection is lost. They must not block. Attempts to reconnect are
+    at most `longest_pause_s` apart.
     """
 
     def __init__(
@@ -36,11 +37,13 @@ class Subscriber:
         on_message: Callable[[bytes, bytes], None],
         on_subscribed: Callable[[bytes], None],
         on_down: Callable[[], None],
+        longest_pause_s: float = LONGEST_PAUSE_SECONDS,
     ) -> None:
         self._pool = redis.ConnectionPool.from_url(url, protocol=2, socket_connect_timeout=2.0)
         self._on_message = on_message
         self._on_subscribed = on_subscribed
         self._on_down = on_down
+        self._longest_pause_s = longest_pause_s
         self._channels: set[bytes] = set()
         self._to_send: asyncio.Queue[tuple[bytes, ...]] = asyncio.Queue()
         self._heard_at = 0.0
@@ -62,13 +65,15 @@ class Subscriber:
             began = time.monotonic()
             try:
                 await self._listen()
-            except (RedisError, OSError, TimeoutError) as error:
-                log.warning("a connection that listens to Valkey was lost: %s", error)
+            except Exception as error:
+                # Whatever it was, a process that no longer listens would be deaf for ever.
+                outage = isinstance(error, RedisError | OSError | TimeoutError)
+                log.warning("a connection that listens to Valkey was lost: %s", error, exc_info=not outage)
             self._on_down()
-            if time.monotonic() - began > LONGEST_PAUSE_SECONDS:
+            if time.monotonic() - began > self._longest_pause_s:
                 pause_s = FIRST_PAUSE_SECONDS
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  (spreads reconnects)
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_SECONDS)
+            pause_s = min(2 * pause_s, self._longest_pause_s)
 
     async def _listen(self) -> None:
         """One connection, from its start to its loss."""
@@ -96,6 +101,8 @@ class Subscriber:
     async def _read(self, connection: redis.Connection) -> None:
         while True:
             reply = await connection.read_response(timeout=math.inf)
+            if reply is None:  # redis-py's answer to a socket that timed out by itself
+                raise ConnectionError("the connection has timed out")
             self._heard_at = time.monotonic()
             kind = reply[0]
             if kind == b"message":

@@ -34,7 +34,7 @@ TEMPLATE = "bench_template"
 ACCOUNTS = 5_000
 ACCOUNT_CASH_PIPS = 1_000_000 * 10_000
 START_SECONDS = 60.0
-STATED = ("fsync", "synchronous_commit", "full_page_writes", "shared_buffers")
+STATED = ("fsync", "synchronous_commit", "full_page_writes", "wal_init_zero", "shared_buffers")
 
 # An exchange's variables that must not leak in from the caller's environment.
 FOREIGN = ("REPLICA_URLS", "CACHE_URL", "BROKER_URL", "FEED_URL", "ENGINES", "DB_POOL_MIN", "DB_POOL_MAX")

@@ -5,19 +5,24 @@ seventh of the fast lane's time. Frames of sockets are joined too, as the upgrad
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+MOST_WAITING = 65_536  # bytes; uvicorn's mark for a client that reads too slowly
+
 
 class JoinedTransport:
-    """A transport that writes at the end of the event loop's turn; all else is the inner one's."""
+    """A transport that writes at the end of the event loop's turn, or what has become MOST_WAITING at once, so that
+    flow control sees it; all else is the inner one's."""
 
     def __init__(self, inner: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._inner = inner
         self._loop = loop
         self._parts: list[bytes] = []
+        self._waiting = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -26,22 +31,27 @@ class JoinedTransport:
         if not self._parts:
             self._loop.call_soon(self._flush)
         self._parts.append(data)
+        self._waiting += len(data)
+        if self._waiting >= MOST_WAITING:
+            self._flush()
 
     def writelines(self, parts: Iterable[bytes]) -> None:
         for part in parts:
             self.write(part)
 
     def get_write_buffer_size(self) -> int:
-        return self._inner.get_write_buffer_size() + sum(map(len, self._parts))
+        return self._inner.get_write_buffer_size() + self._waiting
 
     def close(self) -> None:
         self._flush()
         self._inner.close()
 
     def _flush(self) -> None:
-        parts, self._parts = self._parts, []
+        parts, self._parts, self._waiting = self._parts, [], 0
         if parts:
-            self._inner.write(b"".join(parts))
+            # A connection that the client has reset meanwhile takes nothing any more, and its protocol knows.
+            with contextlib.suppress(RuntimeError):
+                self._inner.write(b"".join(parts))
 
 
 class JoinedWritesProtocol(HttpToolsProtocol):

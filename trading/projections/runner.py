@@ -97,6 +97,7 @@ class Projector:
         self._limit = ROUND_EVENTS
         self._refresh_at = 0.0
         self._is_far_behind = False
+        self._apart_until = 0.0
 
     def run(self, stop: threading.Event, hint: WakeHint) -> None:
         """Follows the log until `stop` is set. A batch that has begun is finished."""
@@ -105,7 +106,7 @@ class Projector:
                 started = time.monotonic()
                 try:
                     busy = self.round()
-                except psycopg.OperationalError as error:
+                except psycopg.Error as error:
                     log.warning("the database failed, trying again in %s s: %s", RETRY_S, error)
                     self._reconnect_later()
                     stop.wait(RETRY_S)
@@ -125,15 +126,13 @@ class Projector:
         with connection.cursor() as cursor:
             if time.monotonic() >= self._refresh_at:
                 self._refresh_at = time.monotonic() + REFRESH_S
+                ensure_checkpoints(cursor, self._names)
                 self._group(connection, read_checkpoints(cursor, self._names))
             heads = slot_heads(cursor)
-        busy = False
+        busy = self._is_far_behind = False
         for follower in list(self._followers):
             if not self._is_halted(follower.names[0]):
                 busy |= self._advance(follower, heads)
-        self._is_far_behind = any(
-            follower.behind(heads) for follower in self._followers if not self._is_halted(follower.names[0])
-        )
         self._limit = min(ROUND_EVENTS, self._limit * 2)
         return busy
 
@@ -149,7 +148,8 @@ class Projector:
     def _group(self, connection: Any, stored: dict[str, dict[int, Checkpoint]]) -> None:
         """Puts those together that stand at the same place and do not rest after a failure.
 
-        A rival, a rebuild or a restored database may have moved some: what those remember is forgotten.
+        A rival, a rebuild or a restored database may have moved some: what those remember is forgotten. For a while
+        after the database has failed all go alone, since it may have been a lock or a limit that one of them met.
         """
         known = {name: follower.checkpoints for follower in self._followers for name in follower.names}
         groups: list[list[Projection]] = []
@@ -161,6 +161,7 @@ class Projector:
                 group
                 for group in groups
                 if stored[group[0].name] == place
+                and time.monotonic() >= self._apart_until
                 and not (self._is_halted(group[0].name) or self._is_halted(projection.name))
             ]
             if fitting:
@@ -175,16 +176,20 @@ class Projector:
     def _advance(self, follower: Follower, heads: dict[int, int]) -> bool:
         try:
             step = follower.step(heads, limit=self._limit)
-        except psycopg.OperationalError:
-            raise
         except Overtaken:
             self._refresh_at = 0.0
             return True
         except Exception as error:
+            if isinstance(error, psycopg.OperationalError) or self._connected().closed:
+                if len(follower.projections) == 1:
+                    # It may be its own tables that are locked: the others go first.
+                    self._halted_until[follower.names[0]] = time.monotonic() + HALTED_RETRY_S
+                raise
             if len(follower.projections) > 1:
                 return self._one_by_one(follower, heads)
             self._note_failure(follower, heads, error)
             return False
+        self._is_far_behind |= step.events > 0 and follower.behind(heads) > 0
         age_us = 0 if step.oldest_us is None else time.time_ns() // 1000 - step.oldest_us
         for name in follower.names:
             metrics.PROJECTION_HALTED.labels(name).set(0)
@@ -218,14 +223,13 @@ class Projector:
         if self._connection is None:
             self._connection = own_connection("pmarket-projector")
             prepare_connection(self._connection)
-            with self._connection.cursor() as cursor:
-                ensure_checkpoints(cursor, self._names)
             self._refresh_at = 0.0
         return self._connection
 
     def _reconnect_later(self) -> None:
         """A smaller batch next time: the failure may have been the limit on a transaction's time."""
         self._limit = max(LEAST_ROUND_EVENTS, self._limit // 4)
+        self._apart_until = time.monotonic() + HALTED_RETRY_S
         for projection in self._projections:
             projection.forget()
         self.close()

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from trading.live.joined_writes import JoinedTransport
+from trading.live.joined_writes import MOST_WAITING, JoinedTransport
 
 
 class Written:
@@ -44,6 +44,30 @@ async def test_what_was_written_leaves_before_the_connection_closes():
     transport.close()
     await asyncio.sleep(0)
     assert inner.done == [b"last words", "closed"]
+
+
+async def test_much_leaves_at_once_so_that_flow_control_sees_it():
+    inner = Written()
+    transport = JoinedTransport(inner, asyncio.get_running_loop())
+    transport.write(b"x" * (MOST_WAITING - 1))
+    assert inner.done == []
+    transport.write(b"y")
+    assert inner.done == [b"x" * (MOST_WAITING - 1) + b"y"]
+    transport.write(b"z")
+    await asyncio.sleep(0)
+    assert inner.done[1:] == [b"z"]
+
+
+async def test_what_a_client_has_reset_takes_nothing_and_breaks_nothing():
+    class Gone(Written):
+        def write(self, data: bytes) -> None:
+            raise RuntimeError("the handler is closed")
+
+    loop, troubles = asyncio.get_running_loop(), []
+    loop.set_exception_handler(lambda _, context: troubles.append(context))
+    JoinedTransport(Gone(), loop).write(b"too late")
+    await asyncio.sleep(0)
+    assert troubles == []
 
 
 async def test_everything_else_is_the_inner_transports():

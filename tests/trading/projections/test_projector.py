@@ -12,6 +12,7 @@ from django.db import connection
 from tests.trading.projections.conftest import forget_everything, read_tables
 from tests.trading.projections.written_log import WrittenMarket, append, funded_account
 from trading import metrics
+from trading.connection import own_connection
 from trading.projections import runner
 from trading.projections.follower import share_out, whole_commands
 from trading.projections.projection import NotReady, load_projections
@@ -212,6 +213,52 @@ def test_a_lost_connection_is_made_again(project, projector):
     projector._reconnect_later()
     project()
     assert checkpoints("positions") == heads()
+
+
+def test_a_locked_table_of_one_projection_does_not_hold_the_others_up(projector):
+    projector.round()
+    market, trader, other = WrittenMarket(), funded_account(), funded_account()
+    market.place(trader, "buy", 0, 4000, 1)
+    market.place(other, "sell", 0, 4000, 1)
+    with own_connection("holder") as holder, holder.transaction():
+        holder.execute("LOCK TABLE trade IN ACCESS EXCLUSIVE MODE")
+        deadline = time.monotonic() + 20
+        while checkpoints("markets") != heads() and time.monotonic() < deadline:
+            try:
+                projector._connected().execute("SET transaction_timeout = '200ms'")
+                projector.round()
+            except psycopg.Error:
+                projector._reconnect_later()
+        assert checkpoints("orders") == checkpoints("positions") == checkpoints("markets") == heads()
+        assert checkpoints("trades") != heads()
+    projector._halted_until.clear()
+    while projector.round():
+        pass
+    assert checkpoints("trades") == heads()
+
+
+def test_checkpoints_that_were_dropped_are_made_again(project, projector):
+    trade_a_while(commands=10)
+    project()
+    with connection.cursor() as cursor:
+        forget_everything(cursor)
+        cursor.execute("DELETE FROM projection_checkpoint WHERE projection = 'orders'")
+    projector._refresh_at = 0.0
+    project()
+    assert checkpoints("orders") == heads()
+
+
+def test_it_rests_while_one_projection_waits_for_another(projector, monkeypatch):
+    market = WrittenMarket()
+    projector.round()
+
+    def wait(cursor, events):
+        raise NotReady("the orders are not there")
+
+    monkeypatch.setattr(projector._projections[1], "apply", wait)
+    market.place(funded_account(), "buy", 0, 4000, 1)
+    assert projector.round()
+    assert not projector._is_far_behind
 
 
 def test_a_hint_wakes_it_and_stop_ends_it():
