@@ -51,9 +51,13 @@ def die_with_parent(with_signal: signal.Signals) -> Callable[[], None]:
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("a process that dies with its parent is started by the main thread")
 
+    parent = os.getpid()
+
     def ask_kernel() -> None:
         if _LIBC is not None:
             _LIBC.prctl(_PR_SET_PDEATHSIG, int(with_signal))
+            if os.getppid() != parent:  # It has died before it was asked for.
+                os._exit(1)
 
     return ask_kernel
 

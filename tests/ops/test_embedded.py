@@ -66,6 +66,26 @@ def test_what_is_written_is_durable_unless_a_test_asks_otherwise(tmp_path: Path)
     assert shown == [("on",), ("on",)]
 
 
+def test_a_process_whose_parent_died_before_it_could_ask_the_kernel_ends_at_once() -> None:
+    script = (
+        "import os, signal, sys\n"
+        "from ops.embedded.process import die_with_parent\n"
+        "ask = die_with_parent(signal.SIGTERM)\n"
+        "parent = os.getpid()\n"
+        "if os.fork() == 0:\n"
+        "    while os.getppid() == parent: pass\n"
+        "    ask()\n"
+        "    print('goes on', flush=True)\n"
+        "    os._exit(0)\n"
+        "os._exit(0)\n"
+    )
+    # Its output ends when the last process that holds it has ended.
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout == ""
+
+
 def test_both_servers_listen_on_this_machine_alone_and_want_a_password(tmp_path: Path) -> None:
     with running(tmp_path) as servers:
         assert servers.postgres is not None

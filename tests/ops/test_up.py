@@ -89,9 +89,14 @@ def up(data_dir: Path, **variables: str) -> Iterator[Up]:
             running.end(signal.SIGINT)
 
 
-def _survivors(family: list[psutil.Process], timeout_s: float = 0) -> list[psutil.Process]:
+def _survivors(family: list[psutil.Process], timeout_s: float = 0) -> list[str]:
+    """The command lines of those that still run."""
     _gone, alive = psutil.wait_procs(family, timeout=timeout_s)
-    return [process for process in alive if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    return [
+        f"{process.pid} {' '.join(process.cmdline())}"
+        for process in alive
+        if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    ]
 
 
 def test_up_again_finds_its_data_and_ctrl_c_leaves_no_process(tmp_path: Path) -> None:

@@ -109,7 +109,8 @@ class Projector:
                 except psycopg.Error as error:
                     log.warning("the database failed, trying again in %s s: %s", RETRY_S, error)
                     self._reconnect_later()
-                    stop.wait(RETRY_S)
+                    # Not stop.wait(): a signal's handler that sets the event while its lock is held here would hang.
+                    time.sleep(RETRY_S)
                     continue
                 if not busy:
                     hint.wait(POLL_S)
