@@ -8,6 +8,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -121,7 +122,7 @@ class Exchange:
         self._start_servers()
         for command in self._preparing_commands():
             if not self._manage(*command):
-                return 0 if self.supervisor.stopping.is_set() else 1
+                return 0 if self.supervisor.stopping else 1
         self._collect_static_files()
         for process in self._processes():
             self.supervisor.add(process)
@@ -194,10 +195,10 @@ class Exchange:
         self.console.say(f"{arguments[0].replace('_', ' ')} …")
         process = self._one_shot(*arguments)
         process.start()
-        while process.exit_code() is None and not self.supervisor.stopping.wait(0.05):
-            pass
+        while process.exit_code() is None and not self.supervisor.stopping:
+            time.sleep(0.05)
         process.stop()
-        if (code := process.exit_code()) != 0 and not self.supervisor.stopping.is_set():
+        if (code := process.exit_code()) != 0 and not self.supervisor.stopping:
             self.console.say(f"manage.py {arguments[0]} failed with code {code}")
         return code == 0
 

@@ -146,13 +146,18 @@ class Supervisor:
         self, console: Console, *, on_death: Callable[[Watched], None] = lambda process: None
     ) -> None:
         self.console = console
-        self.stopping = threading.Event()
+        # Set by a signal's handler. A threading.Event would not do: a second signal that interrupts the first one's
+        # handler while that holds the event's lock waits for it for ever.
+        self.stopping = False
         self._on_death = on_death
         self._records: list[_Record] = []
 
     def listen_to_signals(self) -> None:
+        def stop(*_: object) -> None:
+            self.stopping = True
+
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda *_: self.stopping.set())
+            signal.signal(number, stop)
 
     def add(self, process: Watched, *, running: bool = False) -> None:
         self._records.append(_Record(process))
@@ -162,13 +167,15 @@ class Supervisor:
     def run(self, steps: Iterable[None] = ()) -> int:
         """Watch; between two looks take one of `steps`, the work that follows a start. Answers the exit code."""
         todo: Iterator[None] = iter(steps)
-        while not self.stopping.wait(TICK_S):
+        while True:
+            time.sleep(TICK_S)
+            if self.stopping:
+                return 0
             now = time.monotonic()
             for record in self._records:
                 if not self._look_after(record, now):
                     return 1
             next(todo, None)
-        return 0
 
     def stop(self) -> None:
         """Take all down, the last started first. A further signal does not interrupt it."""

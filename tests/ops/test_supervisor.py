@@ -38,7 +38,7 @@ class Fixture:
             while not condition():
                 assert time.monotonic() < deadline, self.output.getvalue()
                 yield
-            self.supervisor.stopping.set()
+            self.supervisor.stopping = True
 
         return self.supervisor.run(steps())
 

@@ -1,5 +1,6 @@
 """`manage.py up` as a person uses it: real processes, real signals, one directory."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -152,6 +153,20 @@ def test_nothing_outlives_an_up_that_was_killed(tmp_path: Path) -> None:
         running.wait_for_line("pmarket is ready")
         family = running.family()
         running.end(signal.SIGKILL)
+        assert _survivors(family, timeout_s=30) == []
+
+
+def test_many_signals_at_once_end_a_projector_and_an_up(tmp_path: Path) -> None:
+    """A handler that a further signal interrupts must not wait for itself."""
+    with up(tmp_path) as running:
+        running.wait_for_line("pmarket is ready")
+        family = running.family()
+        projector = _pid_of(running, "manage.py projector")
+        for _ in range(300):
+            for pid in (projector, running.process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+        assert running.wait_for_end() == 0
         assert _survivors(family, timeout_s=30) == []
 
 

@@ -6,7 +6,6 @@ sleeps until a hint or POLL_S.
 """
 
 import logging
-import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -98,18 +97,20 @@ class Projector:
         self._refresh_at = 0.0
         self._is_far_behind = False
         self._apart_until = 0.0
+        # Set by a signal's handler. A threading.Event would not do: a second signal that interrupts the first one's
+        # handler while that holds the event's lock waits for it for ever.
+        self.stopping = False
 
-    def run(self, stop: threading.Event, hint: WakeHint) -> None:
-        """Follows the log until `stop` is set. A batch that has begun is finished."""
+    def run(self, hint: WakeHint) -> None:
+        """Follows the log until `stopping` is set. A batch that has begun is finished."""
         try:
-            while not stop.is_set():
+            while not self.stopping:
                 started = time.monotonic()
                 try:
                     busy = self.round()
                 except psycopg.Error as error:
                     log.warning("the database failed, trying again in %s s: %s", RETRY_S, error)
                     self._reconnect_later()
-                    # Not stop.wait(): a signal's handler that sets the event while its lock is held here would hang.
                     time.sleep(RETRY_S)
                     continue
                 if not busy:

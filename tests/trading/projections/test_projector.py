@@ -161,17 +161,16 @@ def test_projections_go_on_together_again_once_they_stand_at_one_place(project, 
 
 
 def test_it_rests_after_a_round_but_never_long(projector, monkeypatch):
-    stop, rests = threading.Event(), []
+    rests = []
     moments = iter([0.0, 0.010, 1.0, 8.0, 10.0, 10.001])
 
     def rest(seconds):
         rests.append(round(seconds, 6))
-        if len(rests) == 3:
-            stop.set()
+        projector.stopping = len(rests) == 3
 
     monkeypatch.setattr(projector, "round", lambda: True)
     monkeypatch.setattr(runner, "time", SimpleNamespace(monotonic=lambda: next(moments), sleep=rest))
-    projector.run(stop, SimpleNamespace(close=lambda: None))
+    projector.run(SimpleNamespace(close=lambda: None))
     assert rests == [0.020, 0.1, 0.004]
 
 
@@ -262,19 +261,18 @@ def test_it_rests_while_one_projection_waits_for_another(projector, monkeypatch)
 
 
 def test_a_hint_wakes_it_and_stop_ends_it():
-    stop = threading.Event()
     projector = Projector(load_projections())
-    thread = threading.Thread(target=projector.run, args=[stop, WakeHint(settings.VALKEY_URL)])
+    thread = threading.Thread(target=projector.run, args=[WakeHint(settings.VALKEY_URL)])
     thread.start()
     try:
         trade_a_while(commands=10)
         wake_readers()
         deadline = time.monotonic() + 10
         while checkpoints("markets") != heads() and time.monotonic() < deadline:
-            stop.wait(0.01)
+            time.sleep(0.01)
         assert checkpoints("markets") == heads()
     finally:
-        stop.set()
+        projector.stopping = True
         thread.join(timeout=5)
     assert not thread.is_alive()
 

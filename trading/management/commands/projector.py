@@ -2,7 +2,6 @@
 
 import logging
 import signal
-import threading
 from typing import Any
 
 from django.conf import settings
@@ -19,11 +18,15 @@ class Command(BaseCommand):
     help = "Follows the event log and keeps the read models (orders, trades, positions, markets) up to it."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
         projections = load_projections()
+        projector = Projector(projections)
+
+        def stop(*_: object) -> None:
+            projector.stopping = True
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
         collect_rarely()
         log.info("projecting %s", ", ".join(projection.name for projection in projections))
-        Projector(projections).run(stop, WakeHint(settings.VALKEY_URL))
+        projector.run(WakeHint(settings.VALKEY_URL))
         log.info("the projector has stopped")
