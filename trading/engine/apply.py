@@ -4,13 +4,15 @@ It adds up what the events say and knows no rules, so that replaying a log gives
 whatever the rules have become since.
 """
 
+from bisect import bisect_left, insort
 from collections.abc import Callable
 from typing import Any
 
 from trading.engine import events as ev
 from trading.engine.book import Book
 from trading.engine.fees import SHARE_PIPS, fee_numerator
-from trading.engine.market import Closing, Holding, Market, Order
+from trading.engine.market import FENCE_STANDS_US, Closing, Fence, Holding, Market, Order
+from trading.engine.trade_ids import leg_trade_ids
 
 
 def apply(market: Market, event: ev.Event, at_us: int) -> None:
@@ -20,7 +22,7 @@ def apply(market: Market, event: ev.Event, at_us: int) -> None:
 
 
 def _created(market: Market, event: ev.MarketCreated, at_us: int) -> None:
-    market.outcomes = tuple(event.outcomes)
+    market.outcomes = event.outcomes
     market.tick_pips = event.tick
     market.taker_fee_e4 = event.taker_fee_e4
     market.maker_fee_e4 = event.maker_fee_e4
@@ -45,8 +47,7 @@ def _resumed(market: Market, event: ev.MarketResumed, at_us: int) -> None:
 
 def _closed(market: Market, event: ev.MarketClosed, at_us: int) -> None:
     market.status = "closed"
-    payouts = None if event.payouts is None else tuple(event.payouts)
-    market.closing = Closing(event.reason, payouts, event.settlement, event.evidence)
+    market.closing = Closing(event.reason, event.payouts, event.settlement, event.evidence)
 
 
 def _resolved(market: Market, event: ev.MarketResolved, at_us: int) -> None:
@@ -61,31 +62,36 @@ def _position_opened(market: Market, event: ev.PositionOpened, at_us: int) -> No
     market.holdings[event.account] = Holding(len(market.outcomes))
 
 
+# --- Orders ---------------------------------------------------------------------------------------
+
+
 def _placed(market: Market, event: ev.OrderPlaced, at_us: int) -> None:
-    order = Order(
-        order_id=event.order, account_id=event.account, client_order_id=event.client_order_id, outcome=event.outcome,
-        side=event.side, order_type=event.type, price_pips=event.price, quantity_shares=event.quantity,
-        time_in_force=event.tif,
-    )  # fmt: skip
-    order.covered_shares = event.covered
-    order.reserved_pips = event.reserved
-    order.created_us = order.updated_us = at_us
-    order.seq = market.seq
+    order = Order(event, at_us=at_us, seq=market.seq)
     if market.is_binary:
-        if event.outcome == 1:
-            order.book_price_pips = SHARE_PIPS - event.price
-            order.is_bid = event.side == "sell"
-    else:
-        order.book_index = event.outcome
+        _stand_at(order, event.price)
     if event.covered:
         _earmark(market, order, event.covered)
     market.orders[event.order] = order
     if event.client_order_id is not None:
         market.client_orders[event.account, event.client_order_id] = order
     market.open_counts[event.account] = market.open_counts.get(event.account, 0) + 1
-    if event.tif == "GTC":
+    if event.expires_us is not None:
+        insort(market.expiring, (event.expires_us, event.order))
+    if event.on_suspend == "cancel":
+        market.cancelled_when_suspended[event.order] = order
+    if order.rests:
         market.side_of(order).add(order)
         market.touched.add((order.book_index, order.is_bid, order.book_price_pips))
+
+
+def _stand_at(order: Order, price_pips: int) -> None:
+    """Where an order of a binary market stands in its one book, which is outcome 0's."""
+    order.book_index = 0
+    if order.outcome == 0:
+        order.book_price_pips = price_pips
+    else:
+        order.book_price_pips = SHARE_PIPS - price_pips
+        order.is_bid = order.side == "sell"
 
 
 def _earmark(market: Market, order: Order, units: int) -> None:
@@ -98,12 +104,17 @@ def _earmark(market: Market, order: Order, units: int) -> None:
 
 
 def _matched(market: Market, event: ev.OrderMatched, at_us: int) -> None:
+    for leg, trade_id in zip(event.legs, leg_trade_ids(event), strict=True):
+        _apply_leg(market, leg, trade_id, at_us)
+    if len(event.legs) == 2:
+        market.volume_pips += event.price * event.quantity
+        market.last_prices[event.outcome] = event.price
+        if market.is_binary:
+            market.last_prices[1] = SHARE_PIPS - event.price
+        return
+    market.volume_pips += SHARE_PIPS * event.quantity
     for leg in event.legs:
-        _apply_leg(market, leg, event.trade, at_us)
-    market.volume_pips += event.price * event.quantity
-    market.last_prices[event.outcome] = event.price
-    if market.is_binary:
-        market.last_prices[1] = SHARE_PIPS - event.price
+        market.last_prices[leg.outcome] = leg.price
 
 
 def _apply_leg(market: Market, leg: ev.Leg, trade_id: str, at_us: int) -> None:
@@ -121,7 +132,7 @@ def _apply_leg(market: Market, leg: ev.Leg, trade_id: str, at_us: int) -> None:
     order.fills.append((trade_id, leg.price, leg.quantity, leg.fee))
     order.updated_us = at_us
     order.seq = market.seq
-    if order.time_in_force == "GTC":
+    if order.rests:
         market.side_of(order).reduce(order, leg.quantity)
         market.touched.add((order.book_index, order.is_bid, order.book_price_pips))
     _move_shares(market, leg)
@@ -151,15 +162,25 @@ def _move_shares(market: Market, leg: ev.Leg) -> None:
 
 
 def _cancelled(market: Market, event: ev.OrderCancelled, at_us: int) -> None:
+    _end(market, event, "cancelled", event.reason, at_us)
+
+
+def _expired(market: Market, event: ev.OrderExpired, at_us: int) -> None:
+    _end(market, event, "expired", "expired", at_us)
+
+
+def _end(
+    market: Market, event: ev.OrderCancelled | ev.OrderExpired, status: str, reason: str, at_us: int
+) -> None:
     order = market.orders[event.order]
-    assert order.remaining_shares == event.quantity, "a cancel must take all that is left"
+    assert order.remaining_shares == event.quantity, "an end must take all that is left"
+    if order.rests:
+        market.side_of(order).remove(order)
+        market.touched.add((order.book_index, order.is_bid, order.book_price_pips))
     order.remaining_shares = 0
-    order.status, order.reason = "cancelled", event.reason
+    order.status, order.reason = status, reason
     order.updated_us = at_us
     order.seq = market.seq
-    if order.time_in_force == "GTC":
-        market.side_of(order).reduce(order, event.quantity)
-        market.touched.add((order.book_index, order.is_bid, order.book_price_pips))
     order.covered_shares -= event.released
     order.reserved_pips = 0
     _release(market, order, event.released, event.netted)
@@ -168,16 +189,28 @@ def _cancelled(market: Market, event: ev.OrderCancelled, at_us: int) -> None:
 
 def _amended(market: Market, event: ev.OrderAmended, at_us: int) -> None:
     order = market.orders[event.order]
+    side = market.side_of(order)
+    market.touched.add((order.book_index, order.is_bid, order.book_price_pips))
     less = order.quantity_shares - event.quantity
+    released = order.covered_shares - event.covered
+    if event.requeued:
+        side.remove(order)
     order.quantity_shares = event.quantity
     order.remaining_shares -= less
-    order.covered_shares -= event.released
+    order.covered_shares = event.covered
     order.reserved_pips = event.reserved
     order.updated_us = at_us
     order.seq = market.seq
-    market.side_of(order).reduce(order, less)
-    market.touched.add((order.book_index, order.is_bid, order.book_price_pips))
-    _release(market, order, event.released, event.netted)
+    if event.requeued:
+        order.price_pips = order.book_price_pips = event.price
+        if market.is_binary:
+            _stand_at(order, event.price)
+        order.queued_seq = market.seq
+        side.add(order)
+        market.touched.add((order.book_index, order.is_bid, order.book_price_pips))
+    else:
+        side.reduce(order, less)
+    _release(market, order, released, event.netted)
 
 
 def _release(market: Market, order: Order, units: int, netted: int) -> None:
@@ -195,11 +228,21 @@ def _forget(market: Market, order: Order) -> None:
     del market.orders[order.order_id]
     if order.client_order_id is not None:
         del market.client_orders[order.account_id, order.client_order_id]
+    if order.expires_us is not None:
+        del market.expiring[bisect_left(market.expiring, (order.expires_us, order.order_id))]
+    if order.on_suspend == "cancel":
+        del market.cancelled_when_suspended[order.order_id]
     left = market.open_counts[order.account_id] - 1
     if left:
         market.open_counts[order.account_id] = left
     else:
         del market.open_counts[order.account_id]
+
+
+def _fenced(market: Market, event: ev.CancelAllFence, at_us: int) -> None:
+    standing = [f for f in market.fences.get(event.account, ()) if f.at_us > at_us - FENCE_STANDS_US]
+    fence = Fence(event.fence, event.outcome, event.side, event.by, at_us)
+    market.fences[event.account] = [*standing, fence]
 
 
 def _nothing(market: Market, event: ev.Event, at_us: int) -> None:
@@ -218,7 +261,9 @@ _APPLIERS: dict[type, Callable[[Market, Any, int], None]] = {
     ev.OrderRejected: _nothing,
     ev.OrderMatched: _matched,
     ev.OrderCancelled: _cancelled,
+    ev.OrderExpired: _expired,
     ev.OrderAmended: _amended,
+    ev.CancelAllFence: _fenced,
     ev.CommandRefused: _nothing,
     ev.PositionOpened: _position_opened,
 }

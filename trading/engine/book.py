@@ -50,18 +50,25 @@ class BookSide:
         level = self.levels[key]
         level.quantity_shares -= shares
         if order.remaining_shares == 0:
-            del level.orders[order.order_id]
-            if not level.orders:
-                assert level.quantity_shares == 0, "a level without orders has size"
-                del self.levels[key]
-                self._drop_key(key)
+            self._leave(level, key, order)
 
-    def _drop_key(self, key: int) -> None:
-        keys = self.keys
-        if keys[-1] == key:
-            keys.pop()
-        else:
-            del keys[bisect_left(keys, key)]
+    def remove(self, order: "Order") -> None:
+        """Takes a queued order out of the book as it is."""
+        key = order.book_price_pips * self.sign
+        level = self.levels[key]
+        level.quantity_shares -= order.remaining_shares
+        self._leave(level, key, order)
+
+    def _leave(self, level: Level, key: int, order: "Order") -> None:
+        del level.orders[order.order_id]
+        if not level.orders:
+            assert level.quantity_shares == 0, "a level without orders has size"
+            del self.levels[key]
+            keys = self.keys
+            if keys[-1] == key:
+                keys.pop()
+            else:
+                del keys[bisect_left(keys, key)]
 
     def first(self) -> "Order | None":
         """The order with the highest priority: best price, then longest wait."""

@@ -5,17 +5,20 @@ mutates, but reads the state as the events so far have left it. `run` does just 
 """
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 from trading.engine import commands as cmd
 from trading.engine import events as ev
 from trading.engine.apply import apply
-from trading.engine.fees import reserve_pips
+from trading.engine.fees import SHARE_PIPS, reserve_pips
+from trading.engine.liquidity import Interest, affordable_shares, fillable_shares, would_cross
 from trading.engine.market import MAX_OPEN_ORDERS, Market, Order
-from trading.engine.matching import amended, cancelled, fillable_shares, match
+from trading.engine.matching import amended, amended_reserve, cancelled, expired, interest_of, match
 from trading.engine.rejection import RejectReason
 
 SWEEP_SIZE = 500
+ENDED = ("resolved", "voided")
 
 
 def decide(market: Market, command: cmd.Command, *, budget_pips: int, now_us: int) -> Iterator[ev.Event]:
@@ -38,47 +41,95 @@ def run(market: Market, command: cmd.Command, *, budget_pips: int, now_us: int) 
 
 
 def _place(market: Market, command: cmd.PlaceOrder, budget_pips: int, now_us: int) -> Iterator[ev.Event]:
-    covered = min(
-        command.quantity_shares,
-        market.coverable(account_id=command.account_id, outcome=command.outcome, side=command.side),
-    )
-    reserved = reserve_pips(
-        side=command.side, price_pips=command.price_pips, units=command.quantity_shares - covered,
-        rate_e4=market.highest_fee_e4, paid_numerator=0,
-    )  # fmt: skip
-    reason = _refuse_place(market, command, reserved, budget_pips, now_us)
+    reason = _refuse_unseen(market, command, now_us)
     if reason is not None:
-        yield ev.OrderRejected(
-            command.order_id, command.account_id, command.client_order_id, command.outcome, command.side,
-            command.order_type, command.price_pips, command.quantity_shares, command.time_in_force, reason.value,
+        yield _rejected(command, reason)
+        return
+    quantity = command.quantity_shares
+    if command.max_cost_pips is not None:
+        quantity = affordable_shares(
+            market, _interest(market, command), max_cost_pips=command.max_cost_pips, most_shares=quantity,
+            mirrored=market.is_binary and command.outcome == 1, now_us=now_us,
         )  # fmt: skip
+    covered = min(
+        quantity, market.coverable(account_id=command.account_id, outcome=command.outcome, side=command.side)
+    )
+    if command.max_cost_pips is None:
+        reserved = reserve_pips(
+            side=command.side, price_pips=command.price_pips, units=quantity - covered,
+            rate_e4=market.highest_fee_e4, paid_numerator=0,
+        )  # fmt: skip
+    else:
+        reserved = command.max_cost_pips if covered < quantity else 0
+    reason = _refuse_seen(market, command, now_us)
+    if reason is None and command.reduce_only and covered < quantity:
+        reason = RejectReason.REDUCE_ONLY
+    if reason is None and reserved > budget_pips:
+        reason = RejectReason.EXCEEDS_AVAILABLE_CASH
+    if reason is not None:
+        yield _rejected(command, reason)
         return
     # From here on the order must succeed.
     yield ev.OrderPlaced(
-        command.order_id, command.account_id, command.client_order_id, command.outcome, command.side,
-        command.order_type, command.price_pips, command.quantity_shares, command.time_in_force,
-        command.self_trade_prevention, covered, reserved, -reserved,
+        account=command.account_id, by=command.by, cash=-reserved, client_order_id=command.client_order_id,
+        covered=covered, expires_us=command.expires_us, max_cost=command.max_cost_pips, on_suspend=command.on_suspend,
+        order=command.order_id, outcome=command.outcome, post_only=command.post_only, price=command.price_pips,
+        quantity=quantity, reduce_only=command.reduce_only, reserved=reserved, side=command.side,
+        stp=command.self_trade_prevention, tif=command.time_in_force, type=command.order_type,
     )  # fmt: skip
     order = market.orders[command.order_id]
     yield from match(market, order, now_us)
-    if order.remaining_shares and command.time_in_force != "GTC":
+    if order.remaining_shares and not order.rests:
         yield cancelled(market, order, "unfilled")
 
 
-def _refuse_place(
-    market: Market, command: cmd.PlaceOrder, reserved_pips: int, budget_pips: int, now_us: int
-) -> RejectReason | None:
+def _interest(market: Market, command: cmd.PlaceOrder) -> Interest:
+    mirrored = market.is_binary and command.outcome == 1
+    return Interest(
+        command.account_id,
+        0 if market.is_binary else command.outcome,
+        (command.side == "buy") != mirrored,
+        SHARE_PIPS - command.price_pips if mirrored else command.price_pips,
+        command.self_trade_prevention,
+    )
+
+
+def _refuse_unseen(market: Market, command: cmd.PlaceOrder, now_us: int) -> RejectReason | None:
+    """What can be said without looking at the books."""
     if market.status != "open" or now_us >= market.closes_us:
         return RejectReason.MARKET_NOT_OPEN
+    for until_us in (command.valid_until_us, command.expires_us):
+        if until_us is not None and until_us <= now_us:
+            return RejectReason.EXPIRED
+    for fence in market.fences.get(command.account_id, ()):
+        if fence.stops(order_id=command.order_id, outcome=command.outcome, side=command.side, by=command.by):
+            return RejectReason.CANCELLED_BY_OWNER
     if command.price_pips % market.tick_pips:
         return RejectReason.OFF_TICK
     if market.open_counts.get(command.account_id, 0) >= MAX_OPEN_ORDERS:
         return RejectReason.EXCEEDS_LIMITS
-    if command.time_in_force == "FOK" and fillable_shares(market, command) < command.quantity_shares:
-        return RejectReason.CANNOT_FILL
-    if reserved_pips > budget_pips:
-        return RejectReason.EXCEEDS_AVAILABLE_CASH
     return None
+
+
+def _refuse_seen(market: Market, command: cmd.PlaceOrder, now_us: int) -> RejectReason | None:
+    """What follows from the books: they are looked at only where it can matter."""
+    if command.post_only and would_cross(market, _interest(market, command), now_us):
+        return RejectReason.WOULD_CROSS
+    if command.time_in_force == "FOK":
+        wanted = command.quantity_shares
+        if fillable_shares(market, _interest(market, command), wanted, now_us) < wanted:
+            return RejectReason.CANNOT_FILL
+    return None
+
+
+def _rejected(command: cmd.PlaceOrder, reason: RejectReason) -> ev.OrderRejected:
+    return ev.OrderRejected(
+        account=command.account_id, by=command.by, client_order_id=command.client_order_id,
+        expires_us=command.expires_us, max_cost=command.max_cost_pips, on_suspend=command.on_suspend,
+        order=command.order_id, outcome=command.outcome, post_only=command.post_only, price=command.price_pips,
+        quantity=command.quantity_shares, reason=reason.value, reduce_only=command.reduce_only, side=command.side,
+        stp=command.self_trade_prevention, tif=command.time_in_force, type=command.order_type,
+    )  # fmt: skip
 
 
 def _cancel(market: Market, command: cmd.CancelOrder, budget_pips: int, now_us: int) -> Iterator[ev.Event]:
@@ -98,25 +149,62 @@ def _amend(market: Market, command: cmd.AmendOrder, budget_pips: int, now_us: in
     if order is None:
         yield _refused(market, command, "amend")
         return
+    total = order.quantity_shares - (command.reduce_by_shares or 0)
     if command.quantity_shares is not None:
         total = command.quantity_shares
-    else:
-        assert command.reduce_by_shares is not None, "an amend says how"
-        total = order.quantity_shares - command.reduce_by_shares
-    if total > order.quantity_shares:
-        yield ev.CommandRefused(command.account_id, "amend", order.order_id, RejectReason.NOT_SUPPORTED.value)
-        return
-    if total <= order.quantity_shares - order.remaining_shares:
+    price = order.price_pips if command.price_pips is None else command.price_pips
+    left = total - order.filled_shares
+    if left <= 0:
         yield cancelled(market, order, "by_owner")
         return
-    yield amended(market, order, total)
+    if total <= order.quantity_shares and price == order.price_pips:
+        # Cash is freed before shares.
+        covered = min(order.covered_shares, left)
+        yield amended(
+            market, order, total_shares=total, price_pips=price, covered_shares=covered, requeued=False
+        )
+        return
+    coverable = market.coverable(account_id=order.account_id, outcome=order.outcome, side=order.side)
+    covered = min(left, order.covered_shares + coverable)
+    reserved = amended_reserve(market, order, total_shares=total, price_pips=price, covered_shares=covered)
+    reason = _refuse_amend(market, order, price, now_us)
+    if reason is None and order.reduce_only and covered < left:
+        reason = RejectReason.REDUCE_ONLY
+    if reason is None and reserved - order.reserved_pips > budget_pips:
+        reason = RejectReason.EXCEEDS_AVAILABLE_CASH
+    if reason is not None:
+        yield ev.CommandRefused(
+            account=command.account_id, command="amend", order=order.order_id, reason=reason.value
+        )
+        return
+    # From here on it must succeed.
+    yield amended(market, order, total_shares=total, price_pips=price, covered_shares=covered, requeued=True)
+    yield from match(market, order, now_us)
+
+
+def _refuse_amend(market: Market, order: Order, price_pips: int, now_us: int) -> RejectReason | None:
+    """Why an open order may not be moved to a price, which makes it a new one in its queue."""
+    if market.status != "open" or now_us >= market.closes_us:
+        return RejectReason.MARKET_NOT_OPEN
+    if order.expires_us is not None and order.expires_us <= now_us:
+        return RejectReason.EXPIRED
+    if price_pips % market.tick_pips:
+        return RejectReason.OFF_TICK
+    if order.post_only:
+        mirrored = order.outcome != order.book_index
+        moved = interest_of(order)._replace(price_pips=SHARE_PIPS - price_pips if mirrored else price_pips)
+        if would_cross(market, moved, now_us):
+            return RejectReason.WOULD_CROSS
+    return None
 
 
 def _refused(market: Market, command: cmd.CancelOrder | cmd.AmendOrder, verb: str) -> ev.CommandRefused:
     """Another's open order must look like one that does not exist."""
     foreign = command.order_id is not None and command.order_id in market.orders
     reason = RejectReason.NOT_FOUND if foreign else RejectReason.ORDER_NOT_OPEN
-    return ev.CommandRefused(command.account_id, verb, command.order_id, reason.value)
+    return ev.CommandRefused(
+        account=command.account_id, command=verb, order=command.order_id, reason=reason.value
+    )
 
 
 def _cancel_orders(
@@ -127,20 +215,28 @@ def _cancel_orders(
             order.account_id == command.account_id
             and command.outcome in (None, order.outcome)
             and command.side in (None, order.side)
+            and command.by in (None, order.by)
+            and (command.placed_until_us is None or order.created_us <= command.placed_until_us)
         )
 
+    if command.fence is not None and market.status not in ENDED:
+        yield ev.CancelAllFence(
+            account=command.account_id, by=command.by, fence=command.fence, outcome=command.outcome,
+            side=command.side,
+        )  # fmt: skip
     if command.account_id in market.open_counts:
         for order in [order for order in market.orders.values() if chosen(order)]:
-            yield cancelled(market, order, "by_owner")
+            yield cancelled(market, order, command.reason)
 
 
 def _create(market: Market, command: cmd.CreateMarket, budget_pips: int, now_us: int) -> Iterator[ev.Event]:
     if market.seq:
-        yield ev.CommandRefused(None, "create", None, RejectReason.NOT_SUPPORTED.value)
+        yield _not_now("create", RejectReason.NOT_SUPPORTED)
         return
     yield ev.MarketCreated(
-        command.market_id, command.question, command.outcomes, command.category, command.tick_pips,
-        command.taker_fee_e4, command.maker_fee_e4, command.opens_us, command.closes_us, now_us,
+        category=command.category, closes_us=command.closes_us, created_us=now_us, maker_fee_e4=command.maker_fee_e4,
+        market=command.market_id, opens_us=command.opens_us, outcomes=command.outcomes, question=command.question,
+        taker_fee_e4=command.taker_fee_e4, tick=command.tick_pips,
     )  # fmt: skip
     if command.opens_us is None or command.opens_us <= now_us:
         yield ev.MarketOpened()
@@ -148,61 +244,82 @@ def _create(market: Market, command: cmd.CreateMarket, budget_pips: int, now_us:
 
 def _open(market: Market, command: cmd.OpenMarket, budget_pips: int, now_us: int) -> Iterator[ev.Event]:
     if market.status != "draft":
-        yield ev.CommandRefused(None, "open", None, RejectReason.MARKET_NOT_OPEN.value)
+        yield _not_now("open")
         return
     yield ev.MarketOpened()
 
 
 def _suspend(market: Market, command: cmd.SuspendMarket, budget_pips: int, now_us: int) -> Iterator[ev.Event]:
     if market.status != "open":
-        yield ev.CommandRefused(None, "suspend", None, RejectReason.MARKET_NOT_OPEN.value)
+        yield _not_now("suspend")
         return
-    yield ev.MarketSuspended(command.reason)
+    yield ev.MarketSuspended(reason=command.reason)
+    yield from _sweep(market)
 
 
 def _resume(market: Market, command: cmd.ResumeMarket, budget_pips: int, now_us: int) -> Iterator[ev.Event]:
     if market.status != "suspended":
-        yield ev.CommandRefused(None, "resume", None, RejectReason.MARKET_NOT_OPEN.value)
+        yield _not_now("resume")
         return
+    # Those that a suspension ends are as a rule gone by now.
+    for order in list(market.cancelled_when_suspended.values()):
+        yield cancelled(market, order, "market_suspended")
     yield ev.MarketResumed()
 
 
 def _close(market: Market, command: cmd.CloseMarket, budget_pips: int, now_us: int) -> Iterator[ev.Event]:
     if market.status not in ("draft", "open", "suspended"):
-        yield ev.CommandRefused(None, "close", None, RejectReason.MARKET_NOT_OPEN.value)
+        yield _not_now("close")
         return
-    yield ev.MarketClosed("time", None, None, "")
+    yield ev.MarketClosed(reason="time")
     yield from _sweep(market)
 
 
 def _resolve(market: Market, command: cmd.ResolveMarket, budget_pips: int, now_us: int) -> Iterator[ev.Event]:
     if _is_ending(market):
-        yield ev.CommandRefused(None, "resolve", None, RejectReason.MARKET_NOT_OPEN.value)
+        yield _not_now("resolve")
         return
-    yield ev.MarketClosed("resolution", command.payouts_pips, command.settlement_id, command.evidence)
+    yield ev.MarketClosed(
+        evidence=command.evidence,
+        payouts=command.payouts_pips,
+        reason="resolution",
+        settlement=command.settlement_id,
+    )
     yield from _sweep(market)
 
 
 def _void(market: Market, command: cmd.VoidMarket, budget_pips: int, now_us: int) -> Iterator[ev.Event]:
     if _is_ending(market):
-        yield ev.CommandRefused(None, "void", None, RejectReason.MARKET_NOT_OPEN.value)
+        yield _not_now("void")
         return
-    yield ev.MarketClosed("void", None, command.settlement_id, command.evidence)
+    yield ev.MarketClosed(evidence=command.evidence, reason="void", settlement=command.settlement_id)
     yield from _sweep(market)
+
+
+def _not_now(verb: str, reason: RejectReason = RejectReason.MARKET_NOT_OPEN) -> ev.CommandRefused:
+    return ev.CommandRefused(command=verb, reason=reason.value)
 
 
 def _is_ending(market: Market) -> bool:
     """Resolved or voided, or on the way there: it cannot be decided twice."""
-    return market.status in ("resolved", "voided") or (
-        market.closing is not None and market.closing.reason != "time"
-    )
+    return market.status in ENDED or (market.closing is not None and market.closing.reason != "time")
+
+
+# --- What goes on by itself -----------------------------------------------------------------------
 
 
 def needs_sweep(market: Market) -> bool:
-    """Whether a closed market still has orders to cancel or an end to record."""
+    """Whether a closed or suspended market still has orders to cancel, or a closed one an end to record."""
+    if market.status == "suspended":
+        return bool(market.cancelled_when_suspended)
     if market.status != "closed" or market.closing is None:
         return False
     return bool(market.orders) or market.closing.reason != "time"
+
+
+def next_expiry_us(market: Market) -> int | None:
+    """When the next order's time is over; None while there is nothing to expire."""
+    return market.expiring[0][0] if market.expiring else None
 
 
 def _sweep_orders(
@@ -213,18 +330,34 @@ def _sweep_orders(
 
 
 def _sweep(market: Market) -> Iterator[ev.Event]:
-    """Cancels at most SWEEP_SIZE orders; the last of them is followed by the market's end."""
-    for order in [order for order, _ in zip(market.orders.values(), range(SWEEP_SIZE), strict=False)]:
+    """Cancels at most SWEEP_SIZE orders; in a closed market the last of them is followed by its end."""
+    if market.status == "suspended":
+        for order in list(islice(market.cancelled_when_suspended.values(), SWEEP_SIZE)):
+            yield cancelled(market, order, "market_suspended")
+        return
+    for order in list(islice(market.orders.values(), SWEEP_SIZE)):
         yield cancelled(market, order, "market_closed")
     closing = market.closing
     if market.orders or closing is None or closing.settlement is None:
         return
     if closing.payouts is not None:
         yield ev.MarketResolved(
-            closing.payouts, closing.settlement, closing.evidence, market.sets, market.fees_pips
-        )
+            evidence=closing.evidence, fees=market.fees_pips, payouts=closing.payouts, sets=market.sets,
+            settlement=closing.settlement,
+        )  # fmt: skip
     else:
-        yield ev.MarketVoided(closing.settlement, closing.evidence, market.sets, market.fees_pips)
+        yield ev.MarketVoided(
+            evidence=closing.evidence, fees=market.fees_pips, sets=market.sets, settlement=closing.settlement
+        )
+
+
+def _expire_orders(
+    market: Market, command: cmd.ExpireOrders, budget_pips: int, now_us: int
+) -> Iterator[ev.Event]:
+    """Ends at most SWEEP_SIZE orders whose time is over."""
+    due = [order_id for expires_us, order_id in market.expiring[:SWEEP_SIZE] if expires_us <= now_us]
+    for order_id in due:
+        yield expired(market, market.orders[order_id])
 
 
 _DECIDERS: dict[type, Callable[[Market, Any, int, int], Iterator[ev.Event]]] = {
@@ -240,4 +373,5 @@ _DECIDERS: dict[type, Callable[[Market, Any, int, int], Iterator[ev.Event]]] = {
     cmd.ResolveMarket: _resolve,
     cmd.VoidMarket: _void,
     cmd.SweepOrders: _sweep_orders,
+    cmd.ExpireOrders: _expire_orders,
 }

@@ -1,157 +1,211 @@
-"""What has happened in a market, past tense. Field names are the stored names (see codec.py).
+"""What has happened in a market, past tense. Field names are the stored names.
 
-`cash` is always the change of the account's free cash in pips, `reserved` what its order holds
-afterwards, `netted` the complete sets that turned back into $1 each. Balances replay from these
-fields alone.
+An event is stored as a JSON object. Fields stand in alphabetical order, so that the JSON is canonical as it is
+encoded; one that has its default is left out. `cash` is always the change of the account's free cash in pips,
+`reserved` what its order holds afterwards, `netted` the complete sets that turned back into $1 each. Balances
+replay from these fields alone.
 """
 
-from typing import NamedTuple
+import msgspec
 
 
-class MarketCreated(NamedTuple):
-    market: str
-    question: str
-    outcomes: tuple[str, ...]
+class _Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
+    """A field that no code knows is an error: a log is never read with parts left out."""
+
+
+class MarketCreated(_Event, frozen=True, kw_only=True):
     category: str
-    tick: int
-    taker_fee_e4: int
-    maker_fee_e4: int
-    opens_us: int | None
     closes_us: int
     created_us: int
+    maker_fee_e4: int
+    market: str
+    opens_us: int | None = None
+    outcomes: tuple[str, ...]
+    question: str
+    taker_fee_e4: int
+    tick: int
 
 
-class MarketOpened(NamedTuple):
+class MarketOpened(_Event, frozen=True, kw_only=True):
     pass
 
 
-class MarketSuspended(NamedTuple):
+class MarketSuspended(_Event, frozen=True, kw_only=True):
     reason: str
 
 
-class MarketResumed(NamedTuple):
+class MarketResumed(_Event, frozen=True, kw_only=True):
     pass
 
 
-class MarketClosed(NamedTuple):
+class MarketClosed(_Event, frozen=True, kw_only=True):
     """Matching has stopped; `reason` (time, resolution or void) says what follows the cancels."""
 
+    evidence: str = ""
+    payouts: tuple[int, ...] | None = None
     reason: str
-    payouts: tuple[int, ...] | None
-    settlement: str | None
+    settlement: str | None = None
+
+
+class MarketResolved(_Event, frozen=True, kw_only=True):
     evidence: str
-
-
-class MarketResolved(NamedTuple):
+    fees: int
     payouts: tuple[int, ...]
-    settlement: str
-    evidence: str
     sets: int
-    fees: int
-
-
-class MarketVoided(NamedTuple):
     settlement: str
+
+
+class MarketVoided(_Event, frozen=True, kw_only=True):
     evidence: str
-    sets: int
     fees: int
+    sets: int
+    settlement: str
 
 
-class OrderPlaced(NamedTuple):
-    """`covered` units are backed by shares held, the rest by the reserved cash."""
+class OrderPlaced(_Event, frozen=True, kw_only=True):
+    """`covered` units are backed by shares held, the rest by the reserved cash.
 
-    order: str
+    Of an order with a `max_cost`, `quantity` is what that much money can buy from the book as it is.
+    """
+
     account: str
-    client_order_id: str | None
-    outcome: int
-    side: str
-    type: str
-    price: int
-    quantity: int
-    tif: str
-    stp: str
-    covered: int
-    reserved: int
+    by: str = ""
     cash: int
-
-
-class OrderRejected(NamedTuple):
+    client_order_id: str | None = None
+    covered: int = 0
+    expires_us: int | None = None
+    max_cost: int | None = None
+    on_suspend: str = "keep"
     order: str
-    account: str
-    client_order_id: str | None
     outcome: int
-    side: str
-    type: str
+    post_only: bool = False
     price: int
     quantity: int
+    reduce_only: bool = False
+    reserved: int
+    side: str
+    stp: str = "cancel_taker"
     tif: str
+    type: str
+
+
+class OrderRejected(_Event, frozen=True, kw_only=True):
+    """`quantity` is what was asked for: the most it might be, where there is a `max_cost`."""
+
+    account: str
+    by: str = ""
+    client_order_id: str | None = None
+    expires_us: int | None = None
+    max_cost: int | None = None
+    on_suspend: str = "keep"
+    order: str
+    outcome: int
+    post_only: bool = False
+    price: int
+    quantity: int
     reason: str
+    reduce_only: bool = False
+    side: str
+    stp: str = "cancel_taker"
+    tif: str
+    type: str
 
 
-class Leg(NamedTuple):
+class Leg(_Event, frozen=True, kw_only=True):
     """One order's part of a match, in its owner's terms; `delivered` units came from shares held."""
 
-    order: str
     account: str
-    role: str
+    cash: int
+    delivered: int = 0
+    fee: int = 0
+    netted: int = 0
+    order: str
     outcome: int
-    side: str
     price: int
     quantity: int
-    fee: int
-    delivered: int
-    netted: int
-    cash: int
     reserved: int
+    role: str
+    side: str
 
 
-class OrderMatched(NamedTuple):
-    """Outcome, price and taker's side in the book's terms (outcome 0 in a binary market)."""
+class OrderMatched(_Event, frozen=True, kw_only=True):
+    """Outcome, price and taker's side in the book's terms (outcome 0 in a binary market); makers' legs first.
 
-    trade: str
+    Two legs are a direct trade. More are an implied one: an order of every outcome on the same side, whose
+    prices sum to $1; a set is minted of buys and redeemed of sells. Its legs have trade ids of their own.
+    """
+
+    legs: tuple[Leg, ...]
     outcome: int
     price: int
     quantity: int
     taker_side: str
-    legs: tuple[Leg, ...]
+    trade: str
 
 
-class OrderCancelled(NamedTuple):
+class OrderCancelled(_Event, frozen=True, kw_only=True):
     """`quantity` was left; `released` units of earmarked shares became free."""
 
-    order: str
     account: str
+    cash: int
+    netted: int = 0
+    order: str
+    quantity: int
     reason: str
-    quantity: int
-    released: int
-    netted: int
-    cash: int
+    released: int = 0
 
 
-class OrderAmended(NamedTuple):
-    """`quantity` is the new total, filled part included."""
+class OrderExpired(_Event, frozen=True, kw_only=True):
+    """The time of a GTD order is over; fields as of OrderCancelled."""
 
-    order: str
     account: str
-    quantity: int
-    released: int
-    netted: int
     cash: int
+    netted: int = 0
+    order: str
+    quantity: int
+    released: int = 0
+
+
+class OrderAmended(_Event, frozen=True, kw_only=True):
+    """`quantity` is the new total, filled part included; `covered` what shares back of it now.
+
+    Where `requeued`, the order has gone to the end of the queue at its `price`, and may match from there.
+    """
+
+    account: str
+    cash: int
+    covered: int = 0
+    netted: int = 0
+    order: str
+    price: int
+    quantity: int
+    requeued: bool = False
     reserved: int
 
 
-class CommandRefused(NamedTuple):
-    account: str | None
+class CancelAllFence(_Event, frozen=True, kw_only=True):
+    """The account's orders with an id below `fence` are refused from now on, of one outcome, side or placer."""
+
+    account: str
+    by: str | None = None
+    fence: str
+    outcome: int | None = None
+    side: str | None = None
+
+
+class CommandRefused(_Event, frozen=True, kw_only=True):
+    account: str | None = None
     command: str
-    order: str | None
+    order: str | None = None
     reason: str
 
 
-class PositionOpened(NamedTuple):
+class PositionOpened(_Event, frozen=True, kw_only=True):
     account: str
 
 
 Event = (
     MarketCreated | MarketOpened | MarketSuspended | MarketResumed | MarketClosed | MarketResolved | MarketVoided
-    | OrderPlaced | OrderRejected | OrderMatched | OrderCancelled | OrderAmended | CommandRefused | PositionOpened
+    | OrderPlaced | OrderRejected | OrderMatched | OrderCancelled | OrderExpired | OrderAmended | CancelAllFence
+    | CommandRefused | PositionOpened
 )  # fmt: skip

@@ -5,10 +5,11 @@ An order has paid ceil(Σ rate × quantity × p × (1 − p)) over its fills, ho
 sum is an integer numerator over 10^8 pips, which is what an order carries.
 """
 
-from trading.engine.commands import PlaceOrder
+from trading.engine.commands import AmendOrder, PlaceOrder
 
 SHARE_PIPS = 10_000
 FEE_SCALE = 100_000_000
+MAX_QUANTITY_SHARES = 1_000_000  # of one order
 
 
 def fee_numerator(rate_e4: int, quantity_shares: int, price_pips: int) -> int:
@@ -36,9 +37,18 @@ def reserve_pips(*, side: str, price_pips: int, units: int, rate_e4: int, paid_n
     return unit_pips * units + fee_pips(paid_numerator + further) - fee_pips(paid_numerator)
 
 
-def worst_cost_pips(command: PlaceOrder, rate_e4: int) -> int:
-    """The most cash a new order can need, whatever its account holds."""
-    return reserve_pips(
-        side=command.side, price_pips=command.price_pips, units=command.quantity_shares, rate_e4=rate_e4,
-        paid_numerator=0,
-    )  # fmt: skip
+def worst_cost_pips(command: PlaceOrder | AmendOrder, rate_e4: int) -> int:
+    """The most cash a new or amended order can need, whatever its account holds.
+
+    What an amend does not name may be anything: the order may still be on its way.
+    """
+    if isinstance(command, PlaceOrder):
+        if command.max_cost_pips is not None:
+            return command.max_cost_pips
+        side, price, quantity = command.side, command.price_pips, command.quantity_shares
+        return reserve_pips(side=side, price_pips=price, units=quantity, rate_e4=rate_e4, paid_numerator=0)
+    if command.price_pips is None and command.quantity_shares is None:
+        return 0
+    quantity = MAX_QUANTITY_SHARES if command.quantity_shares is None else command.quantity_shares
+    # No share costs more than $1, and no price has a higher fee than half of it.
+    return quantity * SHARE_PIPS + fee_pips(fee_numerator(rate_e4, quantity, SHARE_PIPS // 2))

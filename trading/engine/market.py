@@ -8,48 +8,60 @@ from typing import NamedTuple
 from zlib import crc32
 
 from trading.engine.book import Book, BookSide
+from trading.engine.events import OrderPlaced
 from trading.engine.fees import SHARE_PIPS
 
 MAX_OPEN_ORDERS = 10_000  # of one account in one market: what a cancel-all ends in one step
+RESTING = ("GTC", "GTD")
+FENCE_STANDS_US = 60_000_000  # longer than any command may be on its way
 
 
 class Order:
-    """An open order in its owner's terms, with where it stands in the book."""
+    """An open order in its owner's terms, with where it stands in the book.
+
+    `queued_seq` is the event with which it took its place: the lower, the older in its queue.
+    """
 
     __slots__ = (
-        "account_id", "book_index", "book_price_pips", "client_order_id", "cost_pips", "covered_shares", "created_us",
-        "fee_numerator", "fees_pips", "filled_shares", "fills", "is_bid", "order_id", "order_type", "outcome",
-        "price_pips", "quantity_shares", "reason", "remaining_shares", "reserved_pips", "seq", "side", "status",
-        "time_in_force", "updated_us",
+        "account_id", "book_index", "book_price_pips", "by", "client_order_id", "cost_pips", "covered_shares",
+        "created_us", "expires_us", "fee_numerator", "fees_pips", "filled_shares", "fills", "is_bid", "max_cost_pips",
+        "on_suspend", "order_id", "order_type", "outcome", "post_only", "price_pips", "quantity_shares", "queued_seq",
+        "reason", "reduce_only", "remaining_shares", "reserved_pips", "rests", "self_trade_prevention", "seq", "side",
+        "status", "time_in_force", "updated_us",
     )  # fmt: skip
 
-    def __init__(
-        self, *, order_id: str, account_id: str, client_order_id: str | None, outcome: int, side: str,
-        order_type: str, price_pips: int, quantity_shares: int, time_in_force: str,
-    ) -> None:  # fmt: skip
-        self.order_id = order_id
-        self.account_id = account_id
-        self.client_order_id = client_order_id
-        self.outcome = outcome
-        self.side = side
-        self.order_type = order_type
-        self.price_pips = price_pips
-        self.quantity_shares = quantity_shares
-        self.time_in_force = time_in_force
-        self.remaining_shares = quantity_shares
+    def __init__(self, event: OrderPlaced, *, at_us: int, seq: int) -> None:
+        self.order_id = event.order
+        self.account_id = event.account
+        self.by = event.by
+        self.client_order_id = event.client_order_id
+        self.outcome = event.outcome
+        self.side = event.side
+        self.order_type = event.type
+        self.price_pips = event.price
+        self.quantity_shares = self.remaining_shares = event.quantity
+        self.time_in_force = event.tif
+        self.self_trade_prevention = event.stp
+        self.post_only = event.post_only
+        self.reduce_only = event.reduce_only
+        self.on_suspend = event.on_suspend
+        self.expires_us = event.expires_us
+        self.max_cost_pips = event.max_cost
+        self.covered_shares = event.covered
+        self.reserved_pips = event.reserved
         self.status = "open"
         self.reason: str | None = None
-        self.covered_shares = 0
-        self.reserved_pips = 0
         self.fee_numerator = 0
         self.fees_pips = 0
         self.cost_pips = 0
         self.filled_shares = 0
         self.fills: list[tuple[str, int, int, int]] = []  # (trade, price, quantity, fee)
-        self.created_us = self.updated_us = self.seq = 0
-        self.book_index = 0
-        self.book_price_pips = price_pips
-        self.is_bid = side == "buy"
+        self.created_us = self.updated_us = at_us
+        self.seq = self.queued_seq = seq
+        self.rests = event.tif in RESTING
+        self.book_index = event.outcome
+        self.book_price_pips = event.price
+        self.is_bid = event.side == "buy"
 
 
 class Holding:
@@ -69,6 +81,25 @@ class Closing(NamedTuple):
     payouts: tuple[int, ...] | None
     settlement: str | None
     evidence: str
+
+
+class Fence(NamedTuple):
+    """A cancel-all: orders with an id below `order_id` that come after it are refused."""
+
+    order_id: str
+    outcome: int | None
+    side: str | None
+    by: str | None
+    at_us: int
+
+    def stops(self, *, order_id: str, outcome: int, side: str, by: str) -> bool:
+        """Whether an order was sent before it, and meant by it."""
+        return (
+            order_id < self.order_id
+            and self.outcome in (None, outcome)
+            and self.side in (None, side)
+            and self.by in (None, by)
+        )
 
 
 class Market:
@@ -91,6 +122,9 @@ class Market:
         self.orders: dict[str, Order] = {}
         self.client_orders: dict[tuple[str, str], Order] = {}
         self.open_counts: dict[str, int] = {}
+        self.expiring: list[tuple[int, str]] = []  # (expires_us, order id) of open GTD orders, soonest first
+        self.cancelled_when_suspended: dict[str, Order] = {}
+        self.fences: dict[str, list[Fence]] = {}
         self.holdings: dict[str, Holding] = {}
         self.sets = 0
         self.fees_pips = 0
