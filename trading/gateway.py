@@ -16,10 +16,10 @@ from typing import Any
 import msgspec
 import redis.asyncio as aioredis
 from django.conf import settings
+from msgspec import structs
 from redis.exceptions import RedisError
 
-from trading.engine.codec import command_data
-from trading.engine.commands import Command
+from trading.engine.commands import Command, PlaceOrder
 from trading.errors import NotFound, OutcomeUnknown, Overloaded, Refused
 from trading.ids import market_slot, new_id
 from trading.subscriber import Subscriber
@@ -60,11 +60,12 @@ def seal(
     client_id: str | None = None,
 ) -> Envelope:
     """An envelope for a command. With a `client_id` the command's fields are hashed, so that the
-    same id with another command is told apart; ids that the gateway made are left out of the hash."""
+    same id with another command is told apart; the id that the gateway made, and through which key it
+    came, are left out of the hash."""
     digest = b""
     if client_id is not None:
-        fields = [field for field in command_data(command) if field != command_id]
-        digest = hashlib.sha256(_canonical(fields)).digest()
+        wish = structs.replace(command, order_id="", by="") if isinstance(command, PlaceOrder) else command
+        digest = hashlib.sha256(_canonical(wish)).digest()
     deadline_us = time.time_ns() // 1000 + DEADLINE_US
     return Envelope(
         command_id, account_id, client_id or command_id, digest, deadline_us, actor, request_id, command

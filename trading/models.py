@@ -128,6 +128,7 @@ class Order(models.Model):
     fees_pips = models.BigIntegerField()
     reserved_pips = models.BigIntegerField()
     time_in_force = models.TextField()
+    expires_at = models.DateTimeField(null=True)
     status = models.TextField()
     reason = models.TextField(null=True)
     created_at = models.DateTimeField()

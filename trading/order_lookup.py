@@ -30,7 +30,7 @@ SELECT o.order_id::text, o.client_order_id, o.market_id::text, o.account_id::tex
        o.price_pips, o.quantity, o.filled, CASE WHEN o.status = 'open' THEN o.quantity - o.filled ELSE 0 END,
        o.cost_pips, o.fees_pips, o.time_in_force, o.status, o.reason,
        (extract(epoch FROM o.created_at) * 1000000)::bigint, (extract(epoch FROM o.updated_at) * 1000000)::bigint,
-       o.seq,
+       o.seq, (extract(epoch FROM o.expires_at) * 1000000)::bigint,
        slot.slot, slot.next_offset, c.next_offset, f.trade_id::text, f.price_pips, f.quantity, f.fee_pips
 FROM "order" o JOIN stream ON stream.id = o.market_id JOIN slot ON slot.slot = stream.slot
 JOIN projection_checkpoint c ON c.slot = slot.slot AND c.projection = %s
@@ -186,8 +186,8 @@ def _read(order_id: str) -> FoundOrder | None:
     rows = _query(_ORDER, [PROJECTION, order_id])
     if not rows:
         return None
-    columns, place = rows[0][:19], rows[0][19:22]
-    fills = [row[22:] for row in rows if row[22] is not None]
+    columns, place = rows[0][:20], rows[0][20:23]
+    fills = [row[23:] for row in rows if row[23] is not None]
     return FoundOrder(OrderView._make([*columns[:16], fills, *columns[16:]]), *place)
 
 

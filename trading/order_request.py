@@ -1,19 +1,25 @@
 """Order requests of the API as commands: the one reading of their shape, for both lanes and the sockets.
 
 Shape is judged here and answers 400 with every wrong field; what needs the market's state (tick,
-cash, status) is the engine's to refuse. What the exchange does not offer yet answers 422 `not_supported`.
+cash, status) or the time is the engine's to refuse.
 """
 
+import datetime as dt
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from msgspec import structs
+
 from trading.engine.commands import AmendOrder, CancelOrder, PlaceOrder
-from trading.errors import InvalidRequest, Refused
-from trading.money import SHARE_PIPS, parse_pips
+from trading.engine.fees import MAX_QUANTITY_SHARES
+from trading.engine.market import RESTING
+from trading.errors import InvalidRequest
+from trading.eventlog.codec import to_us
+from trading.money import SHARE_PIPS, format_pips, parse_pips
 from trading.strict_json import JsonNumber
 
-MAX_QUANTITY_SHARES = 1_000_000
+MAX_COST_PIPS = 2 * MAX_QUANTITY_SHARES * SHARE_PIPS  # more than any order can cost, fee included
 MAX_BATCH_ITEMS = 500
 # A hostile body may hold a hundred thousand unknown fields; naming a few is enough.
 MAX_UNKNOWN_NAMED = 20
@@ -23,11 +29,6 @@ PLACE_FIELDS = frozenset({
     "self_trade_prevention", "client_order_id", "valid_until", "on_suspend", "max_cost",
 })  # fmt: skip
 AMEND_FIELDS = frozenset({"price", "quantity", "reduce_by", "client_id"})
-NOT_YET = {
-    "time_in_force": {"GTD"},
-    "self_trade_prevention": {"cancel_maker", "cancel_both"},
-    "on_suspend": {"cancel"},
-}
 CHOICES = {
     "side": {"buy", "sell"},
     "type": {"limit", "market"},
@@ -102,6 +103,30 @@ class Fields:
             return 0
         return pips
 
+    def amount(self, name: str, most_pips: int) -> int:
+        """An amount of money in pips, above 0."""
+        pips = amount_pips(self.body.get(name))
+        if pips is None or not 0 < pips <= most_pips:
+            self.fail(
+                name, f"Must be an amount from 0.0001 to {format_pips(most_pips)} with at most four decimals."
+            )
+            return 0
+        return pips
+
+    def instant_us(self, name: str) -> int | None:
+        """A time in microseconds since the epoch, if one is given."""
+        value = self.body.get(name)
+        if value is None:
+            return None
+        try:
+            moment = dt.datetime.fromisoformat(value) if type(value) is str and len(value) <= 40 else None
+            at_us = to_us(moment) if moment is not None and moment.tzinfo is not None else None
+        except (ValueError, OverflowError):
+            at_us = None
+        if at_us is None or at_us <= 0:
+            self.fail(name, "Must be a time such as 2030-01-31T12:00:00Z.")
+        return at_us
+
     def text_id(self, name: str, pattern: re.Pattern[str], wanted: str) -> str | None:
         value = self.body.get(name)
         if value is None:
@@ -131,8 +156,8 @@ def amount_pips(value: object) -> int | None:
         return None
 
 
-def parse_place(body: object, terms: Terms, *, account_id: str, order_id: str) -> PlaceOrder:
-    """An order request. Raises InvalidRequest with its errors, or Refused(`not_supported`)."""
+def parse_place(body: object, terms: Terms, *, account_id: str, order_id: str, by: str) -> PlaceOrder:
+    """An order request. Raises InvalidRequest with its errors."""
     fields = Fields(body, PLACE_FIELDS)
     outcome = fields.body.get("outcome")
     if type(outcome) is not str or outcome not in terms.outcomes:
@@ -141,32 +166,41 @@ def parse_place(body: object, terms: Terms, *, account_id: str, order_id: str) -
     order_type = fields.choice("type", "limit")
     is_market = order_type == "market"
     tif = fields.choice("time_in_force", "IOC" if is_market else "GTC")
-    if is_market and tif in ("GTC", "GTD"):
-        fields.fail("time_in_force", "A market order is IOC or FOK.")
+    max_cost = fields.amount("max_cost", MAX_COST_PIPS) if fields.has("max_cost") else None
     if is_market and not fields.has("price"):
         # No worst price given: whatever the book offers.
         price = SHARE_PIPS - terms.tick_pips if side == "buy" else terms.tick_pips
     else:
         price = fields.price("price")
-    wants_max_cost = fields.has("max_cost")
-    quantity = 0 if wants_max_cost and not fields.has("quantity") else fields.shares("quantity")
-    if wants_max_cost and amount_pips(fields.body["max_cost"]) is None:
-        fields.fail("max_cost", "Must be an amount with at most four decimals.")
-    stp = fields.choice("self_trade_prevention", "cancel_taker")
-    on_suspend = fields.choice("on_suspend", "keep")
-    flags = [name for name in ("post_only", "reduce_only") if fields.boolean(name)]
-    client_order_id = fields.client_id("client_order_id")
-    fields.done()
-    chosen = {"time_in_force": tif, "self_trade_prevention": stp, "on_suspend": on_suspend}
-    _refuse_not_yet(
-        [name for name, value in chosen.items() if value in NOT_YET[name]]
-        + flags
-        + [name for name in ("expires_at", "valid_until", "max_cost") if fields.has(name)]
+    quantity = (
+        fields.shares("quantity") if fields.has("quantity") or max_cost is None else MAX_QUANTITY_SHARES
     )
-    return PlaceOrder(
-        terms.market_id, account_id, order_id, list(terms.outcomes).index(str(outcome)), side, order_type, price,
-        quantity, tif, stp, client_order_id,
+    command = PlaceOrder(
+        terms.market_id, account_id, order_id, 0, side, order_type, price, quantity, tif,
+        self_trade_prevention=fields.choice("self_trade_prevention", "cancel_taker"),
+        client_order_id=fields.client_id("client_order_id"), by=by,
+        post_only=fields.boolean("post_only"), reduce_only=fields.boolean("reduce_only"),
+        on_suspend=fields.choice("on_suspend", "keep"), expires_us=fields.instant_us("expires_at"),
+        valid_until_us=fields.instant_us("valid_until"), max_cost_pips=max_cost,
     )  # fmt: skip
+    _check_together(fields, command)
+    fields.done()
+    return structs.replace(command, outcome=list(terms.outcomes).index(str(outcome)))
+
+
+def _check_together(fields: Fields, command: PlaceOrder) -> None:
+    """What may not be asked for at once."""
+    rests = command.time_in_force in RESTING
+    if command.order_type == "market" and rests:
+        fields.fail("time_in_force", "A market order is IOC or FOK.")
+    if command.post_only and not rests:
+        fields.fail("post_only", "A post-only order rests: it is GTC or GTD.")
+    if (command.time_in_force == "GTD") != fields.has("expires_at"):
+        fields.fail("expires_at", "A GTD order, and no other, says when it expires.")
+    if command.max_cost_pips is not None and (
+        (command.order_type, command.side, command.time_in_force) != ("market", "buy", "IOC")
+    ):
+        fields.fail("max_cost", "Only a market order to buy, which is IOC, can have a highest cost.")
 
 
 def parse_amend(
@@ -176,16 +210,14 @@ def parse_amend(
     fields = Fields(body, AMEND_FIELDS)
     quantity = fields.shares("quantity") if fields.has("quantity") else None
     reduce_by = fields.shares("reduce_by") if fields.has("reduce_by") else None
-    if fields.has("price"):
-        fields.price("price")
-    if not (fields.has("quantity") or fields.has("reduce_by") or fields.has("price")):
-        fields.fail("quantity", "Say what to change: quantity or reduce_by.")
-    if fields.has("quantity") and fields.has("reduce_by"):
+    price = fields.price("price") if fields.has("price") else None
+    if quantity is reduce_by is price is None:
+        fields.fail("quantity", "Say what to change: price, quantity or reduce_by.")
+    if quantity is not None and reduce_by is not None:
         fields.fail("reduce_by", "Give quantity or reduce_by, not both.")
     client_id = fields.client_id("client_id")
     fields.done()
-    _refuse_not_yet(["price"] if fields.has("price") else [])
-    return AmendOrder(market_id, account_id, order_id, client_order_id, quantity, reduce_by), client_id
+    return AmendOrder(market_id, account_id, order_id, client_order_id, quantity, reduce_by, price), client_id
 
 
 def parse_reference(fields: Fields) -> tuple[str | None, str | None]:
@@ -245,12 +277,3 @@ def client_reference(text: str) -> str:
             errors={"client_order_id": ["Malformed."]},
         )
     return text
-
-
-def _refuse_not_yet(names: Sequence[str]) -> None:
-    if names:
-        raise Refused(
-            "not_supported",
-            f"Not supported yet: {', '.join(names)}.",
-            errors={name: ["Not supported yet."] for name in names},
-        )

@@ -16,7 +16,7 @@ def order_view(order: Order, market_id: str) -> OrderView:
         order.order_id, order.client_order_id, market_id, order.account_id, order.outcome, order.side,
         order.order_type, order.price_pips, order.quantity_shares, order.filled_shares, order.remaining_shares,
         order.cost_pips, order.fees_pips, order.time_in_force, order.status, order.reason, order.fills,
-        order.created_us, order.updated_us, order.seq,
+        order.created_us, order.updated_us, order.seq, order.expires_us,
     )  # fmt: skip
 
 
@@ -25,6 +25,7 @@ def rejected_view(event: OrderRejected, market: Market, at_us: int) -> OrderView
     return OrderView(
         event.order, event.client_order_id, market.market_id, event.account, event.outcome, event.side, event.type,
         event.price, event.quantity, 0, 0, 0, 0, event.tif, "rejected", event.reason, [], at_us, at_us, market.seq,
+        event.expires_us,
     )  # fmt: skip
 
 
@@ -49,6 +50,7 @@ def order_json(view: OrderView, outcomes: Sequence[str], as_of: str | None) -> d
         "average_price": average,
         "fees": format_pips(view.fees_pips),
         "time_in_force": view.time_in_force,
+        "expires_at": None if view.expires_us is None else timestamp_text(view.expires_us),
         "status": view.status,
         "reason": view.reason,
         "fills": [

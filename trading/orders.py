@@ -59,9 +59,9 @@ class Caller(NamedTuple):
 
 
 def place(caller: Caller, terms: MarketTerms, body: object) -> Envelope:
-    """A place command in its envelope. Raises InvalidRequest or Refused(`not_supported`)."""
+    """A place command in its envelope. Raises InvalidRequest."""
     account_id, order_id = caller.principal.account_id, new_id()
-    command = parse_place(body, terms, account_id=account_id, order_id=order_id)
+    command = parse_place(body, terms, account_id=account_id, order_id=order_id, by=caller.principal.actor)
     return _seal(caller, command, order_id, command.client_order_id)
 
 

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from trading.engine.codec import command_data, command_from
 from trading.engine.commands import Command
 
 DEADLINE_US = 5_000_000
@@ -29,7 +28,7 @@ def outcome_channel(gateway_id: str) -> str:
     return f"outcomes:{gateway_id}"
 
 
-class Envelope(NamedTuple):
+class Envelope(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A command with what the shard must know about its sender.
 
     (`account_id`, `key`) is claimed for ever; `command_hash` tells a repetition from a clash.
@@ -86,24 +85,24 @@ class OrderView(NamedTuple):
     created_us: int
     updated_us: int
     seq: int
+    expires_us: int | None
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_frame = msgspec.msgpack.Decoder(tuple[str, list[list[Any]]]).decode
+_decode_frame = msgspec.msgpack.Decoder(tuple[str, list[Envelope]]).decode
 _decode_outcomes = msgspec.msgpack.Decoder(list[Outcome]).decode
 
 
 def encode_frame(gateway_id: str, envelopes: list[Envelope]) -> bytes:
     """At most MAX_FRAME_COMMANDS envelopes as one stream entry."""
-    return _encode((gateway_id, [[*envelope[:-1], command_data(envelope.command)] for envelope in envelopes]))
+    return _encode((gateway_id, envelopes))
 
 
 def decode_frame(frame: bytes) -> tuple[str, list[Envelope]]:
     """Reverses `encode_frame`. Raises ValueError for what no gateway has sent."""
     try:
-        gateway_id, rows = _decode_frame(frame)
-        return gateway_id, [Envelope._make([*row[:-1], command_from(row[-1])]) for row in rows]
-    except (msgspec.MsgspecError, KeyError, TypeError, IndexError) as error:
+        return _decode_frame(frame)
+    except msgspec.MsgspecError as error:
         raise ValueError(f"not a command frame: {error}") from error
 
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import psutil
 import redis
+from msgspec import structs
 
 from ops.bench.flow import Place, mixed_flow
 from ops.bench.stage import Stage, StageError
@@ -224,7 +225,7 @@ def _sealed(command: Command, command_id: str, account_id: str, client_id: str |
         client_id=client_id,
     )
     # The frames are made before the clock starts, so their deadline lies further off than a request's.
-    return envelope._replace(deadline_us=envelope.deadline_us + HOUR_US)
+    return structs.replace(envelope, deadline_us=envelope.deadline_us + HOUR_US)
 
 
 def _frame(gateway_id: str, slot: int, envelopes: list[Envelope]) -> Frame:

@@ -13,15 +13,41 @@ class PlaceSchema(serializers.Serializer):
     price = serializers.CharField(
         required=False, help_text="0.0001 to 0.9999; the worst price of a market order"
     )
-    quantity = serializers.IntegerField(min_value=1, max_value=1_000_000)
-    time_in_force = serializers.ChoiceField(["GTC", "IOC", "FOK"], default="GTC")
-    self_trade_prevention = serializers.ChoiceField(["cancel_taker"], default="cancel_taker")
+    quantity = serializers.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=1_000_000,
+        help_text="required, but for a market order with max_cost",
+    )
+    max_cost = serializers.CharField(
+        required=False, help_text="to buy at the market: what it may cost at most, fees included"
+    )
+    time_in_force = serializers.ChoiceField(
+        ["GTC", "GTD", "IOC", "FOK"], required=False, help_text="GTC; a market order is IOC"
+    )
+    expires_at = serializers.DateTimeField(required=False, help_text="of a GTD order")
+    valid_until = serializers.DateTimeField(
+        required=False, help_text="an order that arrives later is refused: `expired`"
+    )
+    post_only = serializers.BooleanField(
+        default=False, help_text="refused (`would_cross`) if it would trade at once"
+    )
+    reduce_only = serializers.BooleanField(
+        default=False, help_text="refused (`reduce_only`) unless shares held cover all of it"
+    )
+    self_trade_prevention = serializers.ChoiceField(
+        ["cancel_taker", "cancel_maker", "cancel_both"], default="cancel_taker"
+    )
+    on_suspend = serializers.ChoiceField(
+        ["keep", "cancel"], default="keep", help_text="what becomes of it when the market is suspended"
+    )
     client_order_id = serializers.RegexField(r"^[A-Za-z0-9_.:-]{1,64}$", required=False)
 
 
 class AmendSchema(serializers.Serializer):
-    """A smaller total, or a number of shares less."""
+    """Another price, another total, or a number of shares less. Only a smaller order keeps its place."""
 
+    price = serializers.CharField(required=False)
     quantity = serializers.IntegerField(
         min_value=1, required=False, help_text="the new total, filled part included"
     )
@@ -55,6 +81,7 @@ class OrderSchema(serializers.Serializer):
     average_price = serializers.CharField(allow_null=True)
     fees = serializers.CharField()
     time_in_force = serializers.CharField()
+    expires_at = serializers.DateTimeField(allow_null=True)
     status = serializers.ChoiceField(["open", "filled", "cancelled", "expired", "rejected"])
     reason = serializers.CharField(allow_null=True)
     fills = FillSchema(many=True)

@@ -12,7 +12,7 @@ from trading.engine import events as ev
 from trading.engine.book import Book
 from trading.engine.fees import SHARE_PIPS, fee_numerator
 from trading.engine.market import FENCE_STANDS_US, Closing, Fence, Holding, Market, Order
-from trading.engine.trade_ids import leg_trade_ids
+from trading.engine.trades import leg_trade_ids
 
 
 def apply(market: Market, event: ev.Event, at_us: int) -> None:
@@ -104,7 +104,7 @@ def _earmark(market: Market, order: Order, units: int) -> None:
 
 
 def _matched(market: Market, event: ev.OrderMatched, at_us: int) -> None:
-    for leg, trade_id in zip(event.legs, leg_trade_ids(event), strict=True):
+    for leg, trade_id in zip(event.legs, leg_trade_ids(event.trade, len(event.legs)), strict=True):
         _apply_leg(market, leg, trade_id, at_us)
     if len(event.legs) == 2:
         market.volume_pips += event.price * event.quantity

@@ -9,7 +9,7 @@ from trading.engine import events as ev
 from trading.engine.fees import SHARE_PIPS, fee_numerator, fee_pips, reserve_pips
 from trading.engine.liquidity import Interest, Offer, against, beside, best_offer, crosses
 from trading.engine.market import Market, Order
-from trading.engine.trade_ids import trade_id
+from trading.engine.trades import trade_id
 
 
 def match(market: Market, taker: Order, now_us: int) -> Iterator[ev.Event]:

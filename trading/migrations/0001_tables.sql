@@ -244,6 +244,7 @@ CREATE TABLE "order" (
     fees_pips       bigint   NOT NULL DEFAULT 0,
     reserved_pips   bigint   NOT NULL DEFAULT 0,
     time_in_force   text     NOT NULL,
+    expires_at      timestamptz,
     status          text     NOT NULL CHECK (status IN ('open', 'filled', 'cancelled', 'expired', 'rejected')),
     reason          text,
     created_at      timestamptz NOT NULL,

@@ -155,6 +155,7 @@ class Migration(migrations.Migration):
                 ("fees_pips", models.BigIntegerField()),
                 ("reserved_pips", models.BigIntegerField()),
                 ("time_in_force", models.TextField()),
+                ("expires_at", models.DateTimeField(null=True)),
                 ("status", models.TextField()),
                 ("reason", models.TextField(null=True)),
                 ("created_at", models.DateTimeField()),

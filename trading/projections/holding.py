@@ -67,7 +67,7 @@ class Holding:
 
     def fill(self, leg: dict[str, Any]) -> None:
         """One leg of a match: `delivered` units against shares held, the rest against cash, then netting."""
-        delivered, price = leg["delivered"], leg["price"]
+        delivered, price = leg.get("delivered", 0), leg["price"]
         by_cash = leg["quantity"] - delivered
         own = self.rows[leg["outcome"]]
         others = [row for row in self.rows if row is not own]
@@ -81,12 +81,12 @@ class Holding:
                 own.dispose(delivered, price * delivered)
             if by_cash:
                 _acquire_all(others, by_cash, (SHARE_PIPS - price) * by_cash)
-        if leg["netted"]:
-            self.net(leg["netted"])
-        if leg["fee"]:
+        if netted := leg.get("netted", 0):
+            self.net(netted)
+        if fee := leg.get("fee", 0):
             # The fee stands with the shares that moved.
             moved_own = by_cash if leg["side"] == "buy" else delivered
-            (own if moved_own else others[0]).realize(-leg["fee"])
+            (own if moved_own else others[0]).realize(-fee)
 
     def net(self, sets: int) -> None:
         """Complete sets turn into $1 each. Each outcome gets back its cost; what is over is split evenly."""
@@ -118,11 +118,11 @@ def _dispose_all(rows: list[Row], units: int, proceeds_pips: int) -> None:
 
 def leg_flow_pips(leg: dict[str, Any]) -> int:
     """What the account takes out of the market (+) or puts in (-) by a leg, fee and netting included."""
-    delivered, price = leg["delivered"], leg["price"]
+    delivered, price = leg.get("delivered", 0), leg["price"]
     by_cash = leg["quantity"] - delivered
     if leg["side"] == "buy":
         flow = (SHARE_PIPS - price) * delivered - price * by_cash
     else:
         flow = price * delivered - (SHARE_PIPS - price) * by_cash
-    flow += SHARE_PIPS * leg["netted"] - leg["fee"]
+    flow += SHARE_PIPS * leg.get("netted", 0) - leg.get("fee", 0)
     return int(flow)

@@ -131,7 +131,7 @@ def send_settlements(settlement_ids: Sequence[str]) -> None:
 
 def _created(cursor: Any, event: LoggedEvent) -> list[str]:
     data = event.data
-    opens_at = None if data["opens_us"] is None else moment(data["opens_us"])
+    opens_at = None if data.get("opens_us") is None else moment(data.get("opens_us"))
     cursor.execute(
         _INSERT_MARKET,
         [
@@ -193,21 +193,27 @@ def _one_row(cursor: Any, event: LoggedEvent) -> None:
 
 
 def _matched(change: _Change, data: dict[str, Any]) -> None:
-    change.volume_pips += data["price"] * data["quantity"]
-    change.trade_count += 1
-    change.last_prices[data["outcome"]] = data["price"]
+    if len(data["legs"]) == 2:
+        change.volume_pips += data["price"] * data["quantity"]
+        change.trade_count += 1
+        change.last_prices[data["outcome"]] = data["price"]
+    else:
+        # An implied match trades in every outcome's book, at prices that sum to $1.
+        change.volume_pips += SHARE_PIPS * data["quantity"]
+        change.trade_count += len(data["legs"])
+        change.last_prices |= {leg["outcome"]: leg["price"] for leg in data["legs"]}
     for leg in data["legs"]:
-        change.fees_pips += leg["fee"]
-        change.sets -= leg["netted"]
+        change.fees_pips += leg.get("fee", 0)
+        change.sets -= leg.get("netted", 0)
         # Shares of outcome 0 count the sets. Cash brings them in, delivery takes them out.
         if (leg["outcome"] == 0) == (leg["side"] == "buy"):
-            change.sets += leg["quantity"] - leg["delivered"]
+            change.sets += leg["quantity"] - leg.get("delivered", 0)
         else:
-            change.sets -= leg["delivered"]
+            change.sets -= leg.get("delivered", 0)
 
 
 def _released(change: _Change, data: dict[str, Any]) -> None:
-    change.sets -= data["netted"]
+    change.sets -= data.get("netted", 0)
 
 
 def _position_opened(change: _Change, data: dict[str, Any]) -> None:
@@ -227,6 +233,7 @@ _LIFECYCLE: dict[str, Callable[[Any, LoggedEvent], list[str]]] = {
 _COUNTERS = appliers({
     "order_matched/1": _matched,
     "order_cancelled/1": _released,
+    "order_expired/1": _released,
     "order_amended/1": _released,
     "position_opened/1": _position_opened,
 })  # fmt: skip

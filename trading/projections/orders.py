@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from trading.array_literals import columns
+from trading.engine.trades import leg_trade_ids
 from trading.eventlog.codec import LoggedEvent
 from trading.projections.projection import BrokenLog, UnknownEvent, appliers
 from trading.projections.rows import copy_into, moment, text
 
 _ORDER_COLUMNS = (
     "order_id, market_id, account_id, client_order_id, outcome, side, type, price_pips, quantity, filled, cost_pips, "
-    "fees_pips, reserved_pips, time_in_force, status, reason, created_at, updated_at, seq"
+    "fees_pips, reserved_pips, time_in_force, expires_at, status, reason, created_at, updated_at, seq"
 )
 _FILL_COLUMNS = (
     "trade_id, order_id, account_id, market_id, client_order_id, outcome, side, price_pips, quantity, fee_pips, role, "
@@ -23,6 +24,7 @@ _FILL_COLUMNS = (
 # An order that was there before the batch is changed by what the batch adds up to.
 _CHANGE_ORDERS = """
 UPDATE "order" AS o SET
+    price_pips = coalesce(c.price_pips, o.price_pips),
     quantity = coalesce(c.quantity, o.quantity),
     filled = o.filled + c.filled,
     cost_pips = o.cost_pips + c.cost_pips,
@@ -34,9 +36,9 @@ UPDATE "order" AS o SET
     reason = coalesce(c.reason, o.reason),
     updated_at = c.updated_at,
     seq = c.seq
-FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::text[],
-            %s::timestamptz[], %s::bigint[])
-     AS c(order_id, quantity, filled, cost_pips, fees_pips, reserved_pips, status, reason, updated_at, seq)
+FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
+            %s::text[], %s::text[], %s::timestamptz[], %s::bigint[])
+     AS c(order_id, price_pips, quantity, filled, cost_pips, fees_pips, reserved_pips, status, reason, updated_at, seq)
 WHERE o.order_id = c.order_id
 RETURNING o.order_id::text, o.client_order_id
 """
@@ -46,13 +48,14 @@ class _Change:
     """What a batch does to one order. `placed` is its first event, if that is in the batch too."""
 
     __slots__ = (
-        "cost_pips", "fees_pips", "filled", "placed", "quantity", "reason", "reserved_pips", "seq", "status",
-        "updated_us",
+        "cost_pips", "fees_pips", "filled", "placed", "price_pips", "quantity", "reason", "reserved_pips", "seq",
+        "status", "updated_us",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.placed: LoggedEvent | None = None
         self.filled = self.cost_pips = self.fees_pips = 0
+        self.price_pips: int | None = None
         self.quantity: int | None = None
         self.reserved_pips: int | None = None
         self.status: str | None = None
@@ -61,11 +64,11 @@ class _Change:
 
 
 class _Batch:
-    """The changes of one batch, by order, and its fills as (event, leg)."""
+    """The changes of one batch, by order, and its fills as (event, leg, trade id)."""
 
     def __init__(self) -> None:
         self.changes: dict[str, _Change] = {}
-        self.fills: list[tuple[LoggedEvent, dict[str, Any]]] = []
+        self.fills: list[tuple[LoggedEvent, dict[str, Any], str]] = []
 
     def change(self, order_id: str, event: LoggedEvent) -> _Change:
         change = self.changes.get(order_id)
@@ -93,13 +96,14 @@ def _rejected(batch: _Batch, event: LoggedEvent) -> None:
 
 
 def _matched(batch: _Batch, event: LoggedEvent) -> None:
-    for leg in event.data["legs"]:
+    legs = event.data["legs"]
+    for leg, trade_id in zip(legs, leg_trade_ids(event.data["trade"], len(legs)), strict=True):
         change = batch.change(leg["order"], event)
         change.filled += leg["quantity"]
         change.cost_pips += leg["price"] * leg["quantity"]
-        change.fees_pips += leg["fee"]
+        change.fees_pips += leg.get("fee", 0)
         change.reserved_pips = leg["reserved"]
-        batch.fills.append((event, leg))
+        batch.fills.append((event, leg, trade_id))
 
 
 def _cancelled(batch: _Batch, event: LoggedEvent) -> None:
@@ -109,8 +113,15 @@ def _cancelled(batch: _Batch, event: LoggedEvent) -> None:
     change.reason = event.data["reason"]
 
 
+def _expired(batch: _Batch, event: LoggedEvent) -> None:
+    change = batch.change(event.data["order"], event)
+    change.reserved_pips = 0
+    change.status = change.reason = "expired"
+
+
 def _amended(batch: _Batch, event: LoggedEvent) -> None:
     change = batch.change(event.data["order"], event)
+    change.price_pips = event.data["price"]
     change.quantity = event.data["quantity"]
     change.reserved_pips = event.data["reserved"]
 
@@ -120,6 +131,7 @@ _APPLIERS = appliers({
     "order_rejected/1": _rejected,
     "order_matched/1": _matched,
     "order_cancelled/1": _cancelled,
+    "order_expired/1": _expired,
     "order_amended/1": _amended,
 })  # fmt: skip
 
@@ -153,19 +165,21 @@ def _insert_new(cursor: Any, batch: _Batch) -> dict[str, str | None]:
     for order_id, change in batch.changes.items():
         if (placed := change.placed) is not None:
             lines.append(_order_line(change, placed))
-            client_ids[order_id] = placed.data["client_order_id"]
+            client_ids[order_id] = placed.data.get("client_order_id")
     if lines:
         copy_into(cursor, "order", _ORDER_COLUMNS, lines)
     return client_ids
 
 
 def _order_line(change: _Change, placed: LoggedEvent) -> str:
-    data = placed.data
+    data, expires_us = placed.data, placed.data.get("expires_us")
+    price = data["price"] if change.price_pips is None else change.price_pips
     status = change.status or ("filled" if change.filled == change.quantity else "open")
     return (
-        f"{data['order']}\t{placed.stream_id}\t{data['account']}\t{text(data['client_order_id'])}\t{data['outcome']}"
-        f"\t{data['side']}\t{data['type']}\t{data['price']}\t{change.quantity}\t{change.filled}\t{change.cost_pips}"
-        f"\t{change.fees_pips}\t{change.reserved_pips}\t{data['tif']}\t{status}\t{text(change.reason)}"
+        f"{data['order']}\t{placed.stream_id}\t{data['account']}\t{text(data.get('client_order_id'))}\t{data['outcome']}"
+        f"\t{data['side']}\t{data['type']}\t{price}\t{change.quantity}\t{change.filled}\t{change.cost_pips}"
+        f"\t{change.fees_pips}\t{change.reserved_pips}\t{data['tif']}"
+        f"\t{text(None) if expires_us is None else moment(expires_us)}\t{status}\t{text(change.reason)}"
         f"\t{moment(placed.recorded_us)}\t{moment(change.updated_us)}\t{change.seq}"
     )
 
@@ -177,8 +191,8 @@ def _change_older(cursor: Any, batch: _Batch) -> dict[str, str | None]:
         return {}
     rows = [
         (
-            order_id, change.quantity, change.filled, change.cost_pips, change.fees_pips, change.reserved_pips,
-            change.status, change.reason, moment(change.updated_us), change.seq,
+            order_id, change.price_pips, change.quantity, change.filled, change.cost_pips, change.fees_pips,
+            change.reserved_pips, change.status, change.reason, moment(change.updated_us), change.seq,
         )
         for order_id, change in older
     ]  # fmt: skip
@@ -190,10 +204,12 @@ def _change_older(cursor: Any, batch: _Batch) -> dict[str, str | None]:
     return client_ids
 
 
-def _fill_line(event: LoggedEvent, leg: dict[str, Any], client_ids: dict[str, str | None]) -> str:
+def _fill_line(
+    event: LoggedEvent, leg: dict[str, Any], trade_id: str, client_ids: dict[str, str | None]
+) -> str:
     order_id = leg["order"]
     return (
-        f"{event.data['trade']}\t{order_id}\t{leg['account']}\t{event.stream_id}\t{text(client_ids[order_id])}"
-        f"\t{leg['outcome']}\t{leg['side']}\t{leg['price']}\t{leg['quantity']}\t{leg['fee']}\t{leg['role']}"
+        f"{trade_id}\t{order_id}\t{leg['account']}\t{event.stream_id}\t{text(client_ids[order_id])}"
+        f"\t{leg['outcome']}\t{leg['side']}\t{leg['price']}\t{leg['quantity']}\t{leg.get('fee', 0)}\t{leg['role']}"
         f"\t{moment(event.recorded_us)}\t{event.version}"
     )

@@ -110,8 +110,8 @@ def _touched(events: Sequence[LoggedEvent]) -> dict[_Key, None]:
         if event.type == "order_matched/1":
             for leg in event.data["legs"]:
                 touched[event.stream_id, leg["account"]] = None
-        elif event.type == "order_cancelled/1" or event.type == "order_amended/1":
-            if event.data["netted"]:
+        elif event.type in _RELEASING:
+            if event.data.get("netted", 0):
                 touched[event.stream_id, event.data["account"]] = None
         elif event.type in _SETTLING:
             touched[event.data["market"], event.stream_id] = None
@@ -157,12 +157,14 @@ class _Batch:
 def _matched(batch: _Batch, event: LoggedEvent) -> None:
     for leg in event.data["legs"]:
         batch.holding(event.stream_id, leg["account"]).fill(leg)
-        batch.flow(event.stream_id, leg["account"], net_cash_pips=leg_flow_pips(leg), fees_pips=leg["fee"])
+        batch.flow(
+            event.stream_id, leg["account"], net_cash_pips=leg_flow_pips(leg), fees_pips=leg.get("fee", 0)
+        )
 
 
 def _released(batch: _Batch, event: LoggedEvent) -> None:
     """A cancel or an amendment frees shares, and with them complete sets."""
-    netted, account_id = event.data["netted"], event.data["account"]
+    netted, account_id = event.data.get("netted", 0), event.data["account"]
     if netted:
         batch.holding(event.stream_id, account_id).net(netted)
         batch.flow(event.stream_id, account_id, net_cash_pips=SHARE_PIPS * netted, fees_pips=0)
@@ -187,9 +189,11 @@ def _reversed(batch: _Batch, event: LoggedEvent) -> None:
 
 
 _SETTLING = frozenset({"position_closed/1", "payout_issued/1", "payout_reversed/1"})
+_RELEASING = frozenset({"order_cancelled/1", "order_expired/1", "order_amended/1"})
 _APPLIERS = appliers({
     "order_matched/1": _matched,
     "order_cancelled/1": _released,
+    "order_expired/1": _released,
     "order_amended/1": _released,
     "payout_issued/1": _issued,
     "payout_reversed/1": _reversed,

@@ -16,7 +16,8 @@ from trading.projections import DEFAULT_PROJECTIONS
 MARKET_EVENTS = frozenset({
     "market_created/1", "market_opened/1", "market_suspended/1", "market_resumed/1", "market_closed/1",
     "market_resolved/1", "market_voided/1", "order_placed/1", "order_rejected/1", "order_matched/1",
-    "order_cancelled/1", "order_amended/1", "command_refused/1", "position_opened/1",
+    "order_cancelled/1", "order_expired/1", "order_amended/1", "cancel_all_fence/1", "command_refused/1",
+    "position_opened/1",
 })  # fmt: skip
 ACCOUNT_EVENTS = frozenset({
     "funds_deposited/1", "funds_withdrawn/1", "command_refused/1", "position_closed/1", "payout_issued/1",

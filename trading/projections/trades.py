@@ -6,6 +6,9 @@ A binary market's trades are all in its first outcome's terms.
 from collections.abc import Sequence
 from typing import Any
 
+from trading.engine.codec import event_from
+from trading.engine.events import OrderMatched
+from trading.engine.trades import trades_of
 from trading.eventlog.codec import LoggedEvent
 from trading.projections.projection import KNOWN_EVENTS, UnknownEvent
 from trading.projections.rows import copy_into, moment
@@ -23,7 +26,7 @@ class TradesProjection:
         lines = []
         for event in events:
             if event.type == "order_matched/1":
-                lines.append(_line(event))
+                lines += _lines(event)
             elif event.type not in KNOWN_EVENTS:
                 raise UnknownEvent(event)
         if lines:
@@ -33,9 +36,11 @@ class TradesProjection:
         """Nothing is remembered."""
 
 
-def _line(event: LoggedEvent) -> str:
-    data = event.data
-    return (
-        f"{data['trade']}\t{event.stream_id}\t{data['outcome']}\t{data['price']}\t{data['quantity']}"
-        f"\t{data['taker_side']}\t{moment(event.recorded_us)}\t{event.version}"
-    )
+def _lines(event: LoggedEvent) -> list[str]:
+    match = event_from(event.type, event.data)
+    assert isinstance(match, OrderMatched), "a match is a match"
+    return [
+        f"{trade.trade_id}\t{event.stream_id}\t{trade.outcome}\t{trade.price_pips}\t{trade.quantity_shares}"
+        f"\t{trade.taker_side}\t{moment(event.recorded_us)}\t{event.version}"
+        for trade in trades_of(match)
+    ]

@@ -9,8 +9,8 @@ DOLLAR = 10_000
 
 _PASSED_OVER = frozenset({
     "market_created/1", "market_opened/1", "market_suspended/1", "market_resumed/1", "market_closed/1",
-    "market_resolved/1", "market_voided/1", "order_rejected/1", "command_refused/1", "position_opened/1",
-    "position_closed/1",
+    "market_resolved/1", "market_voided/1", "order_rejected/1", "cancel_all_fence/1", "command_refused/1",
+    "position_opened/1", "position_closed/1",
 })  # fmt: skip
 
 
@@ -34,7 +34,7 @@ class Ledger:
             for leg in data["legs"]:
                 self._move(leg)
                 self._match(leg)
-        elif kind in ("order_placed/1", "order_cancelled/1", "order_amended/1"):
+        elif kind in ("order_placed/1", "order_cancelled/1", "order_expired/1", "order_amended/1"):
             self._move(data)
             self.sets -= data.get("netted", 0)
         elif kind in ("funds_deposited/1", "funds_withdrawn/1", "payout_issued/1", "payout_reversed/1"):
@@ -51,12 +51,12 @@ class Ledger:
             self._reserve_of_order[order_id] = reserve
 
     def _match(self, leg: dict[str, Any]) -> None:
-        self.fees_paid[leg["account"]] += leg["fee"]
-        self.fees += leg["fee"]
+        self.fees_paid[leg["account"]] += leg.get("fee", 0)
+        self.fees += leg.get("fee", 0)
         # A set is outstanding for every share of outcome 0.
-        by_cash = leg["quantity"] - leg["delivered"]
+        by_cash = leg["quantity"] - leg.get("delivered", 0)
         brings_in = (leg["side"] == "buy") == (leg["outcome"] == 0)
-        self.sets += (by_cash if brings_in else -leg["delivered"]) - leg["netted"]
+        self.sets += (by_cash if brings_in else -leg.get("delivered", 0)) - leg.get("netted", 0)
 
     def _pay(self, kind: str, account_id: str, data: dict[str, Any]) -> None:
         amount = data["amount"]

@@ -32,16 +32,19 @@ class OrdersFold:
             case "order_cancelled/1":
                 changed = {"status": "cancelled", "reason": data["reason"], "reserved": 0}
                 self._touch(event, data["order"]).update(changed)
+            case "order_expired/1":
+                changed = {"status": "expired", "reason": "expired", "reserved": 0}
+                self._touch(event, data["order"]).update(changed)
             case "order_amended/1":
                 order = self._touch(event, data["order"])
-                order.update(quantity=data["quantity"], reserved=data["reserved"])
+                order.update(price=data["price"], quantity=data["quantity"], reserved=data["reserved"])
             case _:
                 self.orders[market_id]  # The market is known, even if nobody has traded in it.
 
     def _put(self, event: StoredEvent, **state: Any) -> None:
         data = event.data
         self.orders[event.stream_id][data["order"]] = {
-            "account": data["account"], "client_order_id": data["client_order_id"], "outcome": data["outcome"],
+            "account": data["account"], "client_order_id": data.get("client_order_id"), "outcome": data["outcome"],
             "side": data["side"], "type": data["type"], "price": data["price"], "quantity": data["quantity"],
             "filled": 0, "cost": 0, "fees": 0, "tif": data["tif"], "created": timestamp_text(event.recorded_us),
             "updated": timestamp_text(event.recorded_us), "seq": event.version, **state,
@@ -56,11 +59,13 @@ class OrdersFold:
         order = self._touch(event, leg["order"])
         order["filled"] += leg["quantity"]
         order["cost"] += leg["price"] * leg["quantity"]
-        order["fees"] += leg["fee"]
+        order["fees"] += leg.get("fee", 0)
         order["reserved"] = leg["reserved"]
         if order["filled"] == order["quantity"]:
             order["status"] = "filled"
-        _add(self.fills[event.stream_id], 1, leg["quantity"], leg["price"] * leg["quantity"], leg["fee"])
+        _add(
+            self.fills[event.stream_id], 1, leg["quantity"], leg["price"] * leg["quantity"], leg.get("fee", 0)
+        )
 
 
 @dataclass(slots=True)
@@ -71,8 +76,12 @@ class TradesFold:
 
     def take(self, event: StoredEvent) -> None:
         if event.type == "order_matched/1":
-            data = event.data
-            _add(self.trades[event.stream_id], 1, data["quantity"], data["price"] * data["quantity"])
+            data, sums = event.data, self.trades[event.stream_id]
+            if len(data["legs"]) == 2:
+                _add(sums, 1, data["quantity"], data["price"] * data["quantity"])
+                return
+            for leg in data["legs"]:
+                _add(sums, 1, leg["quantity"], leg["price"] * leg["quantity"])
 
 
 @dataclass(slots=True)
@@ -98,12 +107,12 @@ class HoldingsFold:
             case "order_matched/1":
                 for leg in data["legs"]:
                     self._leg(market_id, leg)
-            case "order_cancelled/1" | "order_amended/1":
-                self._net(market_id, data["account"], data["netted"])
+            case "order_cancelled/1" | "order_expired/1" | "order_amended/1":
+                self._net(market_id, data["account"], data.get("netted", 0))
 
     def _leg(self, market_id: str, leg: dict[str, Any]) -> None:
         account_id, price = leg["account"], leg["price"]
-        delivered, by_cash = leg["delivered"], leg["quantity"] - leg["delivered"]
+        delivered, by_cash = leg.get("delivered", 0), leg["quantity"] - leg.get("delivered", 0)
         buys = leg["side"] == "buy"
         for outcome in range(self.outcomes[market_id]):
             gains = buys if outcome == leg["outcome"] else not buys
@@ -111,10 +120,10 @@ class HoldingsFold:
         pays = price if buys else DOLLAR - price
         _add(
             self.flows[market_id][account_id],
-            (DOLLAR - pays) * delivered - pays * by_cash - leg["fee"],
-            leg["fee"],
+            (DOLLAR - pays) * delivered - pays * by_cash - leg.get("fee", 0),
+            leg.get("fee", 0),
         )
-        self._net(market_id, account_id, leg["netted"])
+        self._net(market_id, account_id, leg.get("netted", 0))
 
     def _net(self, market_id: str, account_id: str, sets: int) -> None:
         if sets:
@@ -160,8 +169,8 @@ class MarketsFold:
                 market["traders"] += 1
             case "order_matched/1":
                 self._trade(data, market)
-            case "order_cancelled/1" | "order_amended/1":
-                market["sets"] -= data["netted"]
+            case "order_cancelled/1" | "order_expired/1" | "order_amended/1":
+                market["sets"] -= data.get("netted", 0)
 
     @staticmethod
     def _end(event: StoredEvent, market: dict[str, Any]) -> None:
@@ -172,16 +181,20 @@ class MarketsFold:
 
     @staticmethod
     def _trade(data: dict[str, Any], market: dict[str, Any]) -> None:
-        market["trades"] += 1
-        market["volume"] += data["price"] * data["quantity"]
-        market["last"][data["outcome"]] = data["price"]
+        # Each leg of an implied match is a trade; the two of a direct one are one.
+        for trade in [data] if len(data["legs"]) == 2 else data["legs"]:
+            market["trades"] += 1
+            market["volume"] += trade["price"] * trade["quantity"]
+            market["last"][trade["outcome"]] = trade["price"]
         if len(market["outcomes"]) == 2:
             market["last"][1 - data["outcome"]] = DOLLAR - data["price"]
         for leg in data["legs"]:
-            market["fees"] += leg["fee"]
+            market["fees"] += leg.get("fee", 0)
             brings_in = (leg["side"] == "buy") == (leg["outcome"] == 0)
-            market["sets"] += leg["quantity"] - leg["delivered"] if brings_in else -leg["delivered"]
-            market["sets"] -= leg["netted"]
+            market["sets"] += (
+                leg["quantity"] - leg.get("delivered", 0) if brings_in else -leg.get("delivered", 0)
+            )
+            market["sets"] -= leg.get("netted", 0)
 
 
 def _add(sums: list[int], *amounts: int) -> None:

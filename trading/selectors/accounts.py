@@ -91,7 +91,8 @@ _ORDER_PAGE = """
 SELECT o.order_id::text, o.client_order_id, o.market_id::text, o.account_id::text, o.outcome, o.side, o.type,
        o.price_pips, o.quantity, o.filled, CASE WHEN o.status = 'open' THEN o.quantity - o.filled ELSE 0 END,
        o.cost_pips, o.fees_pips, o.time_in_force, o.status, o.reason,
-       (extract(epoch FROM o.created_at) * 1000000)::bigint, (extract(epoch FROM o.updated_at) * 1000000)::bigint, o.seq
+       (extract(epoch FROM o.created_at) * 1000000)::bigint, (extract(epoch FROM o.updated_at) * 1000000)::bigint,
+       o.seq, (extract(epoch FROM o.expires_at) * 1000000)::bigint
 FROM unnest(%(statuses)s::text[]) AS wanted(status)
 CROSS JOIN LATERAL (
     SELECT * FROM "order" AS w WHERE w.account_id = %(account)s AND w.status = wanted.status

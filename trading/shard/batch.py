@@ -7,46 +7,22 @@ from the log again.
 import dataclasses
 from typing import Any
 
-import msgspec
-
 from trading.engine import events as ev
 from trading.engine.apply import apply
-from trading.engine.codec import EVENT_NAMES, command_data, event_json
+from trading.engine.codec import EVENT_NAMES, event_json
 from trading.engine.commands import AmendOrder, CancelOrder, CancelOrders
 from trading.engine.decide import decide
 from trading.engine.market import Market, Order
+from trading.engine.trades import Trade, trades_of
 from trading.eventlog.append import EventRow, Head, encode_row
 from trading.eventlog.codec import timestamp_text
+from trading.eventlog.recorded import metadata_json
 from trading.order_view import order_view, rejected_view
 from trading.shard.commit import CashChange, CommitPlan
 from trading.shard.slots import OwnedSlot
 from trading.wire import Envelope, Outcome
 
-
-class _Metadata(msgspec.Struct, gc=False):
-    """What a command's first event says of it; fields sorted by name, for canonical JSON."""
-
-    actor: str
-    at_us: int
-    command: list[Any]
-    granted: int
-    request_id: str
-
-
-_encode = msgspec.json.Encoder().encode
 NO_METADATA = b"{}"
-
-
-@dataclasses.dataclass(slots=True)
-class Trade:
-    """An execution as the feed tells it."""
-
-    trade_id: str
-    outcome: int
-    price_pips: int
-    quantity_shares: int
-    taker_side: str
-    seq: int
 
 
 class Batch:
@@ -63,7 +39,7 @@ class Batch:
         self.rows: list[EventRow] = []
         self.heads: dict[int, dict[str, Head]] = {}
         self.markets: dict[str, Market] = {}
-        self.trades: dict[str, list[Trade]] = {}
+        self.trades: dict[str, list[tuple[Trade, int]]] = {}  # with the seq of each
         self.counts: dict[str, int] = {}
         self.refusals: dict[str, int] = {}
         self.refused_keys: dict[tuple[str, str], str] = {}
@@ -75,17 +51,16 @@ class Batch:
         subject = _named_order(market, command)
         granted = self.available.get(envelope.account_id, 0)
         first: ev.Event | None = None
-        seq_before = market.seq
+        ended = 0
         for event in decide(market, command, budget_pips=granted, now_us=self.now_us):
             before = _reserves(market, event)
             apply(market, event, self.now_us)
+            ended += isinstance(event, ev.OrderCancelled)
             metadata = NO_METADATA
             if first is None:
                 first = event
-                metadata = _encode(
-                    _Metadata(
-                        envelope.actor, self.now_us, command_data(command), granted, envelope.request_id
-                    )
+                metadata = metadata_json(
+                    command, actor=envelope.actor, granted=granted, request_id=envelope.request_id
                 )
                 if isinstance(event, ev.OrderPlaced):
                     subject = market.orders[event.order]
@@ -97,7 +72,7 @@ class Batch:
         if isinstance(first, ev.CommandRefused) and envelope.key:
             self.refused_keys[envelope.account_id, envelope.key] = first.reason
         if gateway_id:
-            self._reply(slot, gateway_id, envelope, market, first, subject, market.seq - seq_before)
+            self._reply(slot, gateway_id, envelope, market, first, subject, ended)
         return head
 
     def _append(self, slot: int, market: Market, head: Head, event: ev.Event, metadata: bytes) -> Head:
@@ -120,10 +95,10 @@ class Batch:
         elif isinstance(event, ev.OrderMatched):
             for leg, reserved in zip(event.legs, before, strict=True):
                 self._add_cash(leg.account, leg.cash, leg.reserved - reserved, leg.fee)
-            self.trades.setdefault(market.market_id, []).append(
-                Trade(event.trade, event.outcome, event.price, event.quantity, event.taker_side, market.seq)
+            self.trades.setdefault(market.market_id, []).extend(
+                (trade, market.seq) for trade in trades_of(event)
             )
-        elif isinstance(event, ev.OrderCancelled):
+        elif isinstance(event, ev.OrderCancelled | ev.OrderExpired):
             self._add_cash(event.account, event.cash, -before[0], 0)
         elif isinstance(event, ev.OrderAmended):
             self._add_cash(event.account, event.cash, event.reserved - before[0], 0)
@@ -138,7 +113,7 @@ class Batch:
 
     def _reply(
         self, slot: int, gateway_id: str, envelope: Envelope, market: Market, first: ev.Event | None,
-        subject: Order | None, events: int,
+        subject: Order | None, ended: int,
     ) -> None:  # fmt: skip
         command, command_id, offset = envelope.command, envelope.command_id, self.offsets[slot] - 1
         if isinstance(first, (ev.OrderRejected, ev.CommandRefused)):
@@ -148,7 +123,7 @@ class Batch:
         elif market.seq == 0:
             self.answer(gateway_id, Outcome(command_id, "missing", slot, offset, None))
         elif isinstance(command, CancelOrders):
-            self.answer(gateway_id, Outcome(command_id, "count", slot, offset, events))
+            self.answer(gateway_id, Outcome(command_id, "count", slot, offset, ended))
         elif subject is not None:
             self.answer(gateway_id, Outcome(command_id, "order", slot, offset, (subject, market.market_id)))
         else:
@@ -202,6 +177,6 @@ def _reserves(market: Market, event: ev.Event) -> tuple[int, ...]:
     """What the orders of an event hold in reserve before it."""
     if isinstance(event, ev.OrderMatched):
         return tuple([market.orders[leg.order].reserved_pips for leg in event.legs])
-    if isinstance(event, (ev.OrderCancelled, ev.OrderAmended)):
+    if isinstance(event, ev.OrderCancelled | ev.OrderExpired | ev.OrderAmended):
         return (market.orders[event.order].reserved_pips,)
     return ()

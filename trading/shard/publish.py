@@ -11,8 +11,9 @@ import redis
 
 from trading.engine.fees import SHARE_PIPS
 from trading.engine.market import Market
+from trading.engine.trades import Trade
 from trading.ids import new_id
-from trading.shard.batch import Batch, Trade
+from trading.shard.batch import Batch
 from trading.wire import RESEND_CHANNEL, Outcome, encode_outcomes, outcome_channel
 
 FEED_CHANNEL = "feed"
@@ -115,7 +116,7 @@ class Publisher:
         self,
         market: Market,
         levels: list[tuple[int, str, int, int]],
-        trades: list[Trade],
+        trades: list[tuple[Trade, int]],
         at_us: int,
         *,
         reset: bool,
@@ -131,7 +132,7 @@ class Publisher:
         update = {
             "m": market.market_id, "seq": market.seq, "prev": previous, "at_us": at_us, "levels": levels,
             "trades": [
-                (t.trade_id, t.outcome, t.price_pips, t.quantity_shares, t.taker_side, at_us, t.seq) for t in trades
+                (t.trade_id, t.outcome, t.price_pips, t.quantity_shares, t.taker_side, at_us, seq) for t, seq in trades
             ],
             "ticker": ticker, "status": market.status, "reset": reset,
         }  # fmt: skip

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 import psycopg
 import redis
 
-from trading.engine.commands import Command, PlaceOrder, SweepOrders
+from trading.engine.commands import AmendOrder, Command, PlaceOrder, SweepOrders
 from trading.engine.fees import worst_cost_pips
 from trading.ids import market_slot, new_id
 from trading.shard import measure
@@ -179,7 +179,7 @@ class Tenure:
         needs: dict[str, int] = {}
         for _, _, envelope in work:
             command = envelope.command
-            if isinstance(command, PlaceOrder):
+            if isinstance(command, PlaceOrder | AmendOrder):
                 market = self.markets.get(command.market_id)
                 rate_e4 = market.highest_fee_e4 if market.seq else HIGHEST_FEE_E4
                 cost = worst_cost_pips(command, rate_e4)
