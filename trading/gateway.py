@@ -42,10 +42,23 @@ log = logging.getLogger(__name__)
 NOBODY = "00000000-0000-0000-0000-000000000000"  # the account of commands that are nobody's orders
 RECONNECT_S = 0.1
 LONGEST_PAUSE_S = 0.25  # to listen again: outcomes must be heard before their commands' deadlines pass
-# All frames of a moment in one call, with one reply to wait for.
-SEND_FRAMES = (
-    f"for i, stream in ipairs(KEYS) do redis.call('XADD', stream, '*', '{FRAME_FIELD.decode()}', ARGV[i]) end"
-)
+# A shard drops what its batches have consumed, so the oldest entry says how long a new one will wait.
+LONGEST_QUEUE_MS = 2_000
+MEASURE_EVERY_S = 0.05
+A_MEASURE_HOLDS_S = 0.5
+MOST_PENDING = 20_000
+# All frames of a moment in one call, with one reply to wait for; and with it, if asked for, how old each queue is.
+SEND_FRAMES = f"""
+local waits = {{}}
+for i, stream in ipairs(KEYS) do
+  local id = redis.call('XADD', stream, '*', '{FRAME_FIELD.decode()}', ARGV[i + 1])
+  if ARGV[1] == '1' then
+    local oldest = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1][1]
+    waits[i] = tonumber(string.match(id, '^%d+')) - tonumber(string.match(oldest, '^%d+'))
+  end
+end
+return waits
+"""
 
 _canonical = msgspec.msgpack.Encoder().encode
 
@@ -102,6 +115,10 @@ class Gateway:
         self._listening = asyncio.Event()
         self._unheard: set[bytes] = set()  # channels whose subscription is not confirmed
         self._tasks: list[asyncio.Task[None]] = []
+        self._waits: dict[
+            int, tuple[int, float]
+        ] = {}  # by slot: how old its queue was in ms, and when that was seen
+        self._measured_at = 0.0
 
     async def start(self) -> None:
         """Returns once outcomes can be heard, or after a second where Valkey is away."""
@@ -127,12 +144,19 @@ class Gateway:
     async def send(self, envelopes: Sequence[Envelope]) -> list[Outcome | None]:
         """The outcome of each, in order; None where it is unknown although the deadline has passed.
 
-        Commands of one market are executed in the order given.
+        Commands of one market are executed in the order given. New orders for a slot whose queue is too long
+        are not sent; their outcome is `overloaded`.
         """
         request = _Request(len(envelopes))
+        sent = []
         for envelope in envelopes:
-            self._pending[envelope.command_id] = envelope, request
-        self._outbox.extend(envelopes)
+            if type(envelope.command) is PlaceOrder and self._is_overloaded(envelope.command.market_id):
+                slot = market_slot(envelope.command.market_id)
+                request.note(Outcome(envelope.command_id, "overloaded", slot, 0, None))
+            else:
+                self._pending[envelope.command_id] = envelope, request
+                sent.append(envelope)
+        self._outbox.extend(sent)
         self._wake.set()
         patience_s = (max(e.deadline_us for e in envelopes) + GRACE_US) / 1e6 - time.time()
         patience = asyncio.get_running_loop().call_later(patience_s, request.end)
@@ -144,6 +168,13 @@ class Gateway:
                 self._pending.pop(envelope.command_id, None)
         return [request.outcomes.get(envelope.command_id) for envelope in envelopes]
 
+    def _is_overloaded(self, market_id: str) -> bool:
+        if len(self._pending) >= MOST_PENDING:
+            return True
+        wait_ms, seen_at = self._waits.get(market_slot(market_id), (0, 0.0))
+        # What was seen a while ago may be over: the next order finds out.
+        return wait_ms > LONGEST_QUEUE_MS and time.monotonic() - seen_at < A_MEASURE_HOLDS_S
+
     async def _write(self) -> None:
         """One flush at a time; what comes meanwhile goes with the next."""
         send_frames: Any = aioredis.Redis.from_url(self._url).register_script(SEND_FRAMES)
@@ -153,8 +184,16 @@ class Gateway:
             envelopes, self._outbox = self._outbox, []
             try:
                 if envelopes:
-                    streams, frames = self._framed(envelopes)
-                    await send_frames(keys=streams, args=frames)
+                    slots, frames = self._framed(envelopes, self.gateway_id)
+                    now = time.monotonic()
+                    measures = now - self._measured_at >= MEASURE_EVERY_S
+                    streams = [command_stream(slot) for slot in slots]
+                    waits = await send_frames(keys=streams, args=[int(measures), *frames])
+                    if measures:
+                        self._measured_at = now
+                        self._waits.update(
+                            {slot: (wait, now) for slot, wait in zip(slots, waits, strict=True)}
+                        )
             except Exception as error:
                 # Whatever it was, a gateway that stops writing would be mute for ever.
                 log.warning("commands not sent, trying again: %s", error, exc_info=_unless_outage(error))
@@ -162,17 +201,18 @@ class Gateway:
                 await asyncio.sleep(RECONNECT_S)
                 self._wake.set()
 
-    def _framed(self, envelopes: list[Envelope]) -> tuple[list[str], list[bytes]]:
-        """Streams, and the frame for each."""
+    @staticmethod
+    def _framed(envelopes: list[Envelope], gateway_id: str) -> tuple[list[int], list[bytes]]:
+        """Slots, and the frame for each."""
         by_slot: dict[int, list[Envelope]] = {}
         for envelope in envelopes:
             by_slot.setdefault(market_slot(envelope.command.market_id), []).append(envelope)
-        streams, frames = [], []
+        slots, frames = [], []
         for slot, rows in by_slot.items():
             for start in range(0, len(rows), MAX_FRAME_COMMANDS):
-                streams.append(command_stream(slot))
-                frames.append(encode_frame(self.gateway_id, rows[start : start + MAX_FRAME_COMMANDS]))
-        return streams, frames
+                slots.append(slot)
+                frames.append(encode_frame(gateway_id, rows[start : start + MAX_FRAME_COMMANDS]))
+        return slots, frames
 
     def _subscribed(self, channel: bytes) -> None:
         """After an interruption, whatever still waits is sent again."""
@@ -246,6 +286,8 @@ def accepted(outcome: Outcome | None, *, order_id: str | None = None) -> Outcome
         raise Refused(outcome.payload[0])
     if outcome.kind == "missing":
         raise NotFound("There is no such market.")
+    if outcome.kind == "overloaded":
+        raise Overloaded("The market's queue is too long for new orders; cancels are taken.")
     if outcome.kind == "failed":
         raise Overloaded("The command was set aside and had no effect; its market is suspended.")
     return outcome

@@ -85,13 +85,15 @@ def cancel(
 
 
 def cancel_all(caller: Caller, terms: MarketTerms, *, outcome: str | None, side: str | None) -> Envelope:
-    """Cancels every open order of the caller in a market, of one outcome or side if given."""
+    """Cancels every open order of the caller in a market, of one outcome or side if given; those too that were
+    sent before and are still on their way."""
     if outcome is not None and outcome not in terms.outcomes:
         raise InvalidRequest("There is no such outcome.", errors={"outcome": ["Unknown outcome."]})
     _check_side(side)
     index = None if outcome is None else terms.outcomes.index(outcome)
-    command = CancelOrders(terms.market_id, caller.principal.account_id, index, side)
-    return _seal(caller, command, new_id(), None)
+    command_id = new_id()
+    command = CancelOrders(terms.market_id, caller.principal.account_id, index, side, fence=command_id)
+    return _seal(caller, command, command_id, None)
 
 
 def cancel_everywhere(caller: Caller, *, outcome: str | None, side: str | None) -> list[Prepared]:

@@ -50,9 +50,9 @@ class Outcome(NamedTuple):
 
     `kind` is one of: `order` (payload: OrderView fields), `refused` (payload: [code, OrderView
     fields or None]), `count` (payload: number of orders cancelled), `market` (payload: status),
-    `repeat` (payload: [order_id, market_id, same command?, refusal or None]), `missing` (no such market) and
-    `failed` (set aside as a dead letter, no effect). `slot` and `offset` name the last event that
-    an answer reflects.
+    `repeat` (payload: [order_id, market_id, same command?, refusal or None]), `missing` (no such market),
+    `overloaded` (a gateway's: not sent, since the queue is too long) and `failed` (set aside as a dead letter,
+    no effect). `slot` and `offset` name the last event that an answer reflects.
     """
 
     command_id: str
