@@ -49,10 +49,12 @@ class EventRow(NamedTuple):
 
 
 def encode_row(
-    *, slot: int, slot_offset: int, stream_id: str, head: Head, type: str, data: bytes, metadata: bytes,
-    recorded_at: str,
+    slot: int, slot_offset: int, stream_id: str, head: Head, type: str, data: bytes, metadata: bytes, recorded_at: str
 ) -> tuple[EventRow, Head]:  # fmt: skip
-    """The row of the event that follows `head`, and the stream's new head. Takes canonical JSON."""
+    """The row of the event that follows `head`, and the stream's new head. Takes canonical JSON.
+
+    By position, unlike elsewhere: it is called for every event.
+    """
     version = head.version + 1
     digest = chain_hash(head.hash, stream_id, version, type, data, metadata, recorded_at)
     row = EventRow(slot, slot_offset, stream_id, version, type, data, metadata, digest, recorded_at)
@@ -96,8 +98,8 @@ def append_to_accounts(
     rows, written = [], {}
     for account_id, event in events:
         row, head = encode_row(
-            slot=slot, slot_offset=offset, stream_id=account_id, head=heads.get(account_id, EMPTY), type=event.type,
-            data=canonical_json(event.data), metadata=canonical_json(event.metadata), recorded_at=recorded_at,
+            slot, offset, account_id, heads.get(account_id, EMPTY), event.type, canonical_json(event.data),
+            canonical_json(event.metadata), recorded_at,
         )  # fmt: skip
         rows.append(row)
         heads[account_id] = head

@@ -23,6 +23,8 @@ from trading.shard.slots import OwnedSlot
 from trading.wire import Envelope, Outcome
 
 NO_METADATA = b"{}"
+_OF_ONE_ORDER = (ev.OrderPlaced, ev.OrderCancelled, ev.OrderExpired, ev.OrderAmended)
+_MOVING = frozenset((ev.OrderMatched, *_OF_ONE_ORDER))
 
 
 class Batch:
@@ -51,12 +53,13 @@ class Batch:
         subject = _named_order(market, command)
         granted = self.available.get(envelope.account_id, 0)
         first: ev.Event | None = None
-        ended = 0
+        cancelled = 0
         for event in decide(market, command, budget_pips=granted, now_us=self.now_us):
-            before = _reserves(market, event)
-            apply(market, event, self.now_us)
-            ended += isinstance(event, ev.OrderCancelled)
-            metadata = NO_METADATA
+            kind = type(event)
+            if kind in _MOVING:
+                self._apply_moving(market, event)
+            else:
+                apply(market, event, self.now_us)
             if first is None:
                 first = event
                 metadata = metadata_json(
@@ -64,44 +67,48 @@ class Batch:
                 )
                 if isinstance(event, ev.OrderPlaced):
                     subject = market.orders[event.order]
-            head = self._append(slot, market, head, event, metadata)
-            self._move_cash(market, event, before)
+            else:
+                metadata = NO_METADATA
+            cancelled += kind is ev.OrderCancelled
+            head = self._append(slot, market, head, event, kind, metadata)
         if first is not None:
             self.markets[market.market_id] = market
             self.heads.setdefault(slot, {})[market.market_id] = head
-        if isinstance(first, ev.CommandRefused) and envelope.key:
+        if type(first) is ev.CommandRefused and envelope.key:
             self.refused_keys[envelope.account_id, envelope.key] = first.reason
         if gateway_id:
-            self._reply(slot, gateway_id, envelope, market, first, subject, ended)
+            self._reply(slot, gateway_id, envelope, market, first, subject, cancelled)
         return head
 
-    def _append(self, slot: int, market: Market, head: Head, event: ev.Event, metadata: bytes) -> Head:
-        name = EVENT_NAMES[type(event)]
+    def _append(
+        self, slot: int, market: Market, head: Head, event: ev.Event, kind: type, metadata: bytes
+    ) -> Head:
+        name = EVENT_NAMES[kind]
         offset = self.offsets[slot]
         row, head = encode_row(
-            slot=slot, slot_offset=offset, stream_id=market.market_id, head=head, type=name, data=event_json(event),
-            metadata=metadata, recorded_at=self.recorded_at,
-        )  # fmt: skip
+            slot, offset, market.market_id, head, name, event_json(event), metadata, self.recorded_at
+        )
         assert head.version == market.seq, "the log and the market disagree on the version"
         self.rows.append(row)
         self.offsets[slot] = offset + 1
         self.counts[name] = self.counts.get(name, 0) + 1
         return head
 
-    def _move_cash(self, market: Market, event: ev.Event, before: tuple[int, ...]) -> None:
-        """Adds an event's changes of free and reserved cash to what T2 will write."""
-        if isinstance(event, ev.OrderPlaced):
-            self._add_cash(event.account, event.cash, event.reserved, 0)
-        elif isinstance(event, ev.OrderMatched):
-            for leg, reserved in zip(event.legs, before, strict=True):
+    def _apply_moving(self, market: Market, event: ev.Event) -> None:
+        """Applies an event that moves free or reserved cash, and adds that to what T2 will write."""
+        if isinstance(event, ev.OrderMatched):
+            reserves = [market.orders[leg.order].reserved_pips for leg in event.legs]
+            apply(market, event, self.now_us)
+            for leg, reserved in zip(event.legs, reserves, strict=True):
                 self._add_cash(leg.account, leg.cash, leg.reserved - reserved, leg.fee)
-            self.trades.setdefault(market.market_id, []).extend(
-                (trade, market.seq) for trade in trades_of(event)
-            )
-        elif isinstance(event, ev.OrderCancelled | ev.OrderExpired):
-            self._add_cash(event.account, event.cash, -before[0], 0)
-        elif isinstance(event, ev.OrderAmended):
-            self._add_cash(event.account, event.cash, event.reserved - before[0], 0)
+            trades = self.trades.setdefault(market.market_id, [])
+            trades.extend((trade, market.seq) for trade in trades_of(event))
+            return
+        assert isinstance(event, _OF_ONE_ORDER), "only events of orders move cash"
+        order = market.orders.get(event.order)
+        reserved = order.reserved_pips if order is not None else 0
+        apply(market, event, self.now_us)
+        self._add_cash(event.account, event.cash, getattr(event, "reserved", 0) - reserved, 0)
 
     def _add_cash(self, account_id: str, cash: int, reserved: int, fee: int) -> None:
         self.available[account_id] = self.available.get(account_id, 0) + cash
@@ -113,7 +120,7 @@ class Batch:
 
     def _reply(
         self, slot: int, gateway_id: str, envelope: Envelope, market: Market, first: ev.Event | None,
-        subject: Order | None, ended: int,
+        subject: Order | None, cancelled: int,
     ) -> None:  # fmt: skip
         command, command_id, offset = envelope.command, envelope.command_id, self.offsets[slot] - 1
         if isinstance(first, (ev.OrderRejected, ev.CommandRefused)):
@@ -123,7 +130,7 @@ class Batch:
         elif market.seq == 0:
             self.answer(gateway_id, Outcome(command_id, "missing", slot, offset, None))
         elif isinstance(command, CancelOrders):
-            self.answer(gateway_id, Outcome(command_id, "count", slot, offset, ended))
+            self.answer(gateway_id, Outcome(command_id, "count", slot, offset, cancelled))
         elif subject is not None:
             self.answer(gateway_id, Outcome(command_id, "order", slot, offset, (subject, market.market_id)))
         else:
@@ -171,12 +178,3 @@ def _named_order(market: Market, command: Any) -> Order | None:
     return market.find_order(
         account_id=command.account_id, order_id=command.order_id, client_order_id=command.client_order_id
     )
-
-
-def _reserves(market: Market, event: ev.Event) -> tuple[int, ...]:
-    """What the orders of an event hold in reserve before it."""
-    if isinstance(event, ev.OrderMatched):
-        return tuple([market.orders[leg.order].reserved_pips for leg in event.legs])
-    if isinstance(event, ev.OrderCancelled | ev.OrderExpired | ev.OrderAmended):
-        return (market.orders[event.order].reserved_pips,)
-    return ()
