@@ -23,6 +23,7 @@ def apply(market: Market, event: ev.Event, at_us: int) -> None:
 
 def _created(market: Market, event: ev.MarketCreated, at_us: int) -> None:
     market.outcomes = event.outcomes
+    market.is_binary = len(event.outcomes) == 2
     market.tick_pips = event.tick
     market.taker_fee_e4 = event.taker_fee_e4
     market.maker_fee_e4 = event.maker_fee_e4
@@ -145,20 +146,17 @@ def _move_shares(market: Market, leg: ev.Leg) -> None:
     """Adds the leg's shares to the holding: what was bought, minus what was delivered and netted."""
     holding = market.holdings[leg.account]
     free, held = holding.free, holding.held
-    by_cash = leg.quantity - leg.delivered
+    delivered, netted = leg.delivered, leg.netted
+    by_cash = leg.quantity - delivered
     is_buy = leg.side == "buy"
     for index in range(len(free)):
         if (index == leg.outcome) == is_buy:
-            free[index] += by_cash - leg.netted
+            free[index] += by_cash - netted
         else:
-            held[index] -= leg.delivered
-            free[index] -= leg.netted
+            held[index] -= delivered
+            free[index] -= netted
     # Sets are counted by shares of outcome 0; every outcome has as many.
-    market.sets -= leg.netted
-    if (leg.outcome == 0) == is_buy:
-        market.sets += by_cash
-    else:
-        market.sets -= leg.delivered
+    market.sets += (by_cash if (leg.outcome == 0) == is_buy else -delivered) - netted
 
 
 def _cancelled(market: Market, event: ev.OrderCancelled, at_us: int) -> None:

@@ -111,6 +111,7 @@ class Market:
         self.seq = 0
         self.status = "unborn"
         self.outcomes: tuple[str, ...] = ()
+        self.is_binary = False
         self.tick_pips = 1
         self.taker_fee_e4 = 0
         self.maker_fee_e4 = 0
@@ -132,10 +133,6 @@ class Market:
         self.last_prices: list[int | None] = []
         # (book, is_bid, price) of every level touched since the publisher last emptied it.
         self.touched: set[tuple[int, bool, int]] = set()
-
-    @property
-    def is_binary(self) -> bool:
-        return len(self.outcomes) == 2
 
     @property
     def collateral_pips(self) -> int:
@@ -170,4 +167,6 @@ class Market:
             return 0
         if side == "sell":
             return holding.free[outcome]
+        if self.is_binary:
+            return holding.free[1 - outcome]
         return min(shares for index, shares in enumerate(holding.free) if index != outcome)

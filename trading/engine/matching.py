@@ -166,6 +166,9 @@ def nettable(free: list[int], outcome: int, gained: int, *, buys: bool) -> int:
 
     They are shares of the outcome where it `buys`, else of every other outcome.
     """
+    if len(free) == 2:
+        index = outcome if buys else 1 - outcome
+        return min(free[index] + gained, free[1 - index])
     return min(shares + gained if (index == outcome) == buys else shares for index, shares in enumerate(free))
 
 
