@@ -36,6 +36,7 @@ MARKETS = 64
 # every step of the engine and the next one waits.
 IN_FLIGHT = 2_000
 FRAME_COMMANDS = 25
+ACTOR = f"key:{new_id()}"
 WARM_UP_SECONDS = 1.0
 DRAIN_SECONDS = 30.0
 # More than the engine can take; a run that uses them up ends early.
@@ -202,7 +203,7 @@ def flow_frames(
             client_id = f"bench-{seed}-{step.number}"
             command = PlaceOrder(
                 market_id, account_id, command_id, 0, step.side, "limit", step.price_pips, step.quantity, "GTC",
-                client_order_id=client_id,
+                client_order_id=client_id, by=ACTOR,
             )  # fmt: skip
         else:
             client_id = None
@@ -220,7 +221,7 @@ def _sealed(command: Command, command_id: str, account_id: str, client_id: str |
         command,
         command_id=command_id,
         account_id=account_id or "00000000-0000-0000-0000-000000000000",
-        actor="bench",
+        actor=ACTOR,
         request_id=command_id,
         client_id=client_id,
     )
@@ -260,11 +261,11 @@ def _kind(outcome: Any) -> str:
     return f"refused: {outcome.payload[0]}" if outcome.kind == "refused" else str(outcome.kind)
 
 
-# The first event of a command carries the command; a batch has one time of its own.
+# The first event of a command carries its metadata; a batch has one time of its own.
 _FROM = "FROM event WHERE slot < 16 AND type NOT LIKE 'market_%%'"
 _IN_WINDOW = f"""
-    SELECT count(*), count(DISTINCT recorded_at), count(*) FILTER (WHERE metadata ? 'command'),
+    SELECT count(*), count(DISTINCT recorded_at), count(*) FILTER (WHERE metadata::text <> '{{}}'),
            count(*) FILTER (WHERE type IN ('order_placed/1', 'order_rejected/1'))
     {_FROM} AND recorded_at BETWEEN to_timestamp(%s) AND to_timestamp(%s)
 """
-_COMMANDS = f"SELECT count(*) {_FROM.replace('%%', '%')} AND metadata ? 'command'"
+_COMMANDS = f"SELECT count(*) {_FROM.replace('%%', '%')} AND metadata::text <> '{{}}'"
