@@ -344,6 +344,23 @@ def test_batch_of_which_one_slot_was_lost_is_undone_as_a_whole(
     assert [events(market_id).count("order_placed") for market_id in markets] == [1] * 12
 
 
+def test_command_that_the_former_owner_set_aside_is_not_tried_again_by_the_next(stage: Stage) -> None:
+    other = second_shard(stage)
+    first, account_id = stage.shard, stage.account()
+    market_id = market_of(stage, first)
+    poison = place(market_id, account_id, "buy", "a price", 1)  # type: ignore[arg-type]
+    assert stage.do(poison).kind == "failed"
+    first.stopping = True
+    first.run()
+    leave_to(stage, other)
+    other.failures.clear()
+    stage.sender.send(poison)
+    stage.quiet()
+    assert other.failures == []
+    assert [each.kind for each in stage.sender.outcomes[poison.command_id]] == ["failed", "failed"]
+    assert query("SELECT count(*) FROM dead_letter") == [(1,)]
+
+
 def test_shard_that_cannot_reach_valkey_does_not_call_itself_alive(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

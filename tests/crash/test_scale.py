@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from tests.crash.traffic import (
@@ -128,6 +129,21 @@ def owner_pid(slot: dict[str, Any]) -> int:
     return int(slot["owner"].split(":")[1])
 
 
+def check_books(exchange: RunningExchange, database: psycopg.Connection[Any], markets: list[str]) -> None:
+    """The books that are shown are those of the open orders: no former owner has written over them."""
+    with exchange.valkey() as valkey:
+        for market_id in markets:
+            found: Any = valkey.hgetall(f"book:{market_id}")
+            shown = {name.decode(): int(size) for name, size in found.items() if name != b"seq"}
+            rows = database.execute(
+                "SELECT CASE WHEN (outcome = 0) = (side = 'buy') THEN 'bid' ELSE 'ask' END, "
+                "CASE WHEN outcome = 0 THEN price_pips ELSE 10000 - price_pips END, sum(quantity - filled)::bigint "
+                "FROM \"order\" WHERE market_id = %s AND status = 'open' GROUP BY 1, 2",
+                [market_id],
+            ).fetchall()
+            assert shown == {f"0|{side}|{price}": size for side, price, size in rows}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("disturb", [kill_owner, freeze_owner, stop_and_start_owner])
 async def test_slots_that_change_their_owner_lose_nothing_and_do_nothing_twice(
@@ -139,6 +155,8 @@ async def test_slots_that_change_their_owner_lose_nothing_and_do_nothing_twice(
     markets = make_markets(exchange, 12)
     of_second = {each["slot"] for each in slots(exchange) if owner_pid(each) == exchange.pid(SECOND)}
     assert of_second & {market_slot(market_id) for market_id in markets}
+    assert "engine processes alive: 2" in exchange.manage("slots").stdout
+    assert "16 of 16" not in exchange.manage("slots", "--plan", "3").stdout
     course = Course()
     await trade_until(exchange, traders, markets, random.Random(seed), disturb(exchange, course), course)
     print(f"{len(course.acknowledged)} acknowledged, {course.sent_again} sent again")
@@ -151,3 +169,4 @@ async def test_slots_that_change_their_owner_lose_nothing_and_do_nothing_twice(
         check_amends(database, course, markets)
         check_trades(database, course, markets)
         check_money(database, markets)
+        check_books(exchange, database, markets)

@@ -9,8 +9,9 @@ import logging
 from collections.abc import Callable, Collection
 
 from trading.ids import market_slot
-from trading.shard.markets import Markets, live_market_ids
+from trading.shard.markets import live_market_ids
 from trading.shard.placement import placement
+from trading.shard.poison import Poison
 from trading.shard.publish import Publisher
 from trading.shard.slots import MARKET_SLOT_RANGE, Roster, let_go, roster, take_slots
 from trading.shard.tenure import Tenure
@@ -25,17 +26,17 @@ LOOK_AGAIN_S = 0.1
 class Ownership:
     """One process's part in the sharing out of slots.
 
-    `load` loads a market or halts it; `keep_alive` is called between two markets.
+    `keep_alive` is called between two markets.
     """
 
     def __init__(
         self, *, shard_id: str, publisher: Publisher, clock_us: Callable[[], int],
-        load: Callable[[Markets, str], None], keep_alive: Callable[[], object],
+        poison: Poison, keep_alive: Callable[[], object],
     ) -> None:  # fmt: skip
         self._shard_id = shard_id
         self._publisher = publisher
         self._clock_us = clock_us
-        self._load = load
+        self._poison = poison
         self._keep_alive = keep_alive
 
     def settle(self, tenure: Tenure) -> float:
@@ -81,10 +82,11 @@ class Ownership:
         if not taken.slots:
             return
         owned = list(taken.slots.values())
+        self._poison.recall(tenure.connection())
         self._publisher.begin(owned)
         markets = tenure.markets
         for market_id in live_market_ids(tenure.connection(), list(taken.slots)):
-            self._load(markets, market_id)
+            self._poison.load_or_halt(markets, market_id)
         for market_id, market in markets.loaded.items():
             if (own := taken.slots.get(market_slot(market_id))) is not None:
                 self._publisher.rewrite(market, own, self._clock_us())

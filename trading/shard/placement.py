@@ -4,7 +4,7 @@ A plan and no more than that: who owns a slot is what the slot's row says.
 """
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 
 def placement(slots: Collection[int], shard_ids: Collection[str]) -> dict[int, str]:
@@ -30,6 +30,11 @@ def placement(slots: Collection[int], shard_ids: Collection[str]) -> dict[int, s
         placed[slot] = shard_id
         loads[shard_id] += 1
     return placed
+
+
+def cast_of(live: Sequence[str], number: int) -> list[str]:
+    """`number` shards: those that live (oldest first), of which the youngest go, or new ones beside them."""
+    return [*live[:number], *(f"new-{n}" for n in range(1, number - len(live) + 1))]
 
 
 def _score(slot: int, shard_id: str) -> bytes:

@@ -37,8 +37,8 @@ class Poison:
         return envelope.command_id in self._buried or envelope.command.market_id in self._halted
 
     def recall(self, connection: Any) -> None:
-        """Learns what other shards, and this one before, have set aside of late."""
-        self._buried |= recent_letters(connection)
+        """Learns what was set aside of late, by this shard or by the former owner of a slot."""
+        self._buried = recent_letters(connection)
 
     def load_or_halt(self, markets: Markets, market_id: str) -> None:
         """A market whose log makes no sense must not keep the others from trading."""

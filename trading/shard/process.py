@@ -44,7 +44,7 @@ class Shard:
             working=self._working, restart=self._restart, inbox=self._inbox, publisher=self._publisher
         )
         self._ownership = Ownership(
-            shard_id=shard_id, publisher=self._publisher, clock_us=clock_us, load=self._poison.load_or_halt,
+            shard_id=shard_id, publisher=self._publisher, clock_us=clock_us, poison=self._poison,
             keep_alive=self._keep_alive,
         )  # fmt: skip
         self._writers = concurrent.futures.ThreadPoolExecutor(2, thread_name_prefix="writer")
@@ -87,7 +87,6 @@ class Shard:
         self._inbox.rewind(())
         self._say_alive(tenure)
         forget_dead_shards(tenure.connection())
-        self._poison.recall(tenure.connection())
         self._look_around(tenure)
         self._say_alive(tenure)
 

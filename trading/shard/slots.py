@@ -89,7 +89,7 @@ def heartbeat(connection: Any, shard_id: str, state: str) -> None:
 def sign_off(connection: Any, shard_id: str) -> None:
     """A clean stop, at rest: its slots are free, and nobody waits for its heartbeat to grow old."""
     with connection.transaction():
-        connection.execute("UPDATE slot SET owner = NULL WHERE owner = %s", [shard_id])
+        connection.execute(_FREE.format(which="SELECT slot FROM slot WHERE owner = %s"), [shard_id])
         connection.execute("DELETE FROM shard WHERE shard_id = %s", [shard_id])
 
 
@@ -169,10 +169,19 @@ def let_go(connection: Any, shard_id: str, slots: Iterable[OwnedSlot]) -> None:
     """Frees slots for whoever the plan gives them to; call while no batch is under way. Lost ones stay as they are."""
     owned = list(slots)
     connection.execute(
-        "UPDATE slot SET owner = NULL FROM unnest(%s::smallint[], %s::bigint[]) AS mine(slot, epoch) "
-        "WHERE slot.slot = mine.slot AND slot.epoch = mine.epoch AND slot.owner = %s",
+        _FREE.format(
+            which="SELECT slot.slot FROM slot JOIN unnest(%s::smallint[], %s::bigint[]) AS m(slot, epoch) "
+            "ON slot.slot = m.slot AND slot.epoch = m.epoch WHERE slot.owner = %s"
+        ),
         [[s.slot for s in owned], [s.epoch for s in owned], shard_id],
     )
+
+
+# Locked in order, as everybody locks slots who wants several.
+_FREE = """
+WITH mine AS MATERIALIZED ({which} ORDER BY slot.slot FOR UPDATE OF slot)
+UPDATE slot SET owner = NULL FROM mine WHERE slot.slot = mine.slot
+"""
 
 
 def _end_connections(connection: Any, shard_ids: list[str]) -> None:
