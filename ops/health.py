@@ -5,7 +5,7 @@ Reads only, with short timeouts; a dependency that fails is a finding, never an 
 
 import functools
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import redis
@@ -14,22 +14,14 @@ from django.db import DatabaseError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from trading.metrics import PROJECTION_LAG_EVENTS, PROJECTION_LAG_SECONDS, SLOT_LAG
-from trading.wire import FRAME_FIELD, command_stream, decode_frame
+from trading.shard.overview import live_shards, slot_states, waiting_commands
 
 OK, DEGRADED = "ok", "degraded"
 # Past these the exchange still answers, but not as promised.
 PROJECTION_LAG_LIMIT_S = 10.0
-HEARTBEAT_LIMIT_S = 10.0
-# A backlog beyond this many frames is told as "at least".
-FRAMES_COUNTED = 1000
 
 Report = dict[str, Any]
 
-_SLOTS = """
-    SELECT slot.slot, slot.kind, slot.owner, slot.epoch, slot.next_offset, slot.command_offset,
-           extract(epoch FROM clock_timestamp() - shard.heartbeat_at)::float8
-    FROM slot LEFT JOIN shard ON shard.shard_id = slot.owner ORDER BY slot.slot
-"""
 _PROJECTIONS = """
     SELECT checkpoint.projection,
            sum(slot.next_offset - checkpoint.next_offset)::bigint,
@@ -72,26 +64,43 @@ def deep() -> Report:
 
 
 def matching() -> Report:
-    """Each market slot with its owner, heads and waiting commands. `degraded` when a slot has no living owner."""
+    """The engine processes, and each market slot with its owner, heads and waiting commands.
+
+    `degraded` when a slot has no living owner: its commands wait.
+    """
     try:
-        rows = [row for row in _rows(_SLOTS) if row[1] == "market"]
-        lags = _waiting_commands([(row[0], row[5]) for row in rows])
+        with connection.cursor() as cursor:
+            states, shards = slot_states(cursor), live_shards(cursor)
+        lags = waiting_commands(_valkey(settings.VALKEY_URL), states)
         projections = projection_lags()
     except (DatabaseError, redis.RedisError) as error:
-        return {"status": DEGRADED, "detail": type(error).__name__, "slots": [], "projections": {}}
+        return {
+            "status": DEGRADED,
+            "detail": type(error).__name__,
+            "shards": [],
+            "slots": [],
+            "projections": {},
+        }
     slots = [
         {
-            "slot": slot,
-            "owner": owner,
-            "epoch": epoch,
-            "offset": next_offset,
-            "lag": lags[slot],
-            "alive": _alive(age),
+            "slot": state.slot,
+            "owner": state.owner,
+            "epoch": state.epoch,
+            "offset": state.next_offset,
+            "lag": lags[state.slot],
+            "alive": state.is_owned,
         }
-        for slot, _kind, owner, epoch, next_offset, _command_offset, age in rows
+        for state in states
     ]
-    status = OK if all(slot["owner"] and slot["alive"] for slot in slots) else DEGRADED
-    return {"status": status, "slots": slots, "projections": projections}
+    return {
+        "status": OK if all(state.is_owned for state in states) else DEGRADED,
+        "shards": [
+            {"shard": each.shard_id, "slots": each.slots, "heartbeat_age_s": round(each.heartbeat_age_s, 3)}
+            for each in shards
+        ],
+        "slots": slots,
+        "projections": projections,
+    }
 
 
 def projection_lags() -> dict[str, dict[str, Any]]:
@@ -107,32 +116,6 @@ def update_gauges() -> None:
     for name, lag in report["projections"].items():
         PROJECTION_LAG_EVENTS.labels(projection=name).set(lag["events"])
         PROJECTION_LAG_SECONDS.labels(projection=name).set(lag["seconds"])
-
-
-def _alive(heartbeat_age_s: float | None) -> bool:
-    return heartbeat_age_s is not None and heartbeat_age_s < HEARTBEAT_LIMIT_S
-
-
-def _waiting_commands(slots: Iterable[tuple[int, str]]) -> dict[int, int]:
-    """Commands in each slot's stream behind the offset that the last commit stored."""
-    numbers, offsets = zip(*slots, strict=True)
-    pipe = _valkey(settings.VALKEY_URL).pipeline(transaction=False)
-    for slot, offset in zip(numbers, offsets, strict=True):
-        pipe.xrange(command_stream(slot), min=f"({offset}", max="+", count=FRAMES_COUNTED)
-    return {
-        slot: sum(_commands_in(entry) for _id, entry in entries)
-        for slot, entries in zip(numbers, pipe.execute(), strict=True)
-    }
-
-
-def _commands_in(entry: dict[bytes, bytes]) -> int:
-    frame = entry.get(FRAME_FIELD)
-    if frame is None:
-        return 0
-    try:
-        return len(decode_frame(frame)[1])
-    except ValueError:
-        return 1
 
 
 def _dependencies() -> dict[str, Callable[[], None]]:

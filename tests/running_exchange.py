@@ -88,8 +88,8 @@ class RunningExchange:
             )
 
     def start_process(self, name: str) -> None:
-        """Start a line of the Procfile, also one that is not among the usual (`beat`)."""
-        command = read_procfile(PROJECT / "Procfile")[name]
+        """Start a line of the Procfile; `engine.2` is a second process of the line `engine`."""
+        command = read_procfile(PROJECT / "Procfile")[name.partition(".")[0]]
         process = CommandProcess(name, command, environment=self.env, cwd=PROJECT, console=self._console)
         process.start()
         self._processes[name] = process
@@ -107,6 +107,19 @@ class RunningExchange:
         self.kill(name, number)
         self.start_process(name)
         self.wait_healthy()
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Send a signal and do not wait: SIGSTOP freezes a process, SIGCONT wakes it."""
+        os.kill(self.pid(name), number)
+
+    def pid(self, name: str) -> int:
+        pid = self._processes[name].pid
+        assert pid is not None
+        return pid
+
+    def has(self, name: str) -> bool:
+        """Whether it was started, be it alive or not."""
+        return name in self._processes
 
     def is_alive(self, name: str) -> bool:
         return self._processes[name].exit_code() is None

@@ -15,7 +15,6 @@ class Slot(models.Model):
     kind = models.TextField()
     owner = models.TextField(null=True)
     epoch = models.BigIntegerField()
-    backend_pid = models.IntegerField(null=True)
     next_offset = models.BigIntegerField()
     command_offset = models.TextField()
     recorded_at = models.DateTimeField()

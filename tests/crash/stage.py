@@ -87,6 +87,12 @@ class SteppedShard(Shard):
     def tenure(self) -> Tenure:
         return self._working()
 
+    def look(self) -> None:
+        """A turn in which it looks at who owns what."""
+        self._next_look = 0.0
+        self._last_heartbeat = 0.0
+        self._step()
+
     def crash(self) -> None:
         """Ends like a killed process: the connection is gone, memory with it, and nobody signs off."""
         self._forget()
@@ -139,13 +145,18 @@ class Stage:
         self.valkey = valkey
         self.clock = Clock()
         self.shard = self.new_shard()
+        self.beside: list[SteppedShard] = []  # further shards, stepped in turn with it
         self.sender = Sender(valkey)
         self.accounts: list[str] = []
         self.deposited_pips = 0
 
-    def new_shard(self) -> SteppedShard:
-        """Another process in the same one's place: it takes over at once."""
-        return SteppedShard(shard_id=SHARD_ID, valkey=self.valkey, clock=self.clock)
+    @property
+    def shards(self) -> list[SteppedShard]:
+        return [self.shard, *self.beside]
+
+    def new_shard(self, shard_id: str = SHARD_ID) -> SteppedShard:
+        """Another process in the same one's place, which takes over at once; or one beside it."""
+        return SteppedShard(shard_id=shard_id, valkey=self.valkey, clock=self.clock)
 
     def account(self, cash_pips: int = 10_000_000) -> str:
         account_id = new_id()
@@ -178,8 +189,8 @@ class Stage:
     def until_answered(self, *envelopes: Envelope) -> list[Outcome]:
         deadline = time.monotonic() + PATIENCE_S
         while not all(envelope.command_id in self.sender.outcomes for envelope in envelopes):
-            assert time.monotonic() < deadline, f"no answer; the shard's failures: {self.shard.failures}"
-            self.shard.step()
+            assert time.monotonic() < deadline, f"no answer; the shards' failures: {self._failures()}"
+            self._step()
             self.sender.hear()
         return [self.sender.outcomes[envelope.command_id][0] for envelope in envelopes]
 
@@ -187,13 +198,20 @@ class Stage:
         """Steps until nothing is left in the streams that was not consumed, and nothing is in doubt."""
         sound = 0
         for _ in range(30):
-            failures = len(self.shard.failures)
-            self.shard.step()
-            sound = sound + 1 if len(self.shard.failures) == failures else 0
+            failures = len(self._failures())
+            self._step()
+            sound = sound + 1 if len(self._failures()) == failures else 0
             if sound == 3:
                 break
-        assert sound == 3, f"the shard does not come to rest: {self.shard.failures}"
+        assert sound == 3, f"the shard does not come to rest: {self._failures()}"
         self.sender.hear()
+
+    def _step(self) -> None:
+        for shard in self.shards:
+            shard.step()
+
+    def _failures(self) -> list[Exception]:
+        return [failure for shard in self.shards for failure in shard.failures]
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -218,17 +236,19 @@ class Stage:
         """Money is conserved to the pip, and the database's reserves are those of the engine's orders."""
         assert query("SELECT count(*) FROM batch") == [(0,)]
         reserved = dict.fromkeys(self.accounts, 0)
-        for market in self.shard.markets.values():
+        markets = [market for shard in self.shards for market in shard.markets.values()]
+        for market in markets:
             check(market)
             for order in market.orders.values():
                 reserved[order.account_id] += order.reserved_pips
         assert {account: self.money(account)[1] for account in self.accounts} == reserved
         held = sum(sum(self.money(account)) for account in self.accounts)
-        inside = sum(market.collateral_pips + market.fees_pips for market in self.shard.markets.values())
+        inside = sum(market.collateral_pips + market.fees_pips for market in markets)
         assert held + inside == self.deposited_pips
 
     def close(self) -> None:
-        self.shard.crash()
+        for shard in self.shards:
+            shard.crash()
         self.sender.close()
 
 

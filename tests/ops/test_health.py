@@ -154,6 +154,16 @@ def test_matching_is_degraded_when_a_slot_has_no_owner_or_a_silent_one(client: C
     assert not any(slot["alive"] for slot in report["slots"])
 
 
+def test_matching_names_the_processes_that_are_alive(client: Client) -> None:
+    own_every_slot()
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO shard (shard_id) VALUES ('there:2')")
+        cursor.execute("INSERT INTO shard (shard_id, heartbeat_at) VALUES ('gone:3', now() - interval '6 s')")
+    shards = read(client, "/matching/health")[1]["shards"]
+    assert {each["shard"]: each["slots"] for each in shards} == {"here:1": 16, "there:2": 0}
+    assert all(0 <= each["heartbeat_age_s"] < 5 for each in shards)
+
+
 def test_metrics_show_the_exchanges_own_figures(client: Client) -> None:
     own_every_slot()
     follow("orders")

@@ -123,6 +123,27 @@ def test_up_again_finds_its_data_and_ctrl_c_leaves_no_process(tmp_path: Path) ->
         assert _survivors(family) == []
 
 
+@pytest.mark.slow
+def test_several_engines_share_the_slots_and_one_that_is_killed_is_replaced(tmp_path: Path) -> None:
+    def wait_for_shares(*, without: int | None = None) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            found = httpx.get(f"{running.url}/matching/health", timeout=10).json()["shards"]
+            pids = {int(each["shard"].split(":")[1]) for each in found}
+            if without not in pids and sorted(each["slots"] for each in found) == [5, 5, 6]:
+                return
+            assert time.monotonic() < deadline, found
+            time.sleep(0.05)
+
+    with up(tmp_path, ENGINES="3") as running:
+        running.wait_for_line("pmarket is ready")
+        wait_for_shares()
+        killed = _pid_of(running, "manage.py engine")
+        os.kill(killed, signal.SIGKILL)
+        wait_for_shares(without=killed)
+        _wait_for_200(f"{running.url}/matching/health")
+
+
 def test_a_killed_process_comes_back_and_other_terminals_find_the_servers(tmp_path: Path) -> None:
     with up(tmp_path) as running:
         running.wait_for_line("pmarket is ready")

@@ -9,7 +9,6 @@ CREATE TABLE slot (
     kind           text        NOT NULL CHECK (kind IN ('market', 'account')),
     owner          text,
     epoch          bigint      NOT NULL DEFAULT 0,
-    backend_pid    integer,
     next_offset    bigint      NOT NULL DEFAULT 0,
     command_offset text        NOT NULL DEFAULT '0-0',
     recorded_at    timestamptz NOT NULL DEFAULT to_timestamp(0)

@@ -6,7 +6,7 @@ stream is trimmed only behind that.
 
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 import redis
@@ -32,7 +32,7 @@ class Entry(NamedTuple):
 
 
 class Inbox:
-    """Reads ahead of the commits; `rewind` starts again from what is stored."""
+    """Reads the streams it follows ahead of the commits; `rewind` starts again from what is stored."""
 
     def __init__(self, valkey: redis.Redis) -> None:
         self._valkey = valkey
@@ -41,29 +41,44 @@ class Inbox:
         self._waiting: deque[Entry] = deque()
 
     def rewind(self, slots: Iterable[OwnedSlot]) -> None:
-        """Forgets what was read ahead and goes back to the consumed offsets.
+        """Forgets all that was read ahead and reads these slots' streams from the consumed offsets."""
+        self._waiting.clear()
+        self._cursors.clear()
+        self._slots.clear()
+        self.follow(slots)
+
+    def follow(self, slots: Iterable[OwnedSlot]) -> None:
+        """Reads these slots' streams too, from the consumed offsets.
 
         The no-op entry just above each offset makes a Valkey that came back empty or behind count
         on from there, so that no later command gets an id that was already passed.
         """
-        self._waiting.clear()
-        self._cursors = {command_stream(s.slot).encode(): s.command_offset.encode() for s in slots}
-        self._slots = {command_stream(s.slot).encode(): s.slot for s in slots}
         pipeline = self._valkey.pipeline(transaction=False)
-        for stream, offset in self._cursors.items():
-            pipeline.xadd(stream, {b"noop": b""}, id=_after(offset.decode()))
+        for owned in slots:
+            stream = command_stream(owned.slot).encode()
+            self._cursors[stream] = owned.command_offset.encode()
+            self._slots[stream] = owned.slot
+            pipeline.xadd(stream, {b"noop": b""}, id=_after(owned.command_offset))
         for result in pipeline.execute(raise_on_error=False):
             if isinstance(result, redis.ResponseError) and "equal or smaller" in str(result):
                 continue
             if isinstance(result, Exception):
                 raise result
 
+    def drop(self, slots: Collection[int]) -> None:
+        """Reads these slots' streams no more; what was read ahead of them is their next owner's."""
+        for slot in slots:
+            stream = command_stream(slot).encode()
+            self._cursors.pop(stream, None)
+            self._slots.pop(stream, None)
+        self._waiting = deque(entry for entry in self._waiting if entry.slot not in slots)
+
     def take(self, wait_ms: int | None, *, at_least: int = 0) -> list[Entry]:
         """What waits, at most about MAX_BATCH_COMMANDS commands. If nothing does, waits `wait_ms`; None: not at all.
 
         Leaves all of it if there are fewer than `at_least` commands.
         """
-        if len(self._waiting) < READ_ENTRIES:
+        if len(self._waiting) < READ_ENTRIES and self._cursors:
             self._read(None if self._waiting else wait_ms)
         if at_least and sum(len(entry.envelopes) for entry in self._waiting) < at_least:
             return []

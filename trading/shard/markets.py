@@ -1,6 +1,6 @@
 """The markets in memory: each rebuilt from its events when it is first needed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from trading.engine.apply import apply
@@ -9,6 +9,7 @@ from trading.engine.decide import needs_sweep
 from trading.engine.market import Market
 from trading.eventlog.append import EMPTY, Head
 from trading.eventlog.read import read_stream
+from trading.ids import market_slot
 
 
 class Markets:
@@ -28,6 +29,12 @@ class Markets:
         """A market as its last event left it; seq 0 and an empty head if it has none."""
         market = self.loaded.get(market_id)
         return market if market is not None else self._load(market_id)
+
+    def drop(self, slots: Collection[int]) -> None:
+        """Forgets the markets of these slots."""
+        for market_id in [each for each in self.loaded if market_slot(each) in slots]:
+            del self.loaded[market_id], self.heads[market_id]
+            self.sweeping.discard(market_id)
 
     def note_sweep(self, market: Market) -> None:
         """Remembers whether a market has to be swept."""

@@ -1,9 +1,10 @@
 """PUBLISH: tells gateways, hubs, caches and projectors what was committed. Never before it was.
 
 A message may be lost; nothing depends on it. Feeds are numbered (`seq`, `prev`), replies are
-looked up, and after a restart or an emptied Valkey every book is written afresh (`reset`).
+looked up, and after a takeover or an emptied Valkey every book is written afresh (`reset`).
 """
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import msgspec
@@ -12,39 +13,84 @@ import redis
 from trading.engine.fees import SHARE_PIPS
 from trading.engine.market import Market
 from trading.engine.trades import Trade
-from trading.ids import new_id
 from trading.shard.batch import Batch
+from trading.shard.faults import SlotLost
+from trading.shard.slots import OwnedSlot
 from trading.wire import RESEND_CHANNEL, Outcome, encode_outcomes, outcome_channel
 
 FEED_CHANNEL = "feed"
 WAKE_CHANNEL = "wake"
-# A Valkey that came back empty has lost the mark as well, which the next batch finds at once. Without a batch for
-# that long it is lost too; then the books are written once more than needed.
+# Without a batch for that long a slot's mark is lost; then its books are written once more than needed.
 MARK_EXPIRES_S = 86_400
 
-# One call for all books and tickers of a batch, or none of them: a Valkey that came back empty has no mark.
-# A call takes a limited number of arguments, so long lists go in parts.
-PUBLISH_BOOKS = """
-if redis.call('EXPIRE', KEYS[1], ARGV[1]) == 0 then return 0 end
+# `books:{slot}` holds the epoch of the slot's owner, and while that one is still writing the books, WRITING after it.
+# So an owner that was replaced cannot write old books over new ones, and a Valkey that came back empty shows.
+WRITING = ":writing"
+
+# Marks slots as written by this epoch, unless a later one has.
+BEGIN = """
+for number, key in ipairs(KEYS) do
+  local held = tonumber(string.match(redis.call('GET', key) or '', '^%d+') or 0)
+  if held > tonumber(ARGV[1 + number]) then return 0 end
+end
+for number, key in ipairs(KEYS) do redis.call('SET', key, ARGV[1 + number] .. ':writing', 'EX', ARGV[1]) end
+return 1
+"""
+
+# The books of these slots are all there.
+END = """
+for number, key in ipairs(KEYS) do
+  if redis.call('GET', key) ~= ARGV[1 + number] .. ':writing' then return 0 end
+end
+for number, key in ipairs(KEYS) do redis.call('SET', key, ARGV[1 + number], 'EX', ARGV[1]) end
+return 1
+"""
+
+IN_PARTS = """
 local function in_parts(command, key, list)
   for i = 1, #list, 1000 do redis.call(command, key, unpack(list, i, math.min(i + 999, #list))) end
+end
+"""
+
+REWRITE_BOOK = (
+    IN_PARTS
+    + """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[2])
+in_parts('HSET', KEYS[2], cmsgpack.unpack(ARGV[2]))
+redis.call('SET', KEYS[3], ARGV[3])
+redis.call('PUBLISH', ARGV[4], ARGV[5])
+return 1
+"""
+)
+
+# One call for all books and tickers of a batch, or none of them if one of its slots has another mark.
+# A call takes a limited number of arguments, so long lists go in parts.
+PUBLISH_BOOKS = (
+    IN_PARTS
+    + """
+for number, key in ipairs(KEYS) do
+  if redis.call('GETEX', key, 'EX', ARGV[1]) ~= ARGV[5 + number] then return 0 end
 end
 for number, change in ipairs(cmsgpack.unpack(ARGV[2])) do
   in_parts('HSET', 'book:' .. change[1], change[2])
   in_parts('HDEL', 'book:' .. change[1], change[3])
-  redis.call('SET', 'ticker:' .. change[1], ARGV[5 + number])
+  redis.call('SET', 'ticker:' .. change[1], ARGV[5 + #KEYS + number])
 end
 redis.call('PUBLISH', ARGV[3], ARGV[4])
 redis.call('PUBLISH', ARGV[5], '')
 return 1
 """
+)
 
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class Publication(NamedTuple):
-    """What is to be told of a batch, encoded: changes of books, tickers, the feed's message, outcomes by gateway."""
+    """What is to be told of a batch, encoded: changes of books, tickers, the feed's message, outcomes by gateway;
+    and the epochs under which it may be told."""
 
+    epochs: dict[int, int]
     books: bytes
     tickers: list[bytes]
     feed: bytes
@@ -57,9 +103,11 @@ class Publisher:
     def __init__(self, *, bus: redis.Redis, feed: redis.Redis) -> None:
         self._bus = bus
         self._feed = feed
+        self._begin: Any = feed.register_script(BEGIN)
+        self._end: Any = feed.register_script(END)
+        self._rewrite_book: Any = feed.register_script(REWRITE_BOOK)
         self._publish_books: Any = feed.register_script(PUBLISH_BOOKS)
         self._published: dict[str, int] = {}
-        self._mark = f"books-written:{new_id()}"
 
     def prepare(self, batch: Batch) -> Publication:
         """What a batch has changed, encoded as it is now; call once, after its last command."""
@@ -73,14 +121,17 @@ class Publisher:
             tickers.append(ticker)
             updates.append(update)
         replies = {gateway: encode_outcomes(outcomes) for gateway, outcomes in batch.replies().items()}
-        return Publication(_encode(books), tickers, _encode(updates), replies)
+        epochs = {owned.slot: owned.epoch for owned in batch.slots}
+        return Publication(epochs, _encode(books), tickers, _encode(updates), replies)
 
     def publish(self, publication: Publication) -> None:
         """Books, prices and trades first, so that a reply can be followed by a read."""
         if publication.tickers:
+            epochs = publication.epochs
             arguments = [MARK_EXPIRES_S, publication.books, FEED_CHANNEL, publication.feed, WAKE_CHANNEL]
-            if not self._publish_books(keys=[self._mark], args=[*arguments, *publication.tickers]):
-                raise redis.ConnectionError("Valkey has lost the books; they are written again")
+            arguments += [*epochs.values(), *publication.tickers]
+            if not self._publish_books(keys=[_mark(slot) for slot in epochs], args=arguments):
+                raise redis.ConnectionError("Valkey has lost the books, or another owner writes them")
         if publication.replies:
             replies = self._bus.pipeline(transaction=False)
             for gateway_id, outcomes in publication.replies.items():
@@ -91,26 +142,36 @@ class Publisher:
         """Outcomes outside a batch's own reply."""
         self._bus.publish(outcome_channel(gateway_id), encode_outcomes(outcomes))
 
-    def rewrite(self, market: Market, at_us: int) -> None:
-        """Writes a whole book, and has every hub read it again."""
-        pipeline = self._feed.pipeline(transaction=True)
-        pipeline.delete(f"book:{market.market_id}")
-        fields: dict[Any, Any] = {"seq": market.seq}
+    def begin(self, slots: Collection[OwnedSlot]) -> None:
+        """From here on only this owner writes the slots' books. Raises SlotLost if a later one has begun."""
+        if not self._begin(
+            keys=[_mark(s.slot) for s in slots], args=[MARK_EXPIRES_S, *(s.epoch for s in slots)]
+        ):
+            raise SlotLost("a later owner writes the books")
+
+    def rewrite(self, market: Market, owned: OwnedSlot, at_us: int) -> None:
+        """Writes a whole book between `begin` and `announce` of its slot, and has every hub read it again."""
+        fields: list[str | int] = ["seq", market.seq]
         for index, book in enumerate(market.books):
             for name, side in (("bid", book.bids), ("ask", book.asks)):
-                fields.update({f"{index}|{name}|{price}": size for price, size in side.depth()})
-        pipeline.hset(f"book:{market.market_id}", mapping=fields)
+                for price, size in side.depth():
+                    fields += (f"{index}|{name}|{price}", size)
         market.touched.clear()
         ticker, update = self._update(market, [], [], at_us, reset=True)
-        pipeline.set(f"ticker:{market.market_id}", ticker)
-        pipeline.publish(FEED_CHANNEL, _encode([update]))
-        pipeline.execute()
+        keys = [_mark(owned.slot), f"book:{market.market_id}", f"ticker:{market.market_id}"]
+        arguments = [f"{owned.epoch}{WRITING}", _encode(fields), ticker, FEED_CHANNEL, _encode([update])]
+        if not self._rewrite_book(keys=keys, args=arguments):
+            raise redis.ConnectionError("Valkey has lost the books, or another owner writes them")
 
-    def announce(self) -> None:
-        """All books are written: projectors may look, gateways shall send again what still waits."""
-        self._feed.set(self._mark, b"", ex=MARK_EXPIRES_S)
+    def announce(self, slots: Collection[OwnedSlot], *, resend: bool) -> None:
+        """All books of these slots are written: projectors may look; with `resend` gateways send again what waits."""
+        if not self._end(
+            keys=[_mark(s.slot) for s in slots], args=[MARK_EXPIRES_S, *(s.epoch for s in slots)]
+        ):
+            raise redis.ConnectionError("Valkey has lost the books, or another owner writes them")
         self._feed.publish(WAKE_CHANNEL, b"")
-        self._bus.publish(RESEND_CHANNEL, b"")
+        if resend:
+            self._bus.publish(RESEND_CHANNEL, b"")
 
     def _update(
         self,
@@ -137,6 +198,10 @@ class Publisher:
             "ticker": ticker, "status": market.status, "reset": reset,
         }  # fmt: skip
         return _encode({"seq": market.seq, "status": market.status, **ticker}), update
+
+
+def _mark(slot: int) -> str:
+    return f"books:{slot}"
 
 
 def _changed_levels(market: Market) -> tuple[list[tuple[int, str, int, int]], list[str | int], list[str]]:

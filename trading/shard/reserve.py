@@ -73,6 +73,26 @@ def reserve(
     )
 
 
+class Stored(NamedTuple):
+    """What is stored of a key that was claimed before."""
+
+    order_id: str | None
+    market_id: str
+    is_same: bool
+    refusal: str | None
+
+
+def stored_claim(connection: Any, claim: Claim) -> Stored:
+    """The command that a key was claimed for, and whether it is the same as this one."""
+    row = connection.execute(
+        "SELECT order_id::text, market_id::text, command_hash = %s, refusal FROM client_order "
+        "WHERE account_id = %s AND key = %s",
+        [claim.command_hash, claim.account_id, claim.key],
+    ).fetchone()
+    assert row is not None, "a key that cannot be claimed must be there"
+    return Stored(*row)
+
+
 _RESERVE = """
 WITH mine AS MATERIALIZED (
     SELECT slot.slot FROM slot JOIN unnest(%(slots)s::smallint[], %(epochs)s::bigint[]) AS m(slot, epoch)

@@ -1,4 +1,4 @@
-"""The time in which a process holds its slots under one epoch: its connection, its markets, and its batches.
+"""The time between two failures of a process: its slots, each under one epoch, its connections, markets and batches.
 
 A batch is reserved, matched, committed and published, each in turn. While a long queue waits, two threads
 do PostgreSQL's part for its neighbours: as one batch is matched, the one before it commits and the one
@@ -21,13 +21,13 @@ from trading.ids import market_slot, new_id
 from trading.shard import measure
 from trading.shard.batch import Batch
 from trading.shard.commit import CommitPlan, commit
-from trading.shard.faults import TooLate
+from trading.shard.faults import SlotLost, TooLate
 from trading.shard.give_back import give_back_batch
 from trading.shard.inbox import Entry, Inbox
 from trading.shard.markets import Markets
 from trading.shard.publish import Publication, Publisher
-from trading.shard.reserve import Claim, Reservation, claim_of, reserve
-from trading.shard.slots import OwnedSlot
+from trading.shard.reserve import Claim, Reservation, claim_of, reserve, stored_claim
+from trading.shard.slots import OwnedSlot, prepare_connection
 from trading.wire import GRACE_US, Envelope, Outcome
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class Matched:
 
 
 class Tenure:
-    """Slots, once they are taken, their markets, and the connections they are written through: one for T1,
+    """Slots that come and go, their markets, and the connections they are written through: one for T1,
     one for everything else.
 
     `writers` is a pool of two threads; `is_barred` names commands that must not run; `pause` says
@@ -82,7 +82,7 @@ class Tenure:
     """
 
     def __init__(
-        self, connect: Callable[[], psycopg.Connection], *, inbox: Inbox, publisher: Publisher,
+        self, connect: Callable[[], psycopg.Connection], *, shard_id: str, inbox: Inbox, publisher: Publisher,
         writers: concurrent.futures.Executor, clock_us: Callable[[], int], keep_alive: Callable[[], object],
         is_barred: Callable[[Envelope], bool], pause: Callable[[], bool],
     ) -> None:  # fmt: skip
@@ -91,8 +91,7 @@ class Tenure:
         self._connection = connect()
         self._reserving = connect()
         for each in (self._connection, self._reserving):
-            # Their statements differ in nothing but the lengths of arrays: planning each time would gain nothing.
-            each.execute("SET plan_cache_mode = force_generic_plan")
+            prepare_connection(each, shard_id)
         self._inbox = inbox
         self._publisher = publisher
         self._clock_us = clock_us
@@ -106,6 +105,25 @@ class Tenure:
         """The connection, once what was started on it has ended; never to be called by a writer itself."""
         concurrent.futures.wait(self._jobs)
         return self._connection
+
+    def owned(self, slot: int) -> OwnedSlot:
+        """Raises SlotLost for a slot that is not ours (any more)."""
+        owned = self.slots.get(slot)
+        if owned is None:
+            raise SlotLost(f"slot {slot} has another owner")
+        return owned
+
+    def admit(self, slots: dict[int, OwnedSlot]) -> None:
+        """Slots that were taken and whose markets are loaded: their commands are read from now on."""
+        self.slots |= slots
+        self._inbox.follow(slots.values())
+
+    def dismiss(self, slots: Collection[int]) -> None:
+        """Forgets slots that are another's now, and all that belongs to them; call while no batch is under way."""
+        for slot in slots:
+            del self.slots[slot]
+        self.markets.drop(slots)
+        self._inbox.drop(slots)
 
     def close(self) -> None:
         concurrent.futures.wait(self._jobs)
@@ -170,7 +188,7 @@ class Tenure:
                     )
         touched = {entry.slot for entry in entries} | {market_slot(market_id) for market_id in sweeping}
         return Intake(
-            entries, [self.slots[slot] for slot in sorted(touched)], work, barred, sorted(sweeping),
+            entries, [self.owned(slot) for slot in sorted(touched)], work, barred, sorted(sweeping),
             [claim_of(envelope) for _, _, envelope in work if envelope.key], self._needs(work),
         )  # fmt: skip
 
@@ -264,20 +282,10 @@ class Tenure:
 
     def _repeat(self, batch: Batch, slot: int, gateway_id: str, envelope: Envelope) -> None:
         """A key that was claimed before: answered from what is stored, never executed again."""
-        row = (
-            self.connection()
-            .execute(
-                "SELECT order_id::text, market_id::text, command_hash = %s, refusal FROM client_order "
-                "WHERE account_id = %s AND key = %s",
-                [envelope.command_hash, envelope.account_id, envelope.key],
-            )
-            .fetchone()
-        )
-        assert row is not None, "a key that cannot be claimed must be there"
-        order_id, market_id, is_same, refusal = row
+        stored = stored_claim(self.connection(), claim_of(envelope))
         # What this very batch has refused is not stored yet.
-        refusal = refusal or batch.refused_keys.get((envelope.account_id, envelope.key))
-        payload = [order_id, market_id, is_same, refusal]
+        refusal = stored.refusal or batch.refused_keys.get((envelope.account_id, envelope.key))
+        payload = [stored.order_id, stored.market_id, stored.is_same, refusal]
         offset = batch.offsets[slot] - 1
         batch.answer(gateway_id, Outcome(envelope.command_id, "repeat", slot, offset, payload))
 

@@ -15,7 +15,10 @@ from trading.shard.slots import new_shard_id
 
 
 class Command(BaseCommand):
-    help = "Run a matching engine process: it owns slots of the log and works their command streams."
+    help = (
+        "Run a matching engine process: it owns slots of the log and works their command streams. Any number may run, "
+        "on any hosts; they share the slots, and one that dies is replaced by the others."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         shard = Shard(
