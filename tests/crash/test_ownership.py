@@ -1,6 +1,8 @@
 """Several shards in this process: who may take which slot, and that nothing of a slot's former owner remains."""
 
+import random
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +18,7 @@ from trading.shard import tenure
 from trading.shard.commit import CommitPlan
 from trading.shard.commit import commit as real_commit
 from trading.shard.slots import THIS_HOST, heartbeat, let_go, roster, take_slots
+from trading.wire import Envelope
 
 OTHER_ID = "elsewhere:2:b"
 ALL = range(MARKET_SLOTS)
@@ -359,6 +362,97 @@ def test_command_that_the_former_owner_set_aside_is_not_tried_again_by_the_next(
     assert other.failures == []
     assert [each.kind for each in stage.sender.outcomes[poison.command_id]] == ["failed", "failed"]
     assert query("SELECT count(*) FROM dead_letter") == [(1,)]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_any_course_of_moves_takeovers_and_failures_does_everything_once(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Three shards, of which each may be held for dead, stop, die, or not know whether its commit happened."""
+    chance = random.Random(seed)
+    accounts = [stage.account(chance.choice([1_000_000, 9_000_000])) for _ in range(4)]
+    markets = [stage.market() for _ in range(8)]
+    stage.beside = [stage.new_shard(OTHER_ID), stage.new_shard("elsewhere:3:c")]
+    sent: list[Envelope] = []
+    disturbed: Counter[str] = Counter()
+
+    def disturb() -> None:
+        shard = chance.choice(stage.shards)
+        what = chance.choice(["look", "silence", "crash", "stop"])
+        disturbed[what] += 1
+        if what == "look":
+            shard.look()
+        elif what == "silence":
+            fall_silent(shard.shard_id)
+        elif what == "crash":
+            shard.crash()
+        else:
+            shard._sign_off()
+
+    def commit(connection: Any, plan: CommitPlan) -> None:
+        dice = chance.random()
+        if dice < 0.1 and len(stage.shards) > 1:
+            # It freezes here; another looks around meanwhile, and may hold it for dead.
+            one, *others = chance.sample(stage.shards, 3)
+            fall_silent(one.shard_id)
+            for other in others:
+                if not is_at_work[other.shard_id]:
+                    step(other, look=True)
+        if 0.1 < dice < 0.15:
+            raise psycopg.OperationalError("the connection is gone")
+        real_commit(connection, plan)
+        if dice > 0.95:
+            raise psycopg.OperationalError("the answer was lost")
+
+    is_at_work: Counter[str] = Counter()
+
+    def step(shard: SteppedShard, *, look: bool) -> None:
+        is_at_work[shard.shard_id] += 1
+        shard.look() if look else shard.step()
+        is_at_work[shard.shard_id] -= 1
+
+    monkeypatch.setattr(tenure, "commit", commit)
+    monkeypatch.setattr("trading.shard.process.time.sleep", lambda _: None)
+    for _ in range(60):
+        orders = [
+            place(chance.choice(markets), chance.choice(accounts), chance.choice(["buy", "sell"]),
+                  chance.randrange(4000, 6001, 100), chance.randint(1, 20))
+            for _ in range(chance.randint(0, 6))
+        ]  # fmt: skip
+        stage.sender.send(*orders)
+        sent += orders
+        for shard in chance.sample(stage.shards, chance.randint(1, 3)):
+            step(shard, look=chance.random() < 0.5)
+        if chance.random() < 0.3:
+            disturb()
+    monkeypatch.setattr(tenure, "commit", real_commit)
+    for _ in range(2 * MARKET_SLOTS):
+        for shard in stage.shards:
+            shard.look()
+        if all(shard._tenure and len(shard.tenure.slots) in (5, 6) for shard in stage.shards):
+            break
+    stage.quiet()
+    assert {shard.shard_id: set(shard.tenure.slots) for shard in stage.shards} == {
+        shard.shard_id: owned_by(shard.shard_id) for shard in stage.shards
+    }
+    assert set(owners().values()) == {shard.shard_id for shard in stage.shards}
+    assert sum(disturbed.values()) > 5
+    done = query(
+        "SELECT metadata->'command'->>3 FROM event WHERE metadata->'command'->>0 = 'place' ORDER BY 1"
+    )
+    assert [order_id for (order_id,) in done] == sorted(order.command_id for order in sent)
+    for market_id in markets:
+        check_book(stage, market_id)
+
+
+def check_book(stage: Stage, market_id: str) -> None:
+    """The book in Valkey is that of its owner's memory."""
+    (market,) = [shard.markets[market_id] for shard in stage.shards if market_id in shard.markets]
+    found: Any = stage.valkey.hgetall(f"book:{market_id}")
+    expected = {b"seq": market.seq}
+    for side, levels in (("bid", market.books[0].bids), ("ask", market.books[0].asks)):
+        expected |= {f"0|{side}|{price}".encode(): size for price, size in levels.depth()}
+    assert {name: int(size) for name, size in found.items()} == expected
 
 
 def test_shard_that_cannot_reach_valkey_does_not_call_itself_alive(

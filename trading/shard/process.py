@@ -61,10 +61,17 @@ class Shard:
         """Works until `stopping` is set; outages of PostgreSQL or Valkey are waited out."""
         while not self.stopping:
             self._step()
-        if self._tenure is not None:
-            sign_off(self._tenure.connection(), self.shard_id)
-            self._forget()
+        self._sign_off()
         self._writers.shutdown()
+
+    def _sign_off(self) -> None:
+        """Frees its slots; where that fails, others take them once its heartbeat is old."""
+        try:
+            if self._tenure is not None:
+                sign_off(self._tenure.connection(), self.shard_id)
+        except psycopg.Error as error:
+            log.warning("stopped without signing off: %s", error)
+        self._forget()
 
     def _step(self) -> None:
         try:
