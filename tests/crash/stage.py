@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import redis
 from django.db import connection
+from msgspec.structs import replace
 
 from ops.embedded import ValkeyServer
 from trading.cash import deposit, open_account
@@ -276,6 +277,11 @@ def place(
         client_id,
     )  # fmt: skip
     return sealed(command, client_id=client_id)
+
+
+def unstorable(order: Envelope) -> Envelope:
+    """An order that the engine takes and the log does not: PostgreSQL has no place for a NUL."""
+    return replace(order, command=replace(order.command, client_order_id="\0"))
 
 
 @contextlib.contextmanager

@@ -5,8 +5,9 @@ from typing import Any
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
-from tests.crash.stage import Stage, events, place, query, refusal, sealed, view
+from tests.crash.stage import Stage, events, place, query, refusal, sealed, unstorable, view
 from trading.engine import commands as cmd
 from trading.shard import inbox, tenure
 from trading.shard.commit import CommitPlan
@@ -98,7 +99,7 @@ def test_batch_reserved_too_late_goes_on_without_what_is_late(
     market_id, account_id = stage.market(), stage.account(100_000_000)
     orders = [place(market_id, account_id, "buy", 1000 + 100 * n, 1) for n in range(3 * BATCH)]
     late = orders[BATCH + 1]
-    orders = [o if o is late else o._replace(deadline_us=o.deadline_us + 60_000_000) for o in orders]
+    orders = [o if o is late else replace(o, deadline_us=o.deadline_us + 60_000_000) for o in orders]
     times: list[str] = []
 
     def slow(connection: Any, **work: Any) -> Reservation:
@@ -120,7 +121,7 @@ def test_id_repeated_in_the_next_batches_is_answered_from_the_first(stage: Stage
     market_id, account_id = stage.market(), stage.account()
     order = place(market_id, account_id, "buy", 1000, 10, client_id="mine")
     larger = sealed(
-        cmd.AmendOrder(market_id, account_id, order.command_id, None, 11, None), client_id="larger"
+        cmd.AmendOrder(market_id, account_id, order.command_id, None, 1_000_000, None), client_id="larger"
     )
     others = [place(market_id, account_id, "buy", 500, 1) for _ in range(3 * BATCH)]
     send_one_by_one(stage, order, larger, *others[:6], order, larger, *others[6:], order, larger)
@@ -132,8 +133,8 @@ def test_id_repeated_in_the_next_batches_is_answered_from_the_first(stage: Stage
         ("repeat", [order.command_id, market_id, True, None])
     ] * 2
     first, *later = stage.sender.outcomes[larger.command_id]
-    assert refusal(first) == "not_supported"
-    assert [(each.kind, each.payload[3]) for each in later] == [("repeat", "not_supported")] * 2
+    assert refusal(first) == "exceeds_available_cash"
+    assert [(each.kind, each.payload[3]) for each in later] == [("repeat", "exceeds_available_cash")] * 2
     assert events(market_id).count("order_placed") == 1 + len(others)
 
 
@@ -175,7 +176,7 @@ def test_batch_that_is_not_committed_takes_those_after_it_along(
 def test_command_that_breaks_the_engine_is_set_aside_from_the_midst_of_a_long_queue(stage: Stage) -> None:
     market_id, account_id, other = stage.market(), stage.account(100_000_000), stage.market()
     orders = [place(market_id, account_id, "buy", 1000 + 100 * n, 1) for n in range(3 * BATCH)]
-    poison = place(other, account_id, "buy", "a price", 1)  # type: ignore[arg-type]
+    poison = unstorable(place(other, account_id, "buy", 1000, 1))
     # Nobody has to ask again: what was committed beside it is told.
     answers = in_batches(stage, *orders[:6], poison, *orders[6:])
     assert [answer.kind for answer in answers] == ["order"] * 6 + ["failed"] + ["order"] * 6

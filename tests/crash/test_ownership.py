@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.crash.stage import SHARD_ID, Stage, SteppedShard, events, place, query, view
+from tests.crash.stage import SHARD_ID, Stage, SteppedShard, events, place, query, unstorable, view
 from tests.engine.digest import state_digest
 from trading.connection import own_connection
 from trading.ids import MARKET_SLOTS, market_slot, new_id
@@ -351,7 +351,7 @@ def test_command_that_the_former_owner_set_aside_is_not_tried_again_by_the_next(
     other = second_shard(stage)
     first, account_id = stage.shard, stage.account()
     market_id = market_of(stage, first)
-    poison = place(market_id, account_id, "buy", "a price", 1)  # type: ignore[arg-type]
+    poison = unstorable(place(market_id, account_id, "buy", 1000, 1))
     assert stage.do(poison).kind == "failed"
     first.stopping = True
     first.run()

@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from tests.crash.stage import Stage, events, place, query, refusal, sealed, view
 from tests.engine.digest import state_digest
@@ -91,14 +92,14 @@ def test_refused_command_stays_refused_when_its_reply_was_lost(stage: Stage) -> 
     order = place(market_id, account_id, "buy", 5000, 10)
     stage.do(order)
     larger = sealed(
-        cmd.AmendOrder(market_id, account_id, order.command_id, None, 11, None), client_id="larger"
+        cmd.AmendOrder(market_id, account_id, order.command_id, None, 1_000_000, None), client_id="larger"
     )
     resume = sealed(cmd.ResumeMarket(market_id))
     # Twice in one batch, and once more after the commit.
     stage.do_all(larger, resume, larger, resume)
     stage.sender.send(larger, resume)
     stage.quiet()
-    for envelope, code in ((larger, "not_supported"), (resume, "market_not_open")):
+    for envelope, code in ((larger, "exceeds_available_cash"), (resume, "market_not_open")):
         first, *others = stage.sender.outcomes[envelope.command_id]
         assert refusal(first) == code
         assert [(each.kind, each.payload[3]) for each in others] == [("repeat", code)] * 2
@@ -190,7 +191,7 @@ def test_command_past_its_deadline_is_consumed_unseen(stage: Stage) -> None:
     late = place(market_id, account_id, "buy", 5000, 100, client_id="mine")
     stage.clock.ahead_us = 6_000_000
     on_time = place(market_id, account_id, "buy", 4000, 1)
-    on_time = on_time._replace(deadline_us=on_time.deadline_us + 6_000_000)
+    on_time = replace(on_time, deadline_us=on_time.deadline_us + 6_000_000)
     stage.sender.send(late)
     assert view(stage.do(on_time)).status == "open"
     assert late.command_id not in stage.sender.outcomes
@@ -198,7 +199,7 @@ def test_command_past_its_deadline_is_consumed_unseen(stage: Stage) -> None:
     assert events(market_id).count("order_placed") == 1
     # The id is free: the client may send it once more.
     again = place(market_id, account_id, "buy", 5000, 100, client_id="mine")
-    assert view(stage.do(again._replace(deadline_us=again.deadline_us + 6_000_000))).status == "open"
+    assert view(stage.do(replace(again, deadline_us=again.deadline_us + 6_000_000))).status == "open"
 
 
 def test_market_takes_no_orders_from_its_closing_time_on(stage: Stage) -> None:

@@ -6,11 +6,22 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from ops.embedded import ValkeyServer
-from tests.crash.stage import CLOSES_US, PATIENCE_S, Stage, events, gateway_of, place, query, sealed, view
+from tests.crash.stage import (
+    CLOSES_US,
+    PATIENCE_S,
+    Stage,
+    events,
+    gateway_of,
+    place,
+    query,
+    sealed,
+    unstorable,
+    view,
+)
 from trading.engine import commands as cmd
-from trading.engine.codec import command_data
 from trading.ids import market_slot, new_id
 from trading.shard import batch as batch_module
 from trading.shard import markets
@@ -49,7 +60,7 @@ def test_command_that_stands_twice_in_one_batch_is_done_once(stage: Stage) -> No
 def wrong_frames(stage: Stage, market_id: str, account_id: str) -> Iterator[dict[bytes, bytes]]:
     """Entries that no gateway writes."""
     good = place(market_id, account_id, "buy", 5000, 1)
-    row = [*good[:-1], command_data(good.command)]
+    row = msgspec.to_builtins(good)
     yield {b"noop": b""}
     yield {b"x": b"y", b"z": b""}
     for frame in (
@@ -142,9 +153,9 @@ def test_command_that_cannot_even_be_addressed_is_passed_over(stage: Stage) -> N
     slot = market_slot(market_id)
     nonsense = next(name for name in map(str, range(1000)) if market_slot(name) == slot)
     wrong = [
-        place(market_id, account_id, "buy", 5000, 1)._replace(account_id="nobody"),
+        replace(place(market_id, account_id, "buy", 5000, 1), account_id="nobody"),
         place(nonsense, account_id, "buy", 5000, 1),
-        place(market_id, account_id, "buy", "a price", 1),  # type: ignore[arg-type]
+        unstorable(place(market_id, account_id, "buy", 5000, 1)),
     ]
     answers = stage.do_all(*wrong)
     assert [answer.kind for answer in answers] == ["failed"] * 3

@@ -75,7 +75,8 @@ CREATE TABLE cash_account (
     cash_pips      bigint NOT NULL DEFAULT 0 CHECK (cash_pips >= 0),
     reserved_pips  bigint NOT NULL DEFAULT 0 CHECK (reserved_pips >= 0),
     debt_pips      bigint NOT NULL DEFAULT 0 CHECK (debt_pips >= 0),
-    fees_paid_pips bigint NOT NULL DEFAULT 0
+    fees_paid_pips bigint NOT NULL DEFAULT 0,
+    fence          uuid -- the last cancel-all: orders with an older id are refused
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
         autovacuum_vacuum_cost_delay = 0);
 

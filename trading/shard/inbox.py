@@ -58,6 +58,7 @@ class Inbox:
             stream = command_stream(owned.slot).encode()
             self._cursors[stream] = owned.command_offset.encode()
             self._slots[stream] = owned.slot
+            trim(pipeline, owned.slot, owned.command_offset)
             pipeline.xadd(stream, {b"noop": b""}, id=_after(owned.command_offset))
         for result in pipeline.execute(raise_on_error=False):
             if isinstance(result, redis.ResponseError) and "equal or smaller" in str(result):
@@ -100,12 +101,10 @@ class Inbox:
                 self._waiting.append(_entry(slot, entry_id.decode(), fields))
             self._cursors[stream] = entries[-1][0]
 
-    def trim(self, slots: Iterable[OwnedSlot]) -> None:
-        """Drops what every commit has passed; call while no batch is under way."""
-        pipeline = self._valkey.pipeline(transaction=False)
-        for owned in slots:
-            pipeline.xtrim(command_stream(owned.slot), minid=_after(owned.command_offset), approximate=False)
-        pipeline.execute()
+
+def trim(pipeline: Any, slot: int, consumed: str) -> None:
+    """Drops what a commit has passed from a slot's stream: what is left is what waits."""
+    pipeline.xtrim(command_stream(slot), minid=_after(consumed), approximate=False)
 
 
 def _after(entry_id: str) -> str:

@@ -1,11 +1,12 @@
 """The markets in memory: each rebuilt from its events when it is first needed."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from trading.engine.apply import apply
 from trading.engine.codec import event_from
-from trading.engine.decide import needs_sweep
+from trading.engine.commands import Command, ExpireOrders, SweepOrders
+from trading.engine.decide import needs_sweep, next_expiry_us
 from trading.engine.market import Market
 from trading.eventlog.append import EMPTY, Head
 from trading.eventlog.read import read_stream
@@ -13,7 +14,7 @@ from trading.ids import market_slot
 
 
 class Markets:
-    """Markets, the heads of their streams, and which of them have orders left to sweep.
+    """Markets, the heads of their streams, and what they have to do by themselves.
 
     `connection` answers one that nobody else is using; `keep_alive` is called every thousand events.
     """
@@ -21,7 +22,9 @@ class Markets:
     def __init__(self, *, connection: Callable[[], Any], keep_alive: Callable[[], object]) -> None:
         self.loaded: dict[str, Market] = {}
         self.heads: dict[str, Head] = {}
-        self.sweeping: set[str] = set()
+        self._sweeping: set[str] = set()
+        self._expiring: dict[str, int] = {}  # when the next order of a market expires, in µs
+        self._asked: list[Command] = []
         self._connection = connection
         self._keep_alive = keep_alive
 
@@ -34,14 +37,39 @@ class Markets:
         """Forgets the markets of these slots."""
         for market_id in [each for each in self.loaded if market_slot(each) in slots]:
             del self.loaded[market_id], self.heads[market_id]
-            self.sweeping.discard(market_id)
+            self._sweeping.discard(market_id)
+            self._expiring.pop(market_id, None)
 
-    def note_sweep(self, market: Market) -> None:
-        """Remembers whether a market has to be swept."""
+    def note(self, market: Market) -> None:
+        """Remembers whether a market has to be swept, and when its next order expires."""
         if needs_sweep(market):
-            self.sweeping.add(market.market_id)
+            self._sweeping.add(market.market_id)
         else:
-            self.sweeping.discard(market.market_id)
+            self._sweeping.discard(market.market_id)
+        expires_us = next_expiry_us(market)
+        if expires_us is None:
+            self._expiring.pop(market.market_id, None)
+        else:
+            self._expiring[market.market_id] = expires_us
+
+    def ask(self, commands: Iterable[Command]) -> None:
+        """Adds what is to be done besides: lapsed orders to cancel."""
+        self._asked += commands
+
+    def has_chores(self, now_us: int) -> bool:
+        """Whether `chores` would answer any."""
+        return (
+            bool(self._sweeping or self._asked) or min(self._expiring.values(), default=now_us + 1) <= now_us
+        )
+
+    def chores(self, now_us: int) -> list[Command]:
+        """What the markets have to do by themselves now; sweeps and expiry come again until they are done."""
+        asked, self._asked = self._asked, []
+        due = sorted(market_id for market_id, expires_us in self._expiring.items() if expires_us <= now_us)
+        return [
+            *asked, *(ExpireOrders(market_id) for market_id in due),
+            *(SweepOrders(market_id) for market_id in sorted(self._sweeping)),
+        ]  # fmt: skip
 
     def _load(self, market_id: str) -> Market:
         market, head = Market(market_id), EMPTY
@@ -54,7 +82,7 @@ class Markets:
                     self._keep_alive()
         market.touched.clear()
         self.loaded[market_id], self.heads[market_id] = market, head
-        self.note_sweep(market)
+        self.note(market)
         return market
 
 

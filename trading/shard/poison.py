@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from trading.engine.commands import SuspendMarket, SweepOrders
+from trading.engine.commands import Command, SuspendMarket
 from trading.shard.dead_letter import bury, recent_letters
 from trading.shard.faults import is_outage
 from trading.shard.inbox import Entry, Inbox
@@ -52,21 +52,21 @@ class Poison:
             log.critical("market %s is halted, its log cannot be applied", market_id, exc_info=error)
             self._halted.add(market_id)
 
-    def one_by_one(self, entries: list[Entry]) -> None:
-        """After two failures: each command and each sweep on its own, so that only the failing one is set aside."""
+    def one_by_one(self, entries: list[Entry], now_us: int) -> None:
+        """After two failures: each command and each chore on its own, so that only the failing one is set aside."""
         for entry in entries:
             offset_before = self._working().owned(entry.slot).command_offset
             for envelope in entry.envelopes[:-1]:
                 self._alone(entry._replace(entry_id=offset_before, envelopes=[envelope]))
             self._alone(entry._replace(envelopes=entry.envelopes[-1:]))
-        for market_id in sorted(self._working().markets.sweeping):
-            self._sweep_alone(market_id)
+        for chore in self._working().markets.chores(now_us):
+            self._chore_alone(chore)
         # Whoever was set aside has had the streams read again from where they stood then.
         self._inbox.rewind(self._working().slots.values())
 
     def _alone(self, single: Entry) -> None:
         try:
-            self._working().work([single], sweeping=())
+            self._working().work([single], chores=())
         except Exception as error:
             if is_outage(error):
                 raise
@@ -82,26 +82,26 @@ class Poison:
         self._bury(envelope, error)
         suspend = internal(SuspendMarket(envelope.command.market_id, "internal error"))
         try:
-            self._working().work([single._replace(gateway_id="", envelopes=[suspend])], sweeping=())
+            self._working().work([single._replace(gateway_id="", envelopes=[suspend])], chores=())
         except Exception as second:
             if is_outage(second):
                 raise
             # Not even that is possible, as for a market that cannot be loaded: the command is passed over.
             log.critical("market %s not suspended", envelope.command.market_id, exc_info=second)
             self._restart()
-            self._working().work([single._replace(envelopes=[])], sweeping=())
+            self._working().work([single._replace(envelopes=[])], chores=())
         self._publisher.answer(single.gateway_id, [failed(envelope, single.slot)])
 
-    def _sweep_alone(self, market_id: str) -> None:
+    def _chore_alone(self, chore: Command) -> None:
         try:
-            self._working().work([], sweeping={market_id})
+            self._working().work([], chores=[chore])
         except Exception as error:
             if is_outage(error):
                 raise
-            log.critical("market %s is halted, it cannot be swept", market_id, exc_info=error)
-            self._halted.add(market_id)
+            log.critical("market %s is halted, its orders cannot be ended", chore.market_id, exc_info=error)
+            self._halted.add(chore.market_id)
             self._restart()
-            self._bury(internal(SweepOrders(market_id)), error)
+            self._bury(internal(chore), error)
 
     def _bury(self, envelope: Envelope, error: Exception) -> None:
         bury(self._working().connection(), envelope, error)

@@ -103,10 +103,11 @@ class Shard:
         if not tenure.slots:
             time.sleep(READ_WAIT_MS / 1000)
             return
-        entries = self._inbox.take(None if tenure.markets.sweeping else READ_WAIT_MS)
+        entries = self._inbox.take(None if tenure.markets.has_chores(self.clock_us()) else READ_WAIT_MS)
+        now_us = self.clock_us()
         if self._failures >= 2:
-            self._poison.one_by_one(entries)
-        elif entries or tenure.markets.sweeping:
+            self._poison.one_by_one(entries, now_us)
+        elif entries or tenure.markets.has_chores(now_us):
             tenure.work(entries)
         self._failures = 0
 
@@ -118,7 +119,6 @@ class Shard:
         if self._run_ids() != self._valkey_run_ids:
             raise redis.ConnectionError("Valkey was restarted; what it held is written again")
         pause_s = self._ownership.settle(tenure)
-        self._inbox.trim(tenure.slots.values())
         self._next_look = time.monotonic() + pause_s
 
     def _must_rest(self) -> bool:

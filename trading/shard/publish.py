@@ -15,6 +15,7 @@ from trading.engine.market import Market
 from trading.engine.trades import Trade
 from trading.shard.batch import Batch
 from trading.shard.faults import SlotLost
+from trading.shard.inbox import trim
 from trading.shard.slots import OwnedSlot
 from trading.wire import RESEND_CHANNEL, Outcome, encode_outcomes, outcome_channel
 
@@ -88,9 +89,10 @@ _encode = msgspec.msgpack.Encoder().encode
 
 class Publication(NamedTuple):
     """What is to be told of a batch, encoded: changes of books, tickers, the feed's message, outcomes by gateway;
-    and the epochs under which it may be told."""
+    the epochs under which it may be told, and how far it has consumed the slots' streams."""
 
     epochs: dict[int, int]
+    consumed: dict[int, str]
     books: bytes
     tickers: list[bytes]
     feed: bytes
@@ -122,7 +124,7 @@ class Publisher:
             updates.append(update)
         replies = {gateway: encode_outcomes(outcomes) for gateway, outcomes in batch.replies().items()}
         epochs = {owned.slot: owned.epoch for owned in batch.slots}
-        return Publication(epochs, _encode(books), tickers, _encode(updates), replies)
+        return Publication(epochs, batch.command_offsets, _encode(books), tickers, _encode(updates), replies)
 
     def publish(self, publication: Publication) -> None:
         """Books, prices and trades first, so that a reply can be followed by a read."""
@@ -132,11 +134,12 @@ class Publisher:
             arguments += [*epochs.values(), *publication.tickers]
             if not self._publish_books(keys=[_mark(slot) for slot in epochs], args=arguments):
                 raise redis.ConnectionError("Valkey has lost the books, or another owner writes them")
-        if publication.replies:
-            replies = self._bus.pipeline(transaction=False)
-            for gateway_id, outcomes in publication.replies.items():
-                replies.publish(outcome_channel(gateway_id), outcomes)
-            replies.execute()
+        replies = self._bus.pipeline(transaction=False)
+        for gateway_id, outcomes in publication.replies.items():
+            replies.publish(outcome_channel(gateway_id), outcomes)
+        for slot, consumed in publication.consumed.items():
+            trim(replies, slot, consumed)
+        replies.execute()
 
     def answer(self, gateway_id: str, outcomes: list[Outcome]) -> None:
         """Outcomes outside a batch's own reply."""

@@ -4,6 +4,7 @@ Nothing is acknowledged before T2, whose flush carries T1's record with it. Ever
 stands in one `batch` row, so whoever finds the row can give it all back.
 """
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from trading.array_literals import array_of, bytea, quoted
@@ -32,11 +33,12 @@ def claim_of(envelope: Envelope) -> Claim:
 
 
 class Reservation(NamedTuple):
-    """What T1 took: cash by account, and the keys that were new."""
+    """What T1 took: cash by account, and the keys that were new; and each account's last cancel-all, if it had one."""
 
     batch_id: str
     granted: dict[str, int]
     claimed: set[tuple[str, str]]
+    fences: dict[str, str]
 
 
 def reserve(
@@ -67,10 +69,23 @@ def reserve(
     ).fetchone()
     if row is None:
         raise SlotLost(f"one of slots {[s.slot for s in slots]} has another owner")
-    accounts, amounts, claim_accounts, claim_keys, _ = row
+    accounts, amounts, claim_accounts, claim_keys, fences, _ = row
     return Reservation(
-        batch_id, dict(zip(accounts, amounts, strict=True)), set(zip(claim_accounts, claim_keys, strict=True))
-    )
+        batch_id, dict(zip(accounts, amounts, strict=True)), set(zip(claim_accounts, claim_keys, strict=True)),
+        {account_id: fence for account_id, fence in zip(accounts, fences, strict=True) if fence is not None},
+    )  # fmt: skip
+
+
+def is_contended(connection: Any, account_ids: Collection[str], *, own_slots: Collection[int]) -> bool:
+    """Whether accounts that have just given all they had may have more: another shard's batch holds cash of theirs,
+    or did a moment ago."""
+    row = connection.execute(
+        "SELECT EXISTS (SELECT FROM batch, unnest(accounts, amounts) AS held(account_id, amount) "
+        "WHERE NOT slots && %(own)s::smallint[] AND held.account_id = ANY(%(accounts)s::uuid[]) AND amount > 0) "
+        "OR EXISTS (SELECT FROM cash_account WHERE account_id = ANY(%(accounts)s::uuid[]) AND cash_pips > 0)",
+        {"own": array_of(own_slots), "accounts": array_of(account_ids)},
+    ).fetchone()
+    return bool(row[0])
 
 
 class Stored(NamedTuple):
@@ -115,7 +130,7 @@ WITH mine AS MATERIALIZED (
 ), taken AS (
     UPDATE cash_account c SET cash_pips = c.cash_pips - least(c.cash_pips, need.need_pips)
     FROM locked JOIN need USING (account_id) WHERE c.account_id = locked.account_id
-    RETURNING c.account_id, old.cash_pips - new.cash_pips AS amount
+    RETURNING c.account_id, old.cash_pips - new.cash_pips AS amount, c.fence
 )
 INSERT INTO batch (batch_id, slots, epochs, accounts, amounts, claim_accounts, claim_keys)
 SELECT %(batch)s, %(slots)s::smallint[], %(epochs)s::bigint[],
@@ -124,5 +139,6 @@ SELECT %(batch)s, %(slots)s::smallint[], %(epochs)s::bigint[],
        ARRAY(SELECT key FROM claimed ORDER BY account_id, key)
 WHERE (SELECT all_mine FROM held)
 RETURNING accounts::text[], amounts, claim_accounts::text[], claim_keys,
+          ARRAY(SELECT fence::text FROM taken ORDER BY account_id),
           set_config('synchronous_commit', 'off', true)
 """

@@ -10,12 +10,12 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 import psycopg
 import redis
 
-from trading.engine.commands import AmendOrder, Command, PlaceOrder, SweepOrders
+from trading.engine.commands import AmendOrder, CancelOrders, Command, PlaceOrder
 from trading.engine.fees import worst_cost_pips
 from trading.ids import market_slot, new_id
 from trading.shard import measure
@@ -26,7 +26,7 @@ from trading.shard.give_back import give_back_batch
 from trading.shard.inbox import Entry, Inbox
 from trading.shard.markets import Markets
 from trading.shard.publish import Publication, Publisher
-from trading.shard.reserve import Claim, Reservation, claim_of, reserve, stored_claim
+from trading.shard.reserve import Claim, Reservation, claim_of, is_contended, reserve, stored_claim
 from trading.shard.slots import OwnedSlot, prepare_connection
 from trading.wire import GRACE_US, Envelope, Outcome
 
@@ -36,7 +36,11 @@ log = logging.getLogger(__name__)
 LONG_QUEUE = 125
 HIGHEST_FEE_E4 = 10_000
 NEVER_US = 2**62
-NOTHING_RESERVED = Reservation("", {}, set())
+LONG_AGO_US = 0
+# As long as another shard's batch holds cash that an account here lacks, but not for ever.
+CONTENDED_S = 0.25
+CONTENDED_PAUSE_S = 0.003
+NOTHING_RESERVED = Reservation("", {}, set(), {})
 
 Work = tuple[int, str, Envelope]  # (slot, gateway id, command in its envelope)
 
@@ -49,7 +53,7 @@ class Intake:
     slots: list[OwnedSlot]
     work: list[Work]
     barred: list[Work]
-    sweeping: list[str]
+    chores: list[Command]
     claims: list[Claim]
     needs: dict[str, int]
     reservation: Reservation = NOTHING_RESERVED
@@ -132,14 +136,16 @@ class Tenure:
 
     # --- Batches ----------------------------------------------------------------------------------
 
-    def work(self, entries: list[Entry], sweeping: Collection[str] | None = None) -> None:
+    def work(self, entries: list[Entry], chores: Sequence[Command] | None = None) -> None:
         """Works these entries and, while a long queue waits, those that follow; all of it is published at return.
 
-        `sweeping` are the markets to sweep, all that need it if left out. After an error, what was committed
-        before it is told all the same; of the rest nothing is known.
+        `chores` are commands that the markets' state asks for, all of them if left out. After an error, what was
+        committed before it is told all the same; of the rest nothing is known.
         """
         try:
-            self._work(self._take_in(entries, self.markets.sweeping if sweeping is None else sweeping))
+            self._work(
+                self._take_in(entries, self.markets.chores(self._clock_us()) if chores is None else chores)
+            )
         except Exception:
             self._tell_committed()
             raise
@@ -176,7 +182,7 @@ class Tenure:
                 if each.is_committed:
                     self._publish(each)
 
-    def _take_in(self, entries: list[Entry], sweeping: Collection[str] = ()) -> Intake:
+    def _take_in(self, entries: list[Entry], chores: Sequence[Command] = ()) -> Intake:
         now_us = self._clock_us()
         work: list[Work] = []
         barred: list[Work] = []
@@ -186,9 +192,9 @@ class Tenure:
                     (barred if self._is_barred(envelope) else work).append(
                         (entry.slot, entry.gateway_id, envelope)
                     )
-        touched = {entry.slot for entry in entries} | {market_slot(market_id) for market_id in sweeping}
+        touched = {entry.slot for entry in entries} | {market_slot(chore.market_id) for chore in chores}
         return Intake(
-            entries, [self.owned(slot) for slot in sorted(touched)], work, barred, sorted(sweeping),
+            entries, [self.owned(slot) for slot in sorted(touched)], work, barred, list(chores),
             [claim_of(envelope) for _, _, envelope in work if envelope.key], self._needs(work),
         )  # fmt: skip
 
@@ -206,7 +212,12 @@ class Tenure:
 
     def _read_on(self, before: Intake | None) -> Intake | None:
         """What follows a batch, if it was large, as much waits, and nothing else has to happen in between."""
-        if before is None or len(before.work) < LONG_QUEUE or self.markets.sweeping or self._pause():
+        if (
+            before is None
+            or len(before.work) < LONG_QUEUE
+            or self.markets.has_chores(self._clock_us())
+            or self._pause()
+        ):
             return None
         entries = self._inbox.take(None, at_least=LONG_QUEUE)
         return self._take_in(entries) if entries else None
@@ -234,9 +245,18 @@ class Tenure:
         if not intake.claims:
             return
         started = time.perf_counter()
-        intake.reservation = reserve(
-            self._reserving, slots=intake.slots, claims=intake.claims, needs=intake.needs
-        )
+        while True:
+            intake.reservation = reserve(
+                self._reserving, slots=intake.slots, claims=intake.claims, needs=intake.needs
+            )
+            lacking = intake.lacking()
+            if not lacking or time.perf_counter() - started > CONTENDED_S:
+                break
+            if not is_contended(self._reserving, lacking, own_slots=self.slots):
+                break
+            # Too little here proves nothing while another shard holds the rest.
+            give_back_batch(self._reserving, intake.reservation.batch_id)
+            time.sleep(CONTENDED_PAUSE_S)
         earliest_us = min(envelope.deadline_us for _, _, envelope in intake.work)
         intake.is_late = self._clock_us() > earliest_us + GRACE_US // 2
         intake.seconds["reserve"] = time.perf_counter() - started
@@ -249,17 +269,18 @@ class Tenure:
             claim = (envelope.account_id, envelope.key)
             if claim in unclaimed or not envelope.key:
                 unclaimed.discard(claim)
+                self._mind_fence(batch, slot, envelope, intake.reservation.fences)
                 self._run(batch, slot, gateway_id, envelope)
             else:
                 self._repeat(batch, slot, gateway_id, envelope)
         for slot, gateway_id, envelope in intake.barred:
             batch.answer(gateway_id, failed(envelope, slot))
-        for market_id in intake.sweeping:
-            self._run(batch, market_slot(market_id), "", internal(SweepOrders(market_id)))
+        for chore in intake.chores:
+            self._run(batch, market_slot(chore.market_id), "", internal(chore))
         for entry in intake.entries:
             batch.command_offsets[entry.slot] = entry.entry_id
         for market in batch.markets.values():
-            self.markets.note_sweep(market)
+            self.markets.note(market)
         # Told as they are now: before this is committed, the next batch may change the same books and orders.
         matched = Matched(
             intake, batch, batch.plan(intake.reservation.batch_id or None), self._publisher.prepare(batch)
@@ -279,6 +300,15 @@ class Tenure:
         heads[market_id] = batch.run(
             slot=slot, gateway_id=gateway_id, envelope=envelope, market=market, head=heads[market_id]
         )
+
+    def _mind_fence(self, batch: Batch, slot: int, envelope: Envelope, fences: dict[str, str]) -> None:
+        """Tells the market of the account's cancel-all if that was sent after the order, which is then refused."""
+        fence, command = fences.get(envelope.account_id), envelope.command
+        if fence is not None and isinstance(command, PlaceOrder) and command.order_id < fence:
+            told = CancelOrders(
+                command.market_id, command.account_id, None, None, fence=fence, placed_until_us=LONG_AGO_US
+            )
+            self._run(batch, slot, "", internal(told))
 
     def _repeat(self, batch: Batch, slot: int, gateway_id: str, envelope: Envelope) -> None:
         """A key that was claimed before: answered from what is stored, never executed again."""
