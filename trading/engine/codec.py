@@ -104,3 +104,8 @@ def command_from(data: list[Any]) -> cmd.Command:
         fields = [tuple(value) if type(value) is list else value for value in fields]
     command: cmd.Command = kind(*fields)
     return command
+
+
+def event_from_json(type_name: str, data: bytes | str) -> ev.Event:
+    """The same from JSON."""
+    return event_from(type_name, msgspec.json.decode(data))
