@@ -102,17 +102,17 @@ def _judge(market: Market, written: list[StoredEvent]) -> Difference | None:
     except Exception as error:
         return _difference(market, written, 0, f"the command cannot be read: {error!r}")
     today = decide(market, command, budget_pips=granted, now_us=now_us)
-    for index, stored in enumerate(written):
-        recorded = event_from(stored.type, stored.data)
+    for index, stored in enumerate([*written, None]):
         try:
             event = next(today, None)
         except Exception as error:
             return _difference(market, written, index, f"today's rules fail: {error!r}")
-        if event is None or type(event) is not type(recorded) or event != recorded:
+        recorded = None if stored is None else event_from(stored.type, stored.data)
+        if type(event) is not type(recorded) or event != recorded:
             return _difference(market, written, index, NOTHING if event is None else _text(event))
-        apply(market, recorded, stored.recorded_us)
-    surplus = next(today, None)
-    return None if surplus is None else _difference(market, written, len(written), _text(surplus))
+        if recorded is not None and stored is not None:
+            apply(market, recorded, stored.recorded_us)
+    return None
 
 
 def _difference(market: Market, written: list[StoredEvent], index: int, today: str) -> Difference:

@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
-from tests.trading.projections.conftest import _empty
+from tests.trading.projections.conftest import _empty, project, projector, sent
 from tests.trading.projections.written_log import WrittenMarket, append, funded_account, now_us
 from trading.engine import commands as cmd
 from trading.engine.codec import EVENT_NAMES, command_data, event_data
 from trading.engine.decide import run
+from trading.snapshots.past import forget_the_past
 
-__all__ = ["_empty"]
+__all__ = ["_empty", "project", "projector", "sent"]
 GRANTED = 10**12
 STEP_US = 1_000
 
@@ -36,6 +37,11 @@ class RecordedMarket(WrittenMarket):
             append(self.market_id, *written, metadata=metadata, at_us=self.now_us)
         self.state.touched.clear()
         return written
+
+
+@pytest.fixture(autouse=True)
+def _nothing_kept() -> None:
+    forget_the_past()
 
 
 @pytest.fixture
