@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from trading.eventlog.append import Head
-from trading.eventlog.codec import timestamp_text
 
 PAGE_EVENTS = 5000
 
@@ -55,16 +54,6 @@ def recorded_us_of(cursor: Any, *, stream_id: str, version: int) -> int | None:
     cursor.execute(
         "SELECT (extract(epoch FROM recorded_at) * 1000000)::bigint FROM event WHERE stream_id = %s AND version = %s",
         [stream_id, version],
-    )
-    row = cursor.fetchone()
-    return None if row is None else int(row[0])
-
-
-def first_version_since(cursor: Any, *, stream_id: str, since_us: int) -> int | None:
-    """The version of the first event recorded at or after a time; None if there is none."""
-    cursor.execute(
-        "SELECT version FROM event WHERE stream_id = %s AND recorded_at >= %s ORDER BY version LIMIT 1",
-        [stream_id, timestamp_text(since_us)],
     )
     row = cursor.fetchone()
     return None if row is None else int(row[0])

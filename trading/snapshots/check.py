@@ -10,9 +10,9 @@ from trading.engine.decide import decide
 from trading.engine.market import Market
 from trading.eventlog.codec import StoredEvent, canonical_json
 from trading.eventlog.read import read_stream
-from trading.eventlog.tail import first_version_since, stream_end
+from trading.eventlog.tail import stream_end
 from trading.ids import MARKET_SLOTS
-from trading.snapshots.replay import LogIncomplete, nearest_state, replay
+from trading.snapshots.replay import LogIncomplete, nearest_state, replay, version_at
 
 NOTHING = "nothing"
 
@@ -55,9 +55,7 @@ def check_market(
     end = stream_end(cursor, market_id)
     if end is None:
         return None
-    first = 1 if since_us is None else first_version_since(cursor, stream_id=market_id, since_us=since_us)
-    if first is None:
-        return None
+    first = 1 if since_us is None else version_at(cursor, market_id, since_us - 1) + 1
     state = nearest_state(cursor, market_id, upto_version=first - 1)
     market = replay(cursor, state, upto_version=first - 1).market
     events = read_stream(cursor, stream_id=market_id, after_version=first - 1)

@@ -14,7 +14,7 @@ from trading.engine.market import Market
 from trading.eventlog.append import EMPTY, Head
 from trading.eventlog.codec import canonical_json, chain_hash, decode_json, timestamp_text
 from trading.eventlog.tail import TailEvent, read_tail, recorded_us_of, stream_end
-from trading.snapshots.store import Snapshot, market_of, newest_snapshots
+from trading.snapshots.store import Snapshot, is_kept_by, market_of, newest_snapshots
 
 log = logging.getLogger(__name__)
 
@@ -97,19 +97,22 @@ def current_state(
 def version_at(cursor: Any, market_id: str, at_us: int) -> int:
     """The stream's version once everything recorded by that time is in it; 0 before the first event.
 
-    Halves the stream until the place is found: versions and times rise together. Raises LogIncomplete.
+    Halves the stream until the place is found: versions and times rise together. Events that are missing are taken for
+    archived, and so for older than all that are there. Raises LogIncomplete where the place is among them.
     """
     end = stream_end(cursor, market_id)
-    below, above = 0, 1 if end is None else end.head.version + 1
+    below, above, archived = 0, 1 if end is None else end.head.version + 1, 0
     while above - below > 1:
         middle = (below + above) // 2
         recorded_us = recorded_us_of(cursor, stream_id=market_id, version=middle)
         if recorded_us is None:
-            raise _missing(market_id, middle)
-        if recorded_us <= at_us:
+            archived = middle
+        if recorded_us is None or recorded_us <= at_us:
             below = middle
         else:
             above = middle
+    if below == archived > 0 and not is_kept_by(cursor, market_id, version=below, at_us=at_us):
+        raise _missing(market_id, below)
     return below
 
 

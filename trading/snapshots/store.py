@@ -86,6 +86,15 @@ def newest_snapshots(cursor: Any, market_id: str, *, upto_version: int | None = 
     ]
 
 
+def is_kept_by(cursor: Any, market_id: str, *, version: int, at_us: int) -> bool:
+    """Whether there is a snapshot after that very event, recorded by that time."""
+    cursor.execute(
+        "SELECT FROM market_snapshot WHERE market_id = %s AND version = %s AND format = %s AND recorded_at <= %s",
+        [market_id, version, FORMAT, timestamp_text(at_us)],
+    )
+    return cursor.fetchone() is not None
+
+
 def thin_out(cursor: Any, market_id: str) -> int:
     """Deletes snapshots that nothing needs; answers how many.
 

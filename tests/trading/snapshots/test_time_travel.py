@@ -185,6 +185,19 @@ def test_a_log_that_was_archived_says_so(watched):
     assert "event 1 of market" in answer["detail"]
 
 
+def test_what_came_after_an_archived_part_can_still_be_seen(watched, project):
+    archived_us, joint = watched.now_us, snapshot(watched)
+    watched.trade_randomly([funded_account() for _ in range(3)], 30, seed=4)
+    project()
+    with all_rights() as rights:
+        rights.execute("DELETE FROM event WHERE stream_id = %s AND version <= %s", [watched.market_id, joint])
+    later = [moment for moment in watched.seen if moment[0] >= archived_us]
+    assert_past_is_as_it_was_seen(watched, later[::5])
+    path = f"/markets/{watched.market_id}/orderbook"
+    assert get(path, 410, at=timestamp_text(archived_us - 1))["code"] == "not_kept"
+    assert get(path, 410, at=timestamp_text(watched.seen[3][0]))["code"] == "not_kept"
+
+
 def test_a_past_moment_costs_as_much_as_ten_reads():
     from trading.api.market_data import OrderBookView, PriceView
 
