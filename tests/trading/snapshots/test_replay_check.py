@@ -1,16 +1,15 @@
 """replay_check: today's rules over yesterday's commands, and the first event that would come out differently."""
 
-import random
-
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
 from tests.crash.conftest import stage, valkey_server
-from tests.crash.stage import place, sealed
+from tests.crash.stage import sealed
 from tests.trading.projections.emptied import all_rights
 from tests.trading.projections.written_log import append, funded_account
 from tests.trading.snapshots.conftest import RecordedMarket
+from tests.trading.snapshots.session import random_session
 from trading.engine import commands as cmd
 from trading.engine import decide, matching
 from trading.engine.rejection import RejectReason
@@ -41,37 +40,6 @@ def version_of(kind):
             "SELECT version, slot || '-' || slot_offset FROM event WHERE type = %s ORDER BY version", [kind]
         )
         return cursor.fetchone()
-
-
-def random_session(stage, market_ids, *, commands, seed):
-    """Orders of all kinds in batches of a few, from accounts rich and poor, through a real shard."""
-    chance = random.Random(seed)
-    accounts = [stage.account(cash) for cash in (10_000_000, 10_000_000, 400_000, 30_000)]
-    placed, waiting = [], []
-    for _ in range(commands):
-        market_id, account_id = chance.choice(market_ids), chance.choice(accounts)
-        if placed and chance.random() < 0.25:
-            market_id, account_id, order_id = chance.choice(placed)
-            if chance.random() < 0.5:
-                command = cmd.CancelOrder(market_id, account_id, order_id, None)
-            else:
-                command = cmd.AmendOrder(market_id, account_id, order_id, None, chance.randrange(1, 30), None)
-            waiting.append(sealed(command))
-        elif chance.random() < 0.03:
-            waiting.append(
-                sealed(cmd.CancelOrders(market_id, account_id, None, chance.choice(("buy", None))))
-            )
-        else:
-            order = place(
-                market_id, account_id, chance.choice(("buy", "sell")), chance.randrange(30, 70) * 100,
-                chance.randrange(1, 40), outcome=chance.randrange(2), tif=chance.choice(("GTC", "GTC", "IOC", "FOK")),
-            )  # fmt: skip
-            placed.append((market_id, account_id, order.command.order_id))
-            waiting.append(order)
-        if chance.random() < 0.3:
-            stage.do_all(*waiting)
-            waiting = []
-    stage.do_all(*waiting)
 
 
 def test_unchanged_code_decides_as_a_random_session_was_recorded(stage, capsys, monkeypatch):
