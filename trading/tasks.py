@@ -19,7 +19,7 @@ from trading.gateway import gateway_sync
 from trading.ids import new_id
 from trading.settlement import FAILED, RUNNING, settle, stalled_settlements
 from trading.snapshots import take
-from trading.snapshots.replay import LogIncomplete
+from trading.snapshots.replay import LogUnusable
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def take_snapshots() -> int:
             try:
                 take.take_snapshot(cursor, market_id)
                 taken += 1
-            except LogIncomplete as error:
+            except LogUnusable as error:
                 log.error("no snapshot of market %s: %s", market_id, error)
     return taken
 

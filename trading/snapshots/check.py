@@ -12,7 +12,7 @@ from trading.eventlog.codec import StoredEvent, canonical_json
 from trading.eventlog.read import read_stream
 from trading.eventlog.tail import stream_end
 from trading.ids import MARKET_SLOTS
-from trading.snapshots.replay import LogIncomplete, nearest_state, replay, version_at
+from trading.snapshots.replay import LogUnusable, nearest_state, replay, version_at
 
 NOTHING = "nothing"
 
@@ -50,7 +50,7 @@ def check_market(
     """Judges every recorded command of a market anew, or those since a time; `progress` is told of events.
 
     State comes from the events as recorded, so that one difference is not followed by others that it caused. A
-    command without effect wrote nothing and is not judged. Raises LogIncomplete.
+    command without effect wrote nothing and is not judged. Raises LogUnusable.
     """
     end = stream_end(cursor, market_id)
     if end is None:
@@ -76,7 +76,7 @@ def _dense(events: Iterator[StoredEvent], market_id: str, version: int, last: in
         yield event
         version += 1
     if version <= last:
-        raise LogIncomplete(f"event {version} of market {market_id} is not in the log: archived or lost")
+        raise LogUnusable(f"event {version} of market {market_id} is not in the log: archived or lost")
 
 
 def _commands(events: Iterator[StoredEvent]) -> Iterator[list[StoredEvent]]:
@@ -102,10 +102,10 @@ def _judge(market: Market, written: list[StoredEvent]) -> Difference | None:
     today = decide(market, command, budget_pips=granted, now_us=now_us)
     for index, stored in enumerate([*written, None]):
         try:
+            recorded = None if stored is None else event_from(stored.type, stored.data)
             event = next(today, None)
         except Exception as error:
-            return _difference(market, written, index, f"today's rules fail: {error!r}")
-        recorded = None if stored is None else event_from(stored.type, stored.data)
+            return _difference(market, written, index, f"today's code fails: {error!r}")
         if type(event) is not type(recorded) or event != recorded:
             return _difference(market, written, index, NOTHING if event is None else _text(event))
         if recorded is not None and stored is not None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from trading.engine.market import Market
 from trading.errors import InvalidRequest, NotFound, NotKept, Overloaded
 from trading.eventlog.tail import recorded_us_of, stream_end
-from trading.snapshots.replay import LogIncomplete, State, nearest_state, replay, version_at
+from trading.snapshots.replay import LogUnusable, State, nearest_state, replay, version_at
 
 LONGEST_TAIL = 50_000
 """Most events that are replayed for a caller who waits: a quarter to half a second of a core."""
@@ -55,12 +55,12 @@ def past_market(cursor: Any, market_id: str, at_us: int) -> PastMarket:
             raise NotFound("The market did not exist then.")
         known = _recall(market_id, version)
         return known if known is not None else _rebuild(cursor, market_id, version)
-    except LogIncomplete as error:
+    except LogUnusable as error:
         raise NotKept(f"The log cannot tell: {error}.") from error
 
 
 def state_at(cursor: Any, market_id: str, at_us: int, **options: Any) -> State:
-    """The whole state at a time, however far it is from a snapshot; options as of `replay`. Raises LogIncomplete."""
+    """The whole state at a time, however far it is from a snapshot; options as of `replay`. Raises LogUnusable."""
     version = version_at(cursor, market_id, at_us)
     return replay(
         cursor, nearest_state(cursor, market_id, upto_version=version), upto_version=version, **options

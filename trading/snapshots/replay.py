@@ -19,8 +19,8 @@ from trading.snapshots.store import Snapshot, is_kept_by, market_of, newest_snap
 log = logging.getLogger(__name__)
 
 
-class LogIncomplete(Exception):
-    """Events that a replay needs are not in the log, or not as they were written; the message names the first."""
+class LogUnusable(Exception):
+    """An event that a replay needs is not in the log, not as it was written or not to be understood; it is named."""
 
 
 @dataclass(slots=True)
@@ -32,13 +32,24 @@ class State:
     slot_offset: int = -1
     recorded_us: int = 0
 
-    def advance(self, event: TailEvent) -> None:
-        """Takes the next event in. Raises LogIncomplete if another was to come."""
-        if event.version != self.head.version + 1:
-            raise _missing(self.market.market_id, self.head.version + 1)
-        apply(self.market, event_from_json(event.type, event.data), event.recorded_us)
-        self.head = Head(event.version, event.hash)
-        self.slot_offset, self.recorded_us = event.slot_offset, event.recorded_us
+    def advance(self, page: list[TailEvent]) -> None:
+        """Takes the next events in. Raises LogUnusable if another was to come, or one cannot follow."""
+        market, version = self.market, self.head.version
+        for event in page:
+            version += 1
+            if event.version != version:
+                raise _missing(market.market_id, version)
+            try:
+                apply(market, event_from_json(event.type, event.data), event.recorded_us)
+            except Exception as error:
+                # Whatever it was: the state is of no use, and other markets are not to suffer from it.
+                raise LogUnusable(
+                    f"event {version} of market {market.market_id} cannot be applied: {error!r}"
+                ) from error
+        if page:
+            last = page[-1]
+            self.head = Head(last.version, last.hash)
+            self.slot_offset, self.recorded_us = last.slot_offset, last.recorded_us
 
 
 def nearest_state(cursor: Any, market_id: str, *, upto_version: int | None = None) -> State:
@@ -63,7 +74,7 @@ def replay(
     progress: Callable[[int], object] = lambda events: None,
     prove: bool = False,
 ) -> State:
-    """Moves a state on to a version; `progress` is told of every page. Raises LogIncomplete.
+    """Moves a state on to a version; `progress` is told of every page. Raises LogUnusable.
 
     With `prove` each event's hash is made again: what was changed in the log is not taken in.
     """
@@ -73,8 +84,7 @@ def replay(
     ):
         if prove:
             _prove(cursor, state, page)
-        for event in page:
-            state.advance(event)
+        state.advance(page)
         progress(len(page))
     if state.head.version != upto_version:
         raise _missing(market_id, state.head.version + 1)
@@ -86,7 +96,7 @@ def replay(
 def current_state(
     cursor: Any, market_id: str, *, progress: Callable[[int], object] = lambda events: None
 ) -> State:
-    """The state after the stream's last event. Raises LogIncomplete."""
+    """The state after the stream's last event. Raises LogUnusable."""
     end = stream_end(cursor, market_id)
     if end is None:
         return State(Market(market_id))
@@ -98,7 +108,7 @@ def version_at(cursor: Any, market_id: str, at_us: int) -> int:
     """The stream's version once everything recorded by that time is in it; 0 before the first event.
 
     Halves the stream until the place is found: versions and times rise together. Events that are missing are taken for
-    archived, and so for older than all that are there. Raises LogIncomplete where the place is among them.
+    archived, and so for older than all that are there. Raises LogUnusable where the place is among them.
     """
     end = stream_end(cursor, market_id)
     below, above, archived = 0, 1 if end is None else end.head.version + 1, 0
@@ -146,7 +156,7 @@ def _hash_after(head: Head, market_id: str, event: TailEvent, metadata: str) -> 
 
 
 def _prove(cursor: Any, state: State, page: list[TailEvent]) -> None:
-    """Raises LogIncomplete at the first event of a page whose hash does not follow from what it says."""
+    """Raises LogUnusable at the first event of a page whose hash does not follow from what it says."""
     if not page:
         return
     market_id, head = state.market.market_id, state.head
@@ -156,11 +166,11 @@ def _prove(cursor: Any, state: State, page: list[TailEvent]) -> None:
     )
     for event, (metadata,) in zip(page, cursor.fetchall(), strict=True):
         if bytes(event.hash) != _hash_after(head, market_id, event, metadata):
-            raise LogIncomplete(
+            raise LogUnusable(
                 f"event {event.version} of market {market_id} is not as it was written; see manage.py verify_log"
             )
         head = Head(event.version, event.hash)
 
 
-def _missing(market_id: str, version: int) -> LogIncomplete:
-    return LogIncomplete(f"event {version} of market {market_id} is not in the log: archived or lost")
+def _missing(market_id: str, version: int) -> LogUnusable:
+    return LogUnusable(f"event {version} of market {market_id} is not in the log: archived or lost")

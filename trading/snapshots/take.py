@@ -33,7 +33,7 @@ def take_snapshot(
 ) -> int:
     """Snapshots a market after its last event, and on a long way there; answers that version, 0 if it has none.
 
-    Every event since the snapshot before is proved by its hash. Raises LogIncomplete.
+    Every event since the snapshot before is proved by its hash. Raises LogUnusable.
     """
     end = stream_end(cursor, market_id)
     if end is None:

@@ -117,7 +117,7 @@ def test_rules_that_fail_are_a_difference(traded, monkeypatch):
     monkeypatch.setattr(decide, "match", fail)
     with connection.cursor() as cursor:
         found = check_market(cursor, traded.market_id)
-    assert found.today == "today's rules fail: AssertionError('an invariant')"
+    assert found.today == "today's code fails: AssertionError('an invariant')"
 
 
 def test_a_command_that_cannot_be_read_is_named(traded, capsys):
@@ -125,6 +125,15 @@ def test_a_command_that_cannot_be_read_is_named(traded, capsys):
     said = differences(capsys)
     assert f"version {traded.state.seq + 1}\n" in said
     assert "the command cannot be read: KeyError('command')" in said
+
+
+def test_an_event_that_no_code_knows_is_named(traded, capsys):
+    append(
+        traded.market_id,
+        ("order_invented/1", {}),
+        metadata={"command": ["open_market", traded.market_id], "granted": 0, "at_us": 1},
+    )
+    assert "today's code fails: KeyError('order_invented/1')" in differences(capsys)
 
 
 def test_only_what_was_recorded_since_a_time_can_be_judged(traded, capsys, monkeypatch):

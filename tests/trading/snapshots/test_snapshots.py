@@ -7,14 +7,14 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from tests.trading.projections.emptied import all_rights
-from tests.trading.projections.written_log import funded_account
+from tests.trading.projections.written_log import append, funded_account
 from tests.trading.snapshots.conftest import RecordedMarket
 from trading.engine.market import Market
 from trading.engine.snapshot import FORMAT, encode_state, state_hash
 from trading.eventlog.append import Head
 from trading.shard.markets import Markets
 from trading.snapshots import replay, store, take
-from trading.snapshots.replay import LogIncomplete, State, current_state, nearest_state
+from trading.snapshots.replay import LogUnusable, State, current_state, nearest_state
 from trading.snapshots.store import newest_snapshots, thin_out
 from trading.snapshots.take import due_markets, take_snapshot
 
@@ -143,10 +143,10 @@ def test_a_snapshot_serves_where_the_events_before_it_have_been_archived(cursor,
     assert same(loaded_by_a_shard(traded)[0], traded.state)
     more(traded)
     assert same(loaded_by_a_shard(traded)[0], traded.state)
-    with pytest.raises(LogIncomplete, match=r"event 1 of market .* archived or lost"):
+    with pytest.raises(LogUnusable, match=r"event 1 of market .* archived or lost"):
         full_replay(cursor, traded)
     cursor.execute("DELETE FROM market_snapshot WHERE version = %s", [taken])
-    with pytest.raises(LogIncomplete):
+    with pytest.raises(LogUnusable):
         loaded_by_a_shard(traded)
 
 
@@ -156,7 +156,7 @@ def test_no_snapshot_is_taken_of_a_log_that_was_changed(cursor, traded):
             'UPDATE event SET metadata = \'{"actor": "somebody else"}\' WHERE stream_id = %s AND version = 7',
             [traded.market_id],
         )
-    with pytest.raises(LogIncomplete, match=r"event 7 of market .* is not as it was written"):
+    with pytest.raises(LogUnusable, match=r"event 7 of market .* is not as it was written"):
         take_snapshot(cursor, traded.market_id)
     assert newest_snapshots(cursor, traded.market_id) == []
 
@@ -167,7 +167,7 @@ def test_a_snapshot_is_proved_where_it_joins_the_next_events(cursor, traded):
     more(traded)
     with all_rights() as rights:
         rights.execute("UPDATE event SET hash = ''::bytea WHERE version = %s", [joint + 1])
-    with pytest.raises(LogIncomplete, match=f"event {joint + 1} "):
+    with pytest.raises(LogUnusable, match=f"event {joint + 1} "):
         take_snapshot(cursor, traded.market_id)
 
 
@@ -262,6 +262,20 @@ def test_the_command_fails_where_a_snapshot_is_not_what_the_log_gives(cursor, tr
     assert nearest_state(cursor, traded.market_id).market.fees_pips == traded.state.fees_pips
     with pytest.raises(CommandError, match="1 of 1"):
         call_command("snapshot", "--market", traded.market_id, "--check")
+
+
+def test_a_market_whose_events_cannot_be_applied_keeps_no_other_from_its_snapshot(
+    cursor, traded, monkeypatch, caplog
+):
+    from trading.tasks import take_snapshots
+
+    append(traded.market_id, ("order_invented/1", {}))
+    other = RecordedMarket()
+    more(other)
+    monkeypatch.setattr(take, "LEAST_TAIL", 20)
+    assert take_snapshots() == 1
+    assert newest_snapshots(cursor, other.market_id)[0].version == other.state.seq
+    assert f"event {traded.state.seq + 1} of market {traded.market_id} cannot be applied" in caplog.text
 
 
 def test_the_worker_takes_those_that_are_due(cursor, traded, monkeypatch):

@@ -8,7 +8,7 @@ from tqdm import tqdm
 from trading.connection import own_connection
 from trading.management.moment import market_named, moment_us
 from trading.snapshots.check import all_markets, check_market
-from trading.snapshots.replay import LogIncomplete
+from trading.snapshots.replay import LogUnusable
 
 
 class Command(BaseCommand):
@@ -37,7 +37,7 @@ class Command(BaseCommand):
                 bar.set_description(f"market {number} of {len(market_ids)}")
                 try:
                     difference = check_market(cursor, market_id, since_us=since_us, progress=bar.update)
-                except LogIncomplete as error:
+                except LogUnusable as error:
                     said.append(str(error))
                     continue
                 if difference is not None:

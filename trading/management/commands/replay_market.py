@@ -13,7 +13,7 @@ from trading.eventlog.codec import timestamp_text
 from trading.management.moment import market_named, moment_us
 from trading.money import format_pips
 from trading.snapshots.past import books_of, state_at
-from trading.snapshots.replay import LogIncomplete, State
+from trading.snapshots.replay import LogUnusable, State
 
 
 class Command(BaseCommand):
@@ -38,7 +38,7 @@ class Command(BaseCommand):
             ):
                 market_id = market_named(cursor, options["market"])
                 state = state_at(cursor, market_id, at_us, progress=bar.update)
-        except LogIncomplete as error:
+        except LogUnusable as error:
             raise CommandError(str(error)) from None
         if state.head.version == 0:
             raise CommandError(f"market {market_id} did not exist at {timestamp_text(at_us)}")

@@ -11,7 +11,7 @@ from trading.engine.snapshot import encode_state, state_hash
 from trading.management.moment import market_named
 from trading.snapshots import take
 from trading.snapshots.check import all_markets
-from trading.snapshots.replay import LogIncomplete, State, replay
+from trading.snapshots.replay import LogUnusable, State, replay
 from trading.snapshots.store import newest_snapshots
 from trading.snapshots.take import due_markets, take_snapshot
 
@@ -59,7 +59,7 @@ class Command(BaseCommand):
                     version = take_snapshot(cursor, market_id, progress=bar.update)
                     if check:
                         _compare(cursor, market_id, bar.update)
-                except LogIncomplete as error:
+                except LogUnusable as error:
                     wrong.append(str(error))
                     continue
                 self.stdout.write(f"market {market_id}: snapshot after event {version}")
@@ -67,12 +67,12 @@ class Command(BaseCommand):
 
 
 def _compare(cursor: Any, market_id: str, progress: Any) -> None:
-    """Raises LogIncomplete where the newest snapshot is not the state that all events lead to."""
+    """Raises LogUnusable where the newest snapshot is not the state that all events lead to."""
     snapshot = newest_snapshots(cursor, market_id)[0]
     state = replay(
         cursor, State(Market(market_id)), upto_version=snapshot.version, progress=progress, prove=True
     )
     if state_hash(encode_state(state.market)) != snapshot.state_hash:
-        raise LogIncomplete(
+        raise LogUnusable(
             f"snapshot {snapshot.version} of market {market_id} is not what its events lead to; delete its row"
         )
