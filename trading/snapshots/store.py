@@ -54,7 +54,11 @@ def market_of(snapshot: Snapshot) -> Market:
         raise ValueError(f"its payload is damaged: {error}") from error
     if state_hash(state) != snapshot.state_hash:
         raise ValueError("its payload has another hash")
-    market = decode_state(state)
+    try:
+        market = decode_state(state)
+    except Exception as error:
+        # Only a fault of ours gets here, such as a changed layout under an old name; the events still tell.
+        raise ValueError(f"its payload cannot be read: {error!r}") from error
     if (market.market_id, market.seq) != (snapshot.market_id, snapshot.version):
         raise ValueError("its payload is of another state")
     return market

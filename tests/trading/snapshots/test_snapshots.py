@@ -108,6 +108,17 @@ def test_a_damaged_snapshot_is_passed_over_with_a_warning(cursor, traded, caplog
     assert head == log_head(cursor, traded)
 
 
+def test_a_snapshot_that_this_code_cannot_read_is_passed_over(cursor, traded, caplog, monkeypatch):
+    take_snapshot(cursor, traded.market_id)
+
+    def fail(payload):
+        raise KeyError("a field")
+
+    monkeypatch.setattr(store, "decode_state", fail)
+    assert same(loaded_by_a_shard(traded)[0], traded.state)
+    assert "its payload cannot be read: KeyError('a field')" in caplog.text
+
+
 def test_the_snapshot_before_a_damaged_one_serves(cursor, traded, caplog):
     first = take_snapshot(cursor, traded.market_id)
     more(traded)
