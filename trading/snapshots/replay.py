@@ -10,6 +10,7 @@ from typing import Any
 
 from trading.engine.apply import apply
 from trading.engine.codec import event_from_json
+from trading.engine.events import Event
 from trading.engine.market import Market
 from trading.eventlog.append import EMPTY, Head
 from trading.eventlog.codec import canonical_json, chain_hash, decode_json, timestamp_text
@@ -40,7 +41,7 @@ class State:
             if event.version != version:
                 raise _missing(market.market_id, version)
             try:
-                apply(market, event_from_json(event.type, event.data), event.recorded_us)
+                apply(market, event_of(event), event.recorded_us)
             except Exception as error:
                 # Whatever it was: the state is of no use, and other markets are not to suffer from it.
                 raise LogUnusable(
@@ -50,6 +51,11 @@ class State:
             last = page[-1]
             self.head = Head(last.version, last.hash)
             self.slot_offset, self.recorded_us = last.slot_offset, last.recorded_us
+
+
+def event_of(stored: TailEvent) -> Event:
+    """The event that a row of the log means today: the one place where replay turns stored into typed."""
+    return event_from_json(stored.type, stored.data)
 
 
 def nearest_state(cursor: Any, market_id: str, *, upto_version: int | None = None) -> State:
