@@ -8,6 +8,7 @@
     ├── NotFound                404 not_found              not there, or another's
     ├── MethodNotAllowed        405 method_not_allowed
     ├── NotAcceptable           406 not_acceptable
+    ├── NotKept                 410 not_kept               the log no longer has the events that it takes
     ├── IdempotencyMismatch     409 idempotency_mismatch   the same client id with another command
     ├── UnsupportedMediaType    415 unsupported_media_type
     ├── Refused                 422 the reason             well-formed, and the exchange says no
@@ -106,6 +107,12 @@ class NotAcceptable(ExchangeError):
     status = 406
     code = "not_acceptable"
     title = "The exchange answers in JSON only."
+
+
+class NotKept(ExchangeError):
+    status = 410
+    code = "not_kept"
+    title = "The log no longer has what this needs."
 
 
 class IdempotencyMismatch(ExchangeError):

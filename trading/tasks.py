@@ -2,20 +2,24 @@
 
 Every task may run twice or die half-way and be sent again: the work itself is idempotent. Nothing waits
 in the broker (no ETA): what is due is a row, and a periodic task finds it. Beat's are resend_settlements
-(every few seconds), close_due_markets (every second) and make_partitions (daily).
+(every few seconds), close_due_markets (every second), take_snapshots (every minute) and make_partitions (daily).
 """
 
 import logging
+import time
 
 from celery import shared_task
 from django.db import connection, transaction
 
+from trading.connection import own_connection
 from trading.engine.commands import CloseMarket, Command, OpenMarket
 from trading.errors import ExchangeError, Refused
 from trading.eventlog import partitions
 from trading.gateway import gateway_sync
 from trading.ids import new_id
 from trading.settlement import FAILED, RUNNING, settle, stalled_settlements
+from trading.snapshots import take
+from trading.snapshots.replay import LogUnusable
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +32,9 @@ DUE_MARKETS = 100
 """Most that one run opens or closes; the rest is a second later's."""
 
 MONTHS_AHEAD = 3
+
+SNAPSHOTS_S = 45
+"""How long one run goes on to the next market; beat's next one comes after a minute."""
 
 
 @shared_task(acks_late=True, reject_on_worker_lost=True)
@@ -65,6 +72,22 @@ def close_due_markets() -> int:
             log.warning("%s of market %s: %s", type(command).__name__, command.market_id, error)
             break
     return accepted
+
+
+@shared_task
+def take_snapshots() -> int:
+    """Keep the states of markets whose streams have grown. Answers how many were taken."""
+    stop_at, taken = time.monotonic() + SNAPSHOTS_S, 0
+    with own_connection("pmarket-snapshot") as log_connection, log_connection.cursor() as cursor:
+        for market_id in take.due_markets(cursor, least_tail=take.LEAST_TAIL):
+            if time.monotonic() > stop_at:
+                break
+            try:
+                take.take_snapshot(cursor, market_id)
+                taken += 1
+            except LogUnusable as error:
+                log.error("no snapshot of market %s: %s", market_id, error)
+    return taken
 
 
 @shared_task

@@ -235,6 +235,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 1,
         "options": {"expires": 1},
     },
+    "take-snapshots": {
+        "task": "trading.tasks.take_snapshots",
+        "schedule": 60,
+        "options": {"queue": "report", "expires": 60},
+    },
     "make-partitions": {
         "task": "trading.tasks.make_partitions",
         "schedule": 24 * 3600,

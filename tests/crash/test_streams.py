@@ -24,7 +24,7 @@ from tests.crash.stage import (
 from trading.engine import commands as cmd
 from trading.ids import market_slot, new_id
 from trading.shard import batch as batch_module
-from trading.shard import markets
+from trading.snapshots import replay
 from trading.wire import FRAME_FIELD, encode_frame
 
 pack = msgspec.msgpack.encode
@@ -167,13 +167,13 @@ def test_market_whose_log_cannot_be_applied_is_halted_alone(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     account_id, sick, well = stage.account(), stage.market(), stage.market()
-    sound = markets.event_from
+    sound = replay.event_from_json
 
-    def event_from(kind: str, data: Any) -> Any:
-        assert data.get("market") != sick, "event 3-14 is out of order"
+    def event_from_json(kind: str, data: Any) -> Any:
+        assert sick not in data, "event 3-14 is out of order"
         return sound(kind, data)
 
-    monkeypatch.setattr(markets, "event_from", event_from)
+    monkeypatch.setattr(replay, "event_from_json", event_from_json)
     stage.shard.crash()
     answers = stage.do_all(place(sick, account_id, "buy", 1000, 1), place(well, account_id, "buy", 1000, 1))
     assert [answer.kind for answer in answers] == ["failed", "order"]

@@ -1,27 +1,31 @@
-"""A market's trades and order book through DRF. Open to everybody; no account is named."""
+"""A market's trades, order book and price through DRF, now or at a past moment. Open to all; names no account."""
 
 from typing import Any
 
+from django.db import connection
 from django.urls import path
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from trading.api.query import MIN_AS_OF, OUTCOME, PAGE, Query
-from trading.api.read_schema import TRADE_PAGE, BookSchema
+from trading.api.query import AT, MIN_AS_OF, OUTCOME, PAGE, Query
+from trading.api.read_schema import TRADE_PAGE, BookSchema, PriceSchema
 from trading.api.schema import problems
+from trading.as_of import token_of
 from trading.checksum import PRICE_TEXTS, Level
-from trading.errors import Refused
 from trading.eventlog.codec import timestamp_text, to_us
 from trading.ids import market_slot
 from trading.market_terms import MarketTerms, market_terms
-from trading.selectors.books import Book, order_book
+from trading.selectors.books import Book, order_book, past_order_book
+from trading.selectors.prices import last_price
 from trading.selectors.tape import Trade, trades_page
+from trading.snapshots.past import PastMarket, past_market
 
 TAGS = ["market data"]
 DEFAULT_DEPTH = 20
 MAX_DEPTH = 500
+PAST_COST = 10
 
 
 class TradesView(APIView):
@@ -44,29 +48,84 @@ class TradesView(APIView):
         )
 
 
-class OrderBookView(APIView):
-    """Resting orders, added up by price."""
+class _PastView(APIView):
+    """What can be asked of a past moment, too: that may take a replay, and costs as much as ten other reads."""
 
     throttle_class_name = "data"
+
+    def throttle_cost(self, request: Request) -> int:
+        return PAST_COST if "at" in request.query_params else 1
+
+    def past(self, query: Query, terms: MarketTerms) -> PastMarket | None:
+        """The market at the time that was asked for, if one was."""
+        at_us = query.moment_us("at")
+        if at_us is None:
+            return None
+        query.reach(())
+        with connection.cursor() as cursor:
+            return past_market(cursor, terms.market_id, at_us)
+
+
+class OrderBookView(_PastView):
+    """Resting orders, added up by price."""
 
     @extend_schema(
         operation_id="market_orderbook", tags=TAGS, summary="The order book of an outcome", auth=[],
         description="Of the first outcome if none is named.",
         parameters=[
-            OUTCOME, MIN_AS_OF,
+            OUTCOME, AT, MIN_AS_OF,
             OpenApiParameter("depth", int, description=f"{DEFAULT_DEPTH} if left out, at most {MAX_DEPTH}"),
         ],
-        responses={200: BookSchema, **problems(400, 404, 422, 503)},
+        responses={200: BookSchema, **problems(400, 404, 410, 503)},
     )  # fmt: skip
     def get(self, request: Request, market: str) -> Response:
         query = Query(request, "outcome", "depth", "at", "min_as_of")
-        if query.text("at") is not None:
-            raise Refused("not_supported", "Past order books are not kept yet.")
         terms = market_terms(market)
         depth = query.number("depth", default=DEFAULT_DEPTH, least=1, most=MAX_DEPTH)
         outcome = query.outcome(terms) or 0
+        if (past := self.past(query, terms)) is not None:
+            book = past_order_book(terms, past, outcome=outcome, depth=depth)
+            return Response({**book_json(book, terms), "as_of": _as_of(past)})
         as_of = query.reach(("orders", "markets"), [market_slot(terms.market_id)])
         return Response({**book_json(order_book(terms, outcome=outcome, depth=depth), terms), "as_of": as_of})
+
+
+class PriceView(_PastView):
+    """What an outcome costs."""
+
+    @extend_schema(
+        operation_id="market_price", tags=TAGS, summary="The price of an outcome, now or at a past moment", auth=[],
+        description="`price` is that of the last trade. Of the first outcome if none is named.",
+        parameters=[OUTCOME, AT, MIN_AS_OF],
+        responses={200: PriceSchema, **problems(400, 404, 410, 503)},
+    )  # fmt: skip
+    def get(self, request: Request, market: str) -> Response:
+        query = Query(request, "outcome", "at", "min_as_of")
+        terms = market_terms(market)
+        outcome = query.outcome(terms) or 0
+        if (past := self.past(query, terms)) is not None:
+            book = past_order_book(terms, past, outcome=outcome, depth=1)
+            status, price, as_of = past.status, past.last_prices[outcome], _as_of(past)
+        else:
+            as_of = query.reach(("orders", "markets"), [market_slot(terms.market_id)])
+            book = order_book(terms, outcome=outcome, depth=1)
+            status, price = last_price(terms.market_id, outcome)
+        return Response({**price_json(book, price, terms), "status": status, "as_of": as_of})
+
+
+def _as_of(past: PastMarket) -> str:
+    """The event that the past moment reflects."""
+    return token_of([(past.slot, past.slot_offset + 1)])
+
+
+def price_json(book: Book, price_pips: int | None, terms: MarketTerms) -> dict[str, Any]:
+    return {
+        "outcome": terms.outcomes[book.outcome],
+        "price": None if price_pips is None else PRICE_TEXTS[price_pips],
+        "best_bid": PRICE_TEXTS[book.bids[0][0]] if book.bids else None,
+        "best_ask": PRICE_TEXTS[book.asks[0][0]] if book.asks else None,
+        "seq": book.seq,
+    }
 
 
 def trade_json(trade: Trade, terms: MarketTerms) -> dict[str, Any]:
@@ -98,4 +157,5 @@ def levels_json(levels: list[Level]) -> list[list[Any]]:
 market_data_patterns = [
     path("markets/<str:market>/trades", TradesView.as_view(), name="api-market-trades"),
     path("markets/<str:market>/orderbook", OrderBookView.as_view(), name="api-market-orderbook"),
+    path("markets/<str:market>/price", PriceView.as_view(), name="api-market-price"),
 ]

@@ -1,23 +1,35 @@
 """Query strings of the read paths: what is known, checked, and what is not, refused."""
 
+import datetime as dt
 import re
 from collections.abc import Sequence
 
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
 from trading.as_of import read_as_of, wait_for
 from trading.errors import InvalidRequest
+from trading.eventlog.codec import to_us
 from trading.market_terms import MarketTerms, market_terms
 from trading.selectors.pages import DEFAULT_LIMIT, MAX_LIMIT
 
 _DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
+_MOMENT = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?([Zz]|[+-][0-9]{2}:[0-9]{2})",
+    re.ASCII,
+)
 
 LIMIT = OpenApiParameter("limit", int, description=f"{DEFAULT_LIMIT} if left out, at most {MAX_LIMIT}")
 CURSOR = OpenApiParameter("cursor", str, description="`next` of the page before")
 MIN_AS_OF = OpenApiParameter("min_as_of", str, description="wait up to 2 s until reads reflect this `as_of`")
 MARKET = OpenApiParameter("market_id", str, description="only this market, by id or slug")
 OUTCOME = OpenApiParameter("outcome", str, description="an outcome by name")
+AT = OpenApiParameter(
+    "at",
+    OpenApiTypes.DATETIME,
+    description="as it was once everything recorded by that time was in it; costs ten tokens",
+)
 STATUS = OpenApiParameter("status", str, enum=["open", "all"], description="`open` if left out")
 PAGE = (LIMIT, CURSOR, MIN_AS_OF)
 
@@ -44,6 +56,20 @@ class Query:
         if _DIGITS.fullmatch(given) is None or not least <= int(given) <= most:
             raise InvalidRequest(errors={name: [f"must be a whole number from {least} to {most}"]})
         return int(given)
+
+    def moment_us(self, name: str) -> int | None:
+        """A time in RFC 3339, as microseconds since the epoch; what is finer is cut off."""
+        given = self._given.get(name)
+        if given is None:
+            return None
+        try:
+            date, time_of_day, fraction, zone = _MOMENT.fullmatch(given).groups()  # type: ignore[union-attr]
+            moment = dt.datetime.fromisoformat(f"{date}T{time_of_day}{'+00:00' if zone in 'Zz' else zone}")
+            return to_us(moment) + int(f"{fraction or '0':0<6.6}")
+        except (AttributeError, ValueError, OverflowError):
+            raise InvalidRequest(
+                errors={name: ["must be a time such as 2026-11-23T08:30:00Z, a plus sign written as %2B"]}
+            ) from None
 
     def limit(self) -> int:
         return self.number("limit", default=DEFAULT_LIMIT, least=1, most=MAX_LIMIT)

@@ -101,6 +101,16 @@ class BookSchema(serializers.Serializer):
     as_of = serializers.CharField()
 
 
+class PriceSchema(serializers.Serializer):
+    outcome = serializers.CharField()
+    price = serializers.CharField(allow_null=True, help_text="of the last trade; null before the first")
+    best_bid = serializers.CharField(allow_null=True)
+    best_ask = serializers.CharField(allow_null=True)
+    status = serializers.CharField()
+    seq = serializers.IntegerField()
+    as_of = serializers.CharField()
+
+
 ORDER_PAGE = page_of(OrderSchema, "OrderPage")
 POSITION_PAGE = page_of(PositionSchema, "PositionPage")
 FILL_PAGE = page_of(OwnFillSchema, "OwnFillPage")

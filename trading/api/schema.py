@@ -25,6 +25,7 @@ _MEANING = {
     403: "permission_denied",
     404: "not_found",
     409: "idempotency_mismatch",
+    410: "not_kept",
     413: "invalid_request: the body is over 1 MB",
     422: "The exchange refuses; the code is the reason.",
     429: "rate_limited",

@@ -31,6 +31,7 @@ TABLES = [
     "participation",
     "settlement",
     "settlement_account",
+    "market_snapshot",
 ]
 UNDO = "".join(f"DROP TABLE IF EXISTS {name} CASCADE;" for name in TABLES)
 UNDO += "DROP FUNCTION IF EXISTS refuse_event_change, commit_batch;"

@@ -338,3 +338,22 @@ CREATE TABLE settlement_account (
     paid_at       timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (settlement_id, account_id, step)
 );
+
+-- Snapshots --------------------------------------------------------------------------------------
+-- A market's state after one of its events (trading/snapshots/). Derived from the log and never its truth: any row may
+-- be deleted. `format` names the payload's layout; a row of another format is passed over.
+
+CREATE TABLE market_snapshot (
+    market_id   uuid     NOT NULL,
+    version     bigint   NOT NULL,
+    format      text     NOT NULL,
+    slot_offset bigint   NOT NULL,
+    event_hash  bytea    NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    state_hash  bytea    NOT NULL,
+    payload     bytea    NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (market_id, version, format)
+);
+-- It comes compressed.
+ALTER TABLE market_snapshot ALTER payload SET STORAGE EXTERNAL;

@@ -17,6 +17,7 @@ from trading.ids import market_slot
 from trading.market_terms import MarketTerms
 from trading.money import SHARE_PIPS
 from trading.selectors.prices import feed_valkey
+from trading.snapshots.past import PastMarket
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,16 @@ class Book(NamedTuple):
 def order_book(terms: MarketTerms, *, outcome: int, depth: int) -> Book:
     """The book of an outcome. Both outcomes of a binary market show its one book."""
     sides, seq = _read(terms, 0 if is_binary(terms) else outcome)
+    return _shown(terms, sides, seq, outcome=outcome, depth=depth)
+
+
+def past_order_book(terms: MarketTerms, past: PastMarket, *, outcome: int, depth: int) -> Book:
+    """The same at a past moment."""
+    bids, asks = past.books[0 if is_binary(terms) else outcome]
+    return _shown(terms, (dict(bids), dict(asks)), past.seq, outcome=outcome, depth=depth)
+
+
+def _shown(terms: MarketTerms, sides: Sides, seq: int, *, outcome: int, depth: int) -> Book:
     bids, asks = _mirrored(sides) if is_binary(terms) and outcome == 1 else sides
     best_bids, best_asks = sorted(bids.items(), reverse=True), sorted(asks.items())
     checksum = book_checksum([(terms.outcomes[outcome], best_bids, best_asks)])

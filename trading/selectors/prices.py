@@ -53,6 +53,17 @@ def share_prices(market_ids: Sequence[str]) -> dict[str, Prices]:
     }
 
 
+def last_price(market_id: str, outcome: int) -> tuple[str, int | None]:
+    """The market's status, and the outcome's last price in pips, None before its first trade."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT m.status, s.last_prices FROM market m JOIN market_summary s USING (market_id) WHERE market_id = %s",
+            [market_id],
+        )
+        status, prices = cursor.fetchone()
+    return status, prices[outcome]
+
+
 def _live(ticker: _Ticker | None, last: Prices) -> Prices:
     if ticker is None or not len(ticker.bid) == len(ticker.last) == len(last):
         return last

@@ -1,22 +1,20 @@
-"""The markets in memory: each rebuilt from its events when it is first needed."""
+"""The markets in memory: each rebuilt from its last snapshot and the events since when it is first needed."""
 
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from trading.engine.apply import apply
-from trading.engine.codec import event_from
 from trading.engine.commands import Command, ExpireOrders, SweepOrders
 from trading.engine.decide import needs_sweep, next_expiry_us
 from trading.engine.market import Market
-from trading.eventlog.append import EMPTY, Head
-from trading.eventlog.read import read_stream
+from trading.eventlog.append import Head
 from trading.ids import market_slot
+from trading.snapshots.replay import current_state
 
 
 class Markets:
     """Markets, the heads of their streams, and what they have to do by themselves.
 
-    `connection` answers one that nobody else is using; `keep_alive` is called every thousand events.
+    `connection` answers one that nobody else is using; `keep_alive` is called at every page of events.
     """
 
     def __init__(self, *, connection: Callable[[], Any], keep_alive: Callable[[], object]) -> None:
@@ -72,15 +70,9 @@ class Markets:
         ]  # fmt: skip
 
     def _load(self, market_id: str) -> Market:
-        market, head = Market(market_id), EMPTY
         with self._connection().cursor() as cursor:
-            for stored in read_stream(cursor, stream_id=market_id):
-                apply(market, event_from(stored.type, stored.data), stored.recorded_us)
-                assert market.seq == stored.version, f"event {stored.event_id} is out of order"
-                head = Head(stored.version, stored.hash)
-                if stored.version % 1000 == 0:
-                    self._keep_alive()
-        market.touched.clear()
+            state = current_state(cursor, market_id, progress=lambda events: self._keep_alive())
+        market, head = state.market, state.head
         self.loaded[market_id], self.heads[market_id] = market, head
         self.note(market)
         return market

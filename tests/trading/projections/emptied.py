@@ -9,6 +9,7 @@ from django.db import connection, transaction
 _TABLES = (
     "stream", "cash_account", "batch", "client_order", "dead_letter", "projection_checkpoint", "outcome", "market",
     "market_summary", '"order"', "trade", "fill", "position", "participation", "settlement", "settlement_account",
+    "market_snapshot",
 )  # fmt: skip
 
 

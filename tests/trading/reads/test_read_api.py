@@ -392,6 +392,9 @@ SENSELESS = [
     ("/markets/{}/orderbook", {"depth": "501"}),
     ("/markets/{}/orderbook", {"depth": ""}),
     ("/markets/{}/orderbook", {"deep": "1"}),
+    ("/markets/{}/orderbook", {"at": "yesterday"}),
+    ("/markets/{}/price", {"at": "2026-11-23T00:00:00"}),
+    ("/markets/{}/price", {"depth": "1"}),
     ("/markets/{}/trades", {"outcome": ""}),
     ("/markets/{}/trades", {"depth": "1"}),
 ]
@@ -401,11 +404,6 @@ def test_parameters_that_make_no_sense_are_refused(traded):
     for path, query in SENSELESS:
         answer = refused(client(traded.maker), path.format(traded.market_id), **query)
         assert answer == (400, "invalid_request"), (path, query)
-
-
-def test_past_books_are_not_supported_yet(traded):
-    path = f"/markets/{traded.market_id}/orderbook"
-    assert refused(client(), path, at="2026-11-23T00:00:00Z") == (422, "not_supported")
 
 
 def test_markets_that_are_not_there_are_not_found(traded):
