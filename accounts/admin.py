@@ -9,6 +9,7 @@ from django.forms import ModelForm
 from django.http import HttpRequest
 
 from accounts.models import ApiKey, Notification, User
+from accounts.revocations import announce
 from trading import cash
 
 
@@ -27,6 +28,7 @@ class UserAdmin(DjangoUserAdmin):
             super().save_model(request, obj, form, change)
             if not change:
                 cash.open_account(str(obj.account_id))
+        transaction.on_commit(announce)  # It may have been made inactive, and its keys with it.
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         # An account's events stay for ever; whoever leaves is made inactive.
@@ -55,6 +57,10 @@ class ApiKeyAdmin(admin.ModelAdmin):
         "last_used_at",
         "expires_at",
     )
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: ModelForm, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        transaction.on_commit(announce)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

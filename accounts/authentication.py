@@ -1,8 +1,10 @@
 """Who sends a request: API keys for bots, the session cookie with CSRF for pages, one Principal for both.
 
-    KeyAuthenticator        the fast lane and the sockets; a key's row is read at most once in 2 s and process
-    ApiKeyAuthentication    DRF, `Authorization: Bearer pm_…`; reads the row each time, so a revocation is instant
+    KeyAuthenticator        the fast lane and the sockets
+    ApiKeyAuthentication    DRF, `Authorization: Bearer pm_…`
     SessionAuthentication   DRF, the session cookie
+
+A key's row is read at most once in 2 s and process, and again after any revocation.
 
 Whatever is wrong with a credential, the answer is 401 with the same words: it tells nobody whether a key
 exists.
@@ -12,7 +14,7 @@ import asyncio
 import datetime as dt
 import ipaddress
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +29,7 @@ from accounts.client_ip import Network, client_ip, is_within, parse_address
 from accounts.key_usage import note_use
 from accounts.keys import key_digest, looks_like_key
 from accounts.models import User
+from accounts.revocations import revocations
 from trading.errors import NotAuthenticated
 from trading.principal import ADMIN, READ, TRADE, Principal
 
@@ -43,9 +46,15 @@ class KnownKey:
     """What is remembered of a key's row: enough to judge a request without the database."""
 
     principal: Principal
+    user_values: tuple[Any, ...]  # of _USER_FIELDS
     key_id: str
     expires_at: float
     networks: tuple[Network, ...]
+
+    @property
+    def user(self) -> User:
+        """The key's user; what is not remembered of him is read when it is asked for."""
+        return User.from_db(connection.alias, _USER_FIELDS, self.user_values)
 
     def counts_for(self, ip: str | None) -> bool:
         """Whether it may be used now from that address."""
@@ -94,8 +103,8 @@ WHERE k.key_hash = ANY(%s) AND k.revoked_at IS NULL AND k.expires_at > now() AND
 """  # noqa: S608
 
 
-def find_keys(digests: Sequence[bytes]) -> dict[bytes, tuple[User, KnownKey]]:
-    """The live keys among those hashes, with their active users, whose other fields are read when asked for."""
+def find_keys(digests: Sequence[bytes]) -> dict[bytes, KnownKey]:
+    """The live keys among those hashes, of active users."""
     with connection.cursor() as cursor:
         cursor.execute(_LIVE_KEYS, [list(digests)])
         return {bytes(digest): _known(*row) for digest, *row in cursor.fetchall()}
@@ -103,7 +112,7 @@ def find_keys(digests: Sequence[bytes]) -> dict[bytes, tuple[User, KnownKey]]:
 
 def _known(
     key_id: str, scopes: list[str], tier: str, allowlist: list[str], expires_at: dt.datetime, *values: Any
-) -> tuple[User, KnownKey]:
+) -> KnownKey:
     user = User.from_db(connection.alias, _USER_FIELDS, values)
     principal = Principal(
         account_id=str(user.account_id),
@@ -114,19 +123,47 @@ def _known(
         tier=tier,
     )
     networks = tuple(ipaddress.ip_network(text) for text in allowlist)
-    return user, KnownKey(principal, key_id, expires_at.timestamp(), networks)
+    return KnownKey(principal, values, key_id, expires_at.timestamp(), networks)
+
+
+class KnownKeys:
+    """Keys by their hash, as they were read a moment ago; None for a hash that no live key has."""
+
+    def __init__(self, generation: Callable[[], int | None] = lambda: revocations().generation()) -> None:
+        self._generation = generation
+        self._known: dict[bytes, tuple[float, int, KnownKey | None]] = {}
+
+    def get(self, digest: bytes) -> tuple[KnownKey | None] | None:
+        """What is remembered of a key, in a tuple; None if it has to be read."""
+        entry = self._known.get(digest)
+        if entry is None or entry[0] <= time.monotonic() or entry[1] != self._generation():
+            return None
+        return (entry[2],)
+
+    def generation(self) -> int | None:
+        """To be asked before rows are read, and given to `note` with them."""
+        return self._generation()
+
+    def note(self, digests: Sequence[bytes], found: dict[bytes, KnownKey], generation: int | None) -> None:
+        """Remembers what was read; nothing without a generation."""
+        if generation is None:
+            return
+        if len(self._known) + len(digests) > CACHE_ENTRIES:
+            self._known.clear()
+        for digest in digests:
+            self._known[digest] = (time.monotonic() + CACHE_SECONDS, generation, found.get(digest))
 
 
 class KeyAuthenticator:
     """Keys for the fast lane (implements trading.principal.Authenticator).
 
-    A revoked key may go on for CACHE_SECONDS. Unknown keys are remembered too, so that a flood of one bad key
-    costs one read. Calls for the same key wait for one read together, and what is asked for while a read is under
-    way is read by the next one. Not for use from several event loops at once.
+    Unknown keys are remembered too, so that a flood of one bad key costs one read. Calls for the same key wait for
+    one read together, and what is asked for while a read is under way is read by the next one. Not for use from
+    several event loops at once.
     """
 
     def __init__(self) -> None:
-        self._cache: dict[bytes, tuple[float, KnownKey | None]] = {}
+        self._known = KnownKeys()
         self._awaited: dict[bytes, asyncio.Future[KnownKey | None]] = {}
         self._unread: list[bytes] = []
         self._reader: asyncio.Task[None] | None = None
@@ -140,9 +177,9 @@ class KeyAuthenticator:
     async def authenticate_key(self, key: str, ip: str | None) -> Principal:
         """The caller behind a bare key."""
         digest = self._digest(key)
-        entry = self._cache.get(digest)
-        if entry is not None and entry[0] > time.monotonic():
-            return self._judge(entry[1], ip)
+        remembered = self._known.get(digest)
+        if remembered is not None:
+            return self._judge(remembered[0], ip)
         return self._judge(await self._shared_read(digest), ip)
 
     async def redeem_ticket(self, ticket: str) -> Principal:
@@ -175,6 +212,7 @@ class KeyAuthenticator:
     async def _read_all(self) -> None:
         while self._unread:
             digests, self._unread = self._unread, []
+            generation = self._known.generation()
             try:
                 found = await asyncio.to_thread(_read_and_release, digests)
             except Exception as error:
@@ -183,15 +221,12 @@ class KeyAuthenticator:
                     answer.set_exception(error)
                     answer.exception()  # Those who wait see it; if all have gone away, nobody need be told.
                 continue
-            if len(self._cache) + len(digests) > CACHE_ENTRIES:
-                self._cache.clear()
+            self._known.note(digests, found, generation)
             for digest in digests:
-                known = found[digest][1] if digest in found else None
-                self._cache[digest] = (time.monotonic() + CACHE_SECONDS, known)
-                self._awaited.pop(digest).set_result(known)
+                self._awaited.pop(digest).set_result(found.get(digest))
 
 
-def _read_and_release(digests: Sequence[bytes]) -> dict[bytes, tuple[User, KnownKey]]:
+def _read_and_release(digests: Sequence[bytes]) -> dict[bytes, KnownKey]:
     try:
         return find_keys(digests)
     finally:
@@ -202,6 +237,8 @@ def _read_and_release(digests: Sequence[bytes]) -> dict[bytes, tuple[User, Known
 class ApiKeyAuthentication(drf_authentication.BaseAuthentication):
     """DRF's door for keys: `request.user` is the key's user, `request.auth` the Principal."""
 
+    _known = KnownKeys()
+
     def authenticate(self, request: Request) -> tuple[User, Principal] | None:
         authorization = request.META.get("HTTP_AUTHORIZATION")
         if authorization is None:
@@ -211,14 +248,20 @@ class ApiKeyAuthentication(drf_authentication.BaseAuthentication):
             digest = key_digest(bearer_key(authorization))
         except NotAuthenticated as error:
             raise drf.AuthenticationFailed(error.detail) from None
-        found = find_keys([digest])
-        if digest not in found:
-            raise drf.AuthenticationFailed(BAD_KEY)
-        user, known = found[digest]
-        if not known.counts_for(client_ip(request)):
+        known = self._look_up(digest)
+        if known is None or not known.counts_for(client_ip(request)):
             raise drf.AuthenticationFailed(BAD_KEY)
         note_use(known.key_id)
-        return user, known.principal
+        return known.user, known.principal
+
+    def _look_up(self, digest: bytes) -> KnownKey | None:
+        remembered = self._known.get(digest)
+        if remembered is not None:
+            return remembered[0]
+        generation = self._known.generation()
+        found = find_keys([digest])
+        self._known.note([digest], found, generation)
+        return found.get(digest)
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"

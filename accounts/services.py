@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from accounts.keys import make_key
 from accounts.models import ApiKey, Notification, User, username_validator
+from accounts.revocations import announce
 from trading import cash
 from trading.errors import InvalidRequest, NotFound, PermissionDenied, Refused
 from trading.money import format_pips
@@ -118,6 +119,7 @@ def revoke_key(*, user: User, key_id: str, by: Principal) -> None:
         _check_grant(by, row.scopes)
         row.revoked_at = timezone.now()
         row.save(update_fields=["revoked_at"])
+    transaction.on_commit(announce)
 
 
 def parse_networks(texts: Sequence[str]) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:

@@ -95,6 +95,7 @@ INSTALLED_APPS = [
     "markets",
     "ops",
 ]
+LOG_REQUESTS = env.flag("LOG_REQUESTS", DEBUG)
 MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "pmarket.middleware.RequestIdMiddleware",
@@ -105,7 +106,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django_structlog.middlewares.RequestMiddleware",
+    *(["django_structlog.middlewares.RequestMiddleware"] if LOG_REQUESTS else []),
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
@@ -254,7 +255,7 @@ configure_structlog()
 LOGGING = logging_config(
     style=env.text("LOG_FORMAT", "console" if DEBUG else "json"),
     level=env.text("LOG_LEVEL", "info").upper(),
-    requests=env.flag("LOG_REQUESTS", DEBUG),
+    requests=LOG_REQUESTS,
 )
 DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True  # RequestIdMiddleware has judged it.
 # It would believe any X-Forwarded-For; RequestIdMiddleware binds the address.
