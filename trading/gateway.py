@@ -10,7 +10,8 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -86,21 +87,25 @@ def seal(
 
 
 class _Request:
-    """Commands sent together: their outcomes as they come, and a future for when that is all of them."""
+    """Commands sent together, and their outcomes as they come; `on_end` is called when that is all of them."""
 
-    def __init__(self, number: int) -> None:
-        self._number = number
+    def __init__(self, envelopes: Sequence[Envelope], on_end: Callable[[], object]) -> None:
+        self.envelopes = envelopes
         self.outcomes: dict[str, Outcome] = {}
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._on_end = on_end
 
     def note(self, outcome: Outcome) -> None:
         self.outcomes.setdefault(outcome.command_id, outcome)
-        if len(self.outcomes) == self._number:
-            self.end()
+        if len(self.outcomes) == len(self.envelopes):
+            self._on_end()
 
-    def end(self) -> None:
-        if not self.ended.done():
-            self.ended.set_result(None)
+    def patience_s(self) -> float:
+        """How long to wait: past that no shard executes any of them."""
+        return (max(each.deadline_us for each in self.envelopes) + GRACE_US) / 1e6 - time.time()
+
+    def result(self) -> list[Outcome | None]:
+        """What is known of each, in order."""
+        return [self.outcomes.get(envelope.command_id) for envelope in self.envelopes]
 
 
 class Gateway:
@@ -115,9 +120,8 @@ class Gateway:
         self._listening = asyncio.Event()
         self._unheard: set[bytes] = set()  # channels whose subscription is not confirmed
         self._tasks: list[asyncio.Task[None]] = []
-        self._waits: dict[
-            int, tuple[int, float]
-        ] = {}  # by slot: how old its queue was in ms, and when that was seen
+        # By slot: how old its queue was in ms, and when that was seen.
+        self._waits: dict[int, tuple[int, float]] = {}
         self._measured_at = 0.0
 
     async def start(self) -> None:
@@ -147,9 +151,26 @@ class Gateway:
         Commands of one market are executed in the order given. New orders for a slot whose queue is too long
         are not sent; their outcome is `overloaded`.
         """
-        request = _Request(len(envelopes))
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def end() -> None:
+            if not ended.done():
+                ended.set_result(None)
+
+        request = _Request(envelopes, end)
+        patience = asyncio.get_running_loop().call_later(request.patience_s(), end)
+        self.begin(request)
+        try:
+            await ended
+        finally:  # Also for a caller who goes away: else what was sent would be kept for ever.
+            patience.cancel()
+            self.forget(request)
+        return request.result()
+
+    def begin(self, request: _Request) -> None:
+        """Takes a request in; what comes of it is noted in it, until `forget`."""
         sent = []
-        for envelope in envelopes:
+        for envelope in request.envelopes:
             if type(envelope.command) is PlaceOrder and self._is_overloaded(envelope.command.market_id):
                 slot = market_slot(envelope.command.market_id)
                 request.note(Outcome(envelope.command_id, "overloaded", slot, 0, None))
@@ -158,15 +179,11 @@ class Gateway:
                 sent.append(envelope)
         self._outbox.extend(sent)
         self._wake.set()
-        patience_s = (max(e.deadline_us for e in envelopes) + GRACE_US) / 1e6 - time.time()
-        patience = asyncio.get_running_loop().call_later(patience_s, request.end)
-        try:
-            await request.ended
-        finally:  # Also for a caller who goes away: else what was sent would be kept for ever.
-            patience.cancel()
-            for envelope in envelopes:
-                self._pending.pop(envelope.command_id, None)
-        return [request.outcomes.get(envelope.command_id) for envelope in envelopes]
+
+    def forget(self, request: _Request) -> None:
+        """Waits for nothing more of a request."""
+        for envelope in request.envelopes:
+            self._pending.pop(envelope.command_id, None)
 
     def _is_overloaded(self, market_id: str) -> bool:
         if len(self._pending) >= MOST_PENDING:
@@ -234,23 +251,25 @@ class Gateway:
             waiting = self._pending.get(outcome.command_id)
             if waiting is not None:
                 waiting[1].note(outcome)
+                del self._pending[outcome.command_id]
 
     def _send_again(self) -> None:
         """What a lost Valkey or a dead shard may have swallowed; repetitions are recognised by their keys."""
-        waiting = [
-            envelope
-            for envelope, request in self._pending.values()
-            if envelope.command_id not in request.outcomes
-        ]
-        self._outbox.extend(_in_time(waiting))
+        self._outbox.extend(_in_time([envelope for envelope, _ in self._pending.values()]))
         self._wake.set()
 
 
 class BlockingGateway:
-    """The same for threads: a gateway on a loop of its own in a background thread."""
+    """The same for threads: a gateway on a loop of its own in a background thread.
+
+    A thread hands its request over and waits on a lock: a task and two futures for each request cost more than
+    everything else that a gateway does for it.
+    """
 
     def __init__(self, url: str) -> None:
         self._loop = asyncio.new_event_loop()
+        self._handed: deque[_Request] = deque()
+        self._is_called = False
         threading.Thread(target=self._loop.run_forever, name="gateway", daemon=True).start()
         self._gateway = asyncio.run_coroutine_threadsafe(self._open(url), self._loop).result()
 
@@ -262,7 +281,22 @@ class BlockingGateway:
 
     def send(self, envelopes: Sequence[Envelope]) -> list[Outcome | None]:
         """As Gateway.send."""
-        return asyncio.run_coroutine_threadsafe(self._gateway.send(envelopes), self._loop).result()
+        waiting = threading.Lock()
+        waiting.acquire()
+        request = _Request(envelopes, waiting.release)
+        self._handed.append(request)
+        if not self._is_called:
+            # Set first: whoever is seen after the call has taken all is called for again.
+            self._is_called = True
+            self._loop.call_soon_threadsafe(self._take_over)
+        if not waiting.acquire(timeout=max(0.0, request.patience_s())):
+            self._loop.call_soon_threadsafe(self._gateway.forget, request)
+        return request.result()
+
+    def _take_over(self) -> None:
+        self._is_called = False
+        while self._handed:
+            self._gateway.begin(self._handed.popleft())
 
     def submit(self, command: Command, *, actor: str, request_id: str | None) -> Outcome:
         """Sends one command about a market itself. Raises Refused, NotFound, Overloaded or OutcomeUnknown."""
