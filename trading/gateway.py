@@ -309,7 +309,7 @@ class BlockingGateway:
         # Its own repetition, since a reply was lost on the way: it was refused or it has happened.
         if outcome.payload[3] is not None:
             raise Refused(outcome.payload[3])
-        return outcome._replace(kind="market", payload="accepted")
+        return structs.replace(outcome, kind="market", payload="accepted")
 
 
 def accepted(outcome: Outcome | None, *, order_id: str | None = None) -> Outcome:

@@ -188,7 +188,7 @@ def _read(order_id: str) -> FoundOrder | None:
         return None
     columns, place = rows[0][:20], rows[0][20:23]
     fills = [row[23:] for row in rows if row[23] is not None]
-    return FoundOrder(OrderView._make([*columns[:16], fills, *columns[16:]]), *place)
+    return FoundOrder(OrderView(*[*columns[:16], fills, *columns[16:]]), *place)
 
 
 def _query(sql: str, arguments: list[Any]) -> list[tuple[Any, ...]]:

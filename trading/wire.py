@@ -4,7 +4,7 @@ A gateway gathers commands into frames, one stream entry each (`commands:{slot}`
 shard answers each gateway with one message a batch (`outcomes:{gateway}`). Both are msgpack arrays.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -45,7 +45,7 @@ class Envelope(msgspec.Struct, frozen=True, gc=False, array_like=True):
     command: Command
 
 
-class Outcome(NamedTuple):
+class Outcome(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What became of a command.
 
     `kind` is one of: `order` (payload: OrderView fields), `refused` (payload: [code, OrderView
@@ -62,7 +62,7 @@ class Outcome(NamedTuple):
     payload: Any
 
 
-class OrderView(NamedTuple):
+class OrderView(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """An order as a commit left it; `fills` are (trade_id, price_pips, shares, fee_pips)."""
 
     order_id: str

@@ -8,6 +8,8 @@ and `append_to_accounts` for the writers of cash (deposits, settlement), which r
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from trading.eventlog.codec import GENESIS, canonical_json, chain_hash, timestamp_text
 from trading.ids import account_slot
 
@@ -24,7 +26,7 @@ class NewEvent(NamedTuple):
     metadata: dict[str, Any]
 
 
-class Head(NamedTuple):
+class Head(msgspec.Struct, frozen=True, gc=False):
     """Where a stream ends: its last version (0 if it has none) and that event's hash."""
 
     version: int
@@ -34,7 +36,7 @@ class Head(NamedTuple):
 EMPTY = Head(0, GENESIS)
 
 
-class EventRow(NamedTuple):
+class EventRow(msgspec.Struct, frozen=True, gc=False):
     """An event in its place, as columns of the table; `data` and `metadata` are canonical JSON."""
 
     slot: int

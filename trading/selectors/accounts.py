@@ -118,7 +118,7 @@ def orders_page(
     rows = _query(_ORDER_PAGE, wanted)
     page = _ORDERS.page(rows, limit=limit, key_of=lambda row: _OrderKey(UUID(row[0])))
     fills = _fills_of([row[0] for row in page.rows])
-    views = [OrderView._make([*row[:16], fills.get(row[0], []), *row[16:]]) for row in page.rows]
+    views = [OrderView(*[*row[:16], fills.get(row[0], []), *row[16:]]) for row in page.rows]
     return Page(views, page.next)
 
 

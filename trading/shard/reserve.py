@@ -7,6 +7,8 @@ stands in one `batch` row, so whoever finds the row can give it all back.
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
+import msgspec
+
 from trading.array_literals import array_of, bytea, quoted
 from trading.engine.commands import PlaceOrder
 from trading.ids import new_id
@@ -15,7 +17,7 @@ from trading.shard.slots import OwnedSlot
 from trading.wire import Envelope
 
 
-class Claim(NamedTuple):
+class Claim(msgspec.Struct, frozen=True, gc=False):
     """A command's key, for ever: the same key never executes twice."""
 
     account_id: str
