@@ -162,6 +162,7 @@ def _detach(connection: Any, partition: str) -> None:
             how = "CONCURRENTLY" if place == ATTACHED else "FINALIZE"
             connection.execute("SET lock_timeout = '2s'")
             connection.execute(f'ALTER TABLE event DETACH PARTITION "{partition}" {how}')
+            return
     raise ArchiveRefused(f"{partition} is in constant use; run this again when it is quieter")
 
 
