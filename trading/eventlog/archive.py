@@ -104,7 +104,7 @@ def archive_month(connection: Any, month: Month, folder: Path, progress: Progres
         # The table still has it all: it is written again.
         archive = None
     if archive is None:
-        archive = _proven_file(connection, month, folder, progress)
+        archive = proven_file(connection, month, folder, progress)
         with connection.transaction(), connection.cursor() as cursor:
             record = ArchivedMonth(month.partition, archive.path.name, archive.sha256, archive.ranges)
             note_archived(cursor, record, events=archive.events)
@@ -115,7 +115,7 @@ def archive_month(connection: Any, month: Month, folder: Path, progress: Progres
     return archive
 
 
-def _proven_file(connection: Any, month: Month, folder: Path, progress: Progress) -> ArchiveFile:
+def proven_file(connection: Any, month: Month, folder: Path, progress: Progress) -> ArchiveFile:
     """The month's file, written unless a run before this one has, and compared with the table event by event."""
     path = folder / f"{month.partition}{SUFFIX}"
     archive = None

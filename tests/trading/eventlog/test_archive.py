@@ -413,7 +413,7 @@ def test_whoever_needs_archived_events_is_told_so(market):
             lambda: read_slots(cursor, [(account_slot(account), 0, 1)]),
             lambda: events_page(market.market_id, after=0, limit=10, only_public=False),
         ):
-            with pytest.raises(ArchivedEvents, match="archived,? in"):
+            with pytest.raises(ArchivedEvents, match=r"archived,? in"):
                 read()
         later = list(read_stream(cursor, stream_id=market.market_id, after_version=market.february))
     assert later[-1].version == market.state.seq
