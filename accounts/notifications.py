@@ -22,6 +22,7 @@ from django.conf import settings
 from accounts.models import Notification
 from trading.array_literals import array_of, columns, quoted
 from trading.eventlog.codec import LoggedEvent, timestamp_text
+from trading.eventlog.read import read_creations
 from trading.ids import MARKET_SLOTS, new_id
 from trading.money import format_pips
 from trading.projections.causes import Endings
@@ -37,7 +38,6 @@ MAX_REMEMBERED = 100_000
 _READ_OWNERS = (
     "SELECT account_id::text FROM accounts_user WHERE account_id = ANY(%s::uuid[]) AND NOT is_simulated"
 )
-_READ_MARKET = "SELECT data->>'question', data->'outcomes' FROM event WHERE stream_id = %s AND version = 1"
 _READ_ORDERS = """
 SELECT order_id::text, market_id::text, account_id::text, outcome, side, status, quantity, filled, cost_pips, fees_pips,
        (extract(epoch FROM updated_at) * 1000000)::bigint
@@ -206,8 +206,8 @@ class NotificationsProjection:
     def _market(self, cursor: Any, market_id: str) -> _Market:
         market = self._markets.get(market_id)
         if market is None:
-            cursor.execute(_READ_MARKET, [market_id])
-            market = self._markets[market_id] = _Market(*cursor.fetchone())
+            created = read_creations(cursor, [market_id])[market_id]
+            market = self._markets[market_id] = _Market(created["question"], created["outcomes"])
         return market
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 
-from trading.errors import IdempotencyMismatch, InvalidRequest, NotFound, Overloaded, Refused
+from trading.errors import ArchivedEvents, IdempotencyMismatch, InvalidRequest, NotFound, Overloaded, Refused
 from trading.eventlog.append import NewEvent, append_to_accounts
 from trading.eventlog.codec import canonical_json
 from trading.ids import account_slot
@@ -244,7 +244,10 @@ def _replay(cursor: Any, command: _MoveFunds) -> CashAnswer:
         "WHERE stream_id = %s AND recorded_at >= %s AND data->>'client_id' = %s ORDER BY version LIMIT 1",
         [command.account_id, created_at, command.client_id],
     )
-    offset, kind, reason = cursor.fetchone()
+    row = cursor.fetchone()
+    if row is None:
+        raise ArchivedEvents("This was done under that id long ago; its event is archived.")
+    offset, kind, reason = row
     if kind == "command_refused/1":
         raise Refused(reason)
     cursor.execute("SELECT cash_pips FROM cash_account WHERE account_id = %s", [command.account_id])

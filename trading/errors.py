@@ -10,6 +10,7 @@
     ├── NotAcceptable           406 not_acceptable
     ├── NotKept                 410 not_kept               the log no longer has the events that it takes
     ├── IdempotencyMismatch     409 idempotency_mismatch   the same client id with another command
+    ├── ArchivedEvents          410 archived               the events are in cold storage, not in the table
     ├── UnsupportedMediaType    415 unsupported_media_type
     ├── Refused                 422 the reason             well-formed, and the exchange says no
     ├── RateLimited             429 rate_limited           retry_after_s says when to come again
@@ -119,6 +120,14 @@ class IdempotencyMismatch(ExchangeError):
     status = 409
     code = "idempotency_mismatch"
     title = "This client id was used for another command."
+
+
+class ArchivedEvents(ExchangeError):
+    """What was asked for is part of the log, but archived; the detail says where and how it comes back."""
+
+    status = 410
+    code = "archived"
+    title = "These events are archived."
 
 
 class UnsupportedMediaType(ExchangeError):

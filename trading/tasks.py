@@ -1,20 +1,23 @@
-"""Celery's part of trading: settlements, markets whose time has come, partitions.
+"""Celery's part of trading: settlements, markets whose time has come, partitions, published heads.
 
 Every task may run twice or die half-way and be sent again: the work itself is idempotent. Nothing waits
 in the broker (no ETA): what is due is a row, and a periodic task finds it. Beat's are resend_settlements
-(every few seconds), close_due_markets (every second), take_snapshots (every minute) and make_partitions (daily).
+(every few seconds), close_due_markets (every second), publish_heads and take_snapshots (every minute) and
+make_partitions (daily).
 """
 
 import logging
 import time
 
 from celery import shared_task
+from django.conf import settings
 from django.db import connection, transaction
 
 from trading.connection import own_connection
 from trading.engine.commands import CloseMarket, Command, OpenMarket
 from trading.errors import ExchangeError, Refused
-from trading.eventlog import partitions
+from trading.eventlog import heads, partitions
+from trading.eventlog.signing import signing_key
 from trading.gateway import gateway_sync
 from trading.ids import new_id
 from trading.settlement import FAILED, RUNNING, settle, stalled_settlements
@@ -95,6 +98,13 @@ def make_partitions() -> list[str]:
     """Partitions of the months to come, made long before a row needs them."""
     with transaction.atomic(), connection.cursor() as cursor:
         return partitions.make_partitions(cursor, months_ahead=MONTHS_AHEAD)
+
+
+@shared_task
+def publish_heads() -> bool:
+    """The signed heads of the log, once a minute however often this is sent. Answers whether it did it."""
+    key = signing_key(given=settings.HEADS_KEY, file=settings.HEADS_KEY_FILE)
+    return heads.publish(key, settings.HEADS_DIR, now_us=time.time_ns() // 1000)
 
 
 def _due_commands() -> list[Command]:

@@ -26,6 +26,14 @@ FAUCET_LIMIT_PIPS = parse_pips(env.text("FAUCET_LIMIT", "1000000.0000").replace(
 RESOLUTION_APPROVALS = env.number("RESOLUTION_APPROVALS", 0)
 DISPUTE_WINDOW_S = env.number("DISPUTE_WINDOW", 0)
 
+# The log's proofs. Its signed heads and its archive prove something, or survive something, on another disk or host.
+HEADS_DIR = env.folder("HEADS_DIR", "heads")
+ARCHIVE_DIR = env.folder("ARCHIVE_DIR", "archive")
+HEADS_KEY = env.text("HEADS_KEY")
+HEADS_KEY_FILE = DATA_DIR / "heads_key"
+# Further keys whose published heads are believed: other hosts' and older ones.
+HEADS_PUBLIC_KEYS = env.words("HEADS_PUBLIC_KEYS")
+
 # Valkey: one server is enough; each use can be given its own.
 VALKEY_URL = env.text("VALKEY_URL", "redis://127.0.0.1:6379/0")
 CACHE_URL = env.text("CACHE_URL", VALKEY_URL)
@@ -245,6 +253,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "trading.tasks.make_partitions",
         "schedule": 24 * 3600,
         "options": {"expires": 3600},
+    },
+    "publish-heads": {
+        "task": "trading.tasks.publish_heads",
+        "schedule": 60,
+        "options": {"expires": 60},
     },
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")

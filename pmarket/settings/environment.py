@@ -20,6 +20,12 @@ def data_dir() -> Path:
     return BASE_DIR / (os.environ.get("DATA_DIR") or ".data")
 
 
+def folder(name: str, default: str) -> Path:
+    """A folder of its own; relative paths count from the project's top, the default from DATA_DIR."""
+    given = text(name)
+    return BASE_DIR / given if given else data_dir() / default
+
+
 def read_env_file(path: Path) -> dict[str, str]:
     """KEY=value lines of a file; empty if there is none or it may not be read."""
     try:

@@ -2,9 +2,15 @@
 
 from django.urls import URLPattern
 
+from trading.api.log import log_patterns
 from trading.api.orders import order_patterns
 from trading.api.portfolio import portfolio_patterns
 from trading.api.status import status_patterns
 
-api_urlpatterns: list[URLPattern] = [*order_patterns, *portfolio_patterns, *status_patterns]
+api_urlpatterns: list[URLPattern] = [
+    *order_patterns,
+    *portfolio_patterns,
+    *status_patterns,
+    *log_patterns,
+]
 urlpatterns: list[URLPattern] = []

@@ -13,9 +13,8 @@ import msgspec
 from trading.eventlog.codec import GENESIS, canonical_json, chain_hash, timestamp_text
 from trading.ids import account_slot
 
-COPY_EVENTS = (
-    "COPY event (slot, slot_offset, stream_id, version, type, data, metadata, hash, recorded_at) FROM STDIN"
-)
+_COLUMNS = "(slot, slot_offset, stream_id, version, type, data, metadata, hash, recorded_at)"
+COPY_EVENTS = f"COPY event {_COLUMNS} FROM STDIN"
 
 
 class NewEvent(NamedTuple):
@@ -63,9 +62,12 @@ def encode_row(
     return row, Head(version, digest)
 
 
-def copy_rows(cursor: Any, rows: Sequence[EventRow]) -> None:
-    """Writes rows through COPY, the cheapest way into a partitioned table for more than a few."""
-    with cursor.copy(COPY_EVENTS) as copy:
+def copy_rows(cursor: Any, rows: Sequence[EventRow], *, table: str = "event") -> None:
+    """Writes rows through COPY, the cheapest way into a partitioned table for more than a few.
+
+    `table` is one that stands beside the log, to become a part of it.
+    """
+    with cursor.copy(f'COPY "{table}" {_COLUMNS} FROM STDIN') as copy:
         copy.write(b"".join(map(_copy_line, rows)))
 
 

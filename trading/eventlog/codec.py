@@ -59,6 +59,11 @@ def timestamp_text(at_us: int) -> str:
     return f"{_second_text(seconds)}.{micros:06d}Z"
 
 
+def timestamp_us(text: str) -> int:
+    """Reverses `timestamp_text`. Raises ValueError."""
+    return to_us(dt.datetime.fromisoformat(text))
+
+
 @functools.lru_cache(maxsize=1024)
 def _second_text(seconds: int) -> str:
     return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")

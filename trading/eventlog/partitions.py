@@ -44,19 +44,42 @@ def _make_one(cursor: Any, table: str, name: str, start: dt.datetime, end: dt.da
         low, high = start.isoformat(), end.isoformat()
     else:
         low, high = first_id_at(start), first_id_at(end)
-    key = KEY[table]
+    make_aside(cursor, table, name, low=low, high=high)
+    attach(cursor, table, name, low=low, high=high)
+
+
+def make_aside(cursor: Any, table: str, name: str, *, low: str, high: str, indexes: bool = False) -> None:
+    """An empty table that can become a partition: attaching it will scan nothing.
+
+    `indexes` for one that is filled first; those of an empty one are made when it is attached.
+    """
     cursor.execute("SET LOCAL lock_timeout = '2s'")
-    cursor.execute(f'CREATE TABLE "{name}" (LIKE "{table}" INCLUDING DEFAULTS INCLUDING CONSTRAINTS)')
+    including = "INCLUDING DEFAULTS INCLUDING CONSTRAINTS" + (" INCLUDING INDEXES" if indexes else "")
+    cursor.execute(f'CREATE TABLE "{name}" (LIKE "{table}" {including})')
+    key = KEY[table]
     cursor.execute(
         f'ALTER TABLE "{name}" ADD CONSTRAINT "{name}_bounds" '
         f"CHECK ({key} IS NOT NULL AND {key} >= '{low}' AND {key} < '{high}')"
     )
+
+
+def attach(cursor: Any, table: str, name: str, *, low: str, high: str) -> None:
+    """Makes a table that stands aside a partition, guarded like the others."""
+    cursor.execute("SET LOCAL lock_timeout = '2s'")
     cursor.execute(
         f"""ALTER TABLE "{table}" ATTACH PARTITION "{name}" FOR VALUES FROM ('{low}') TO ('{high}')"""
     )
-    cursor.execute(f'ALTER TABLE "{name}" DROP CONSTRAINT "{name}_bounds"')
+    # The partition's bounds say the same from now on. A detached table's constraint has a name of PostgreSQL's.
+    cursor.execute(
+        "SELECT conname FROM pg_constraint WHERE conrelid = %s::regclass AND contype = 'c' AND conislocal",
+        [f'"{name}"'],
+    )
+    for (constraint,) in cursor.fetchall():
+        cursor.execute(f'ALTER TABLE "{name}" DROP CONSTRAINT "{constraint}"')
     if table == "event":
         guard_event_partition(cursor, name)
+        # The parent's trigger covers it again.
+        cursor.execute(f'DROP TRIGGER IF EXISTS "{name}_is_append_only" ON "{name}"')
         # Nobody plans by these, and looking at samples of them took half a second each minute of a growing log.
         for column in ("data", "metadata", "hash"):
             cursor.execute(f'ALTER TABLE "{name}" ALTER COLUMN {column} SET STATISTICS 0')
@@ -65,7 +88,17 @@ def _make_one(cursor: Any, table: str, name: str, start: dt.datetime, end: dt.da
 def guard_event_partition(cursor: Any, name: str) -> None:
     """The parent's TRUNCATE trigger and grants do not reach a partition: each gets its own."""
     cursor.execute(
-        f'CREATE TRIGGER "{name}_is_not_truncated" BEFORE TRUNCATE ON "{name}" '
+        f'CREATE OR REPLACE TRIGGER "{name}_is_not_truncated" BEFORE TRUNCATE ON "{name}" '
         "FOR EACH STATEMENT EXECUTE FUNCTION refuse_event_change()"
     )
     cursor.execute(f'REVOKE UPDATE, DELETE, TRUNCATE ON "{name}" FROM CURRENT_USER')
+
+
+def guard_alone(cursor: Any, name: str) -> None:
+    """Guards a table of events that is no partition, or soon none: the parent's row trigger leaves it then."""
+    cursor.execute("SET LOCAL lock_timeout = '2s'")
+    guard_event_partition(cursor, name)
+    cursor.execute(
+        f'CREATE OR REPLACE TRIGGER "{name}_is_append_only" BEFORE UPDATE OR DELETE ON "{name}" '
+        "FOR EACH ROW EXECUTE FUNCTION refuse_event_change()"
+    )

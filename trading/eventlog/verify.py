@@ -2,19 +2,26 @@
 
 A slot's offsets and a stream's versions are dense, each event's hash follows from its content and its
 predecessor's hash, time does not run backwards in a slot, a stream stays in its slot, and the head
-rows name exactly the last events. What this cannot see is a log that was rewritten from some point on
-together with its heads; the published digests of the heads are for that.
+rows name exactly the last events. A log that was cut, or rewritten from some point on, together with its head
+rows contradicts the heads that were published before (heads.py). Months in archive files are walked first,
+as one chain with what the table holds.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from trading.eventlog.append import EMPTY, Head
+from trading.eventlog.archive_file import ArchiveFile, read_slot_events
 from trading.eventlog.codec import GENESIS, StoredEvent, canonical_json, chain_hash, timestamp_text
-from trading.eventlog.read import read_slot
+from trading.eventlog.heads import SlotHead, digest_of
+from trading.eventlog.read import read_slot_as_stored
 from trading.ids import MARKET_SLOTS, account_slot, market_slot
 
 PAGE_EVENTS = 2000
+COMPARED_HEADS = 32
+"""Published heads of a slot that its walk is compared with, spread over them all. The last one alone would prove as
+much, since it follows from all before it; the others tell about where the log was rewritten."""
 
 
 class Break(NamedTuple):
@@ -45,22 +52,32 @@ def verify_slot(
     *,
     since_us: int | None = None,
     progress: Callable[[int], None] = lambda events: None,
+    published: Sequence[SlotHead] = (),
+    archives: Sequence[ArchiveFile] = (),
+    archived_to: int = 0,
 ) -> Break | None:
     """Walks one slot up to its head as it is now; the exchange may go on meanwhile.
 
-    With `since_us` only events recorded from then on; their predecessors are taken as they are.
-    `connection` is psycopg's, autocommit; pages are short statements, so nothing is held open.
+    `published` are the slot's published heads, read before this was called. `archives` are the files with the
+    slot's beginning, oldest first; without them the walk starts at `archived_to`, where the table does. With
+    `since_us` only events of the table recorded from then on. A walk that does not start at the beginning takes
+    its events' predecessors as they are, and compares only the length of the slot with `published`.
+    `connection` is psycopg's, autocommit; pages are short statements, so nothing is held open. Raises BadArchive.
     """
     heads = read_heads(connection, slot)
-    first = 0 if since_us is None else _first_offset_since(connection, slot, since_us, heads.next_offset)
+    first = 0 if archives else archived_to
+    if since_us is not None:
+        archives, first = (), _first_offset_since(connection, slot, since_us, heads.next_offset)
     progress(first)
-    walk = _Walk(connection, slot, first)
-    for page in _pages(connection, slot, first, heads.next_offset):
+    walk = _Walk(connection, slot, first, published)
+    for page in _pages(connection, slot, first, heads.next_offset, archives):
         for event in page:
             if (what := walk.check(event)) is not None:
                 return Break(event.event_id, event.stream_id, event.version, what)
+            if (broken := walk.compare_published()) is not None:
+                return broken
         progress(len(page))
-    return walk.check_heads(heads)
+    return walk.check_length() or walk.check_heads(heads)
 
 
 def read_heads(connection: Any, slot: int) -> SlotHeads:
@@ -85,13 +102,17 @@ def read_heads(connection: Any, slot: int) -> SlotHeads:
 class _Walk:
     """What the events so far have led to: the next offset, the last time, and each stream's head."""
 
-    def __init__(self, connection: Any, slot: int, first: int) -> None:
+    def __init__(self, connection: Any, slot: int, first: int, published: Sequence[SlotHead] = ()) -> None:
         self._connection = connection
         self._slot = slot
         self._offset = first
         self._from_the_start = first == 0
         self._recorded_us = 0
         self._heads: dict[str, Head] = {}
+        self._longest = max(published, key=lambda head: head.next_offset, default=None)
+        # Nearest first, taken from the end.
+        self._to_compare = _spread(published)[::-1] if self._from_the_start else []
+        self._agreed = 0
 
     def check(self, event: StoredEvent) -> str | None:
         """What is wrong with the next event, or None."""
@@ -102,14 +123,37 @@ class _Walk:
         if not self._belongs_here(event.stream_id):
             return f"its stream does not belong to slot {self._slot}"
         head = self._heads.get(event.stream_id) or self._head_before(event)
-        if event.version != head.version + 1:
+        if head is not None and event.version != head.version + 1:
             return f"version {head.version + 1} of its stream was to come"
-        if event.hash != _expected_hash(event, head):
+        if head is not None and event.hash != _expected_hash(event, head):
             return "its content or its predecessor's hash was changed"
         self._offset += 1
         self._recorded_us = event.recorded_us
         self._heads[event.stream_id] = Head(event.version, event.hash)
         return None
+
+    def compare_published(self) -> Break | None:
+        """The log up to here against what was published when it ended here."""
+        while self._to_compare and self._to_compare[-1].next_offset == self._offset:
+            head = self._to_compare.pop()
+            if digest_of(self._heads) != head.digest:
+                return Break(
+                    f"{self._slot}-{self._agreed}", "-", 0,
+                    f"between here and offset {head.next_offset} the log is not the one whose heads were published "
+                    f"at {head.published_at}",
+                )  # fmt: skip
+            self._agreed = self._offset
+        return None
+
+    def check_length(self) -> Break | None:
+        """Whether all events are there that were there when heads were published."""
+        if self._longest is None or self._longest.next_offset <= self._offset:
+            return None
+        return Break(
+            f"{self._slot}-{self._offset}", "-", 0,
+            f"the log ends here, and had {self._longest.next_offset} events when its heads were published at "
+            f"{self._longest.published_at}",
+        )  # fmt: skip
 
     def check_heads(self, heads: SlotHeads) -> Break | None:
         """The head rows against where the events have led."""
@@ -140,8 +184,8 @@ class _Walk:
         home = market_slot(stream_id) if self._slot < MARKET_SLOTS else account_slot(stream_id)
         return home == self._slot
 
-    def _head_before(self, event: StoredEvent) -> Head:
-        """Nothing, for a walk from the start; else the predecessor as the log has it."""
+    def _head_before(self, event: StoredEvent) -> Head | None:
+        """Nothing, for a walk from the start; else the predecessor as the log has it, None if that is archived."""
         if self._from_the_start or event.version == 1:
             return EMPTY
         with self._connection.cursor() as cursor:
@@ -150,7 +194,10 @@ class _Walk:
                 [event.stream_id, event.version - 1],
             )
             row = cursor.fetchone()
-        return EMPTY if row is None else Head(row[0], bytes(row[1]))
+            if row is None:
+                cursor.execute("SELECT EXISTS (SELECT FROM event_archive)")
+                return None if cursor.fetchone()[0] else EMPTY
+        return Head(row[0], bytes(row[1]))
 
 
 def _expected_hash(event: StoredEvent, head: Head) -> bytes:
@@ -166,14 +213,28 @@ def _expected_hash(event: StoredEvent, head: Head) -> bytes:
     )
 
 
-def _pages(connection: Any, slot: int, first: int, end: int) -> Iterator[list[StoredEvent]]:
+def _pages(
+    connection: Any, slot: int, first: int, end: int, archives: Sequence[ArchiveFile]
+) -> Iterator[list[StoredEvent]]:
     """The slot's events up to `end`, by offset: a missing one leaves its page short, not the others."""
+    for archive in archives:
+        events = read_slot_events(archive, slot)
+        while page := list(islice(events, PAGE_EVENTS)):
+            yield page
+            first = page[-1].slot_offset + 1
     for start in range(first, end, PAGE_EVENTS):
         with connection.cursor() as cursor:
             limit = min(PAGE_EVENTS, end - start)
             # No bound by time: an event that was put into another partition must be seen.
-            page = read_slot(cursor, slot=slot, from_offset=start, limit=limit)
+            page = read_slot_as_stored(cursor, slot=slot, from_offset=start, limit=limit)
         yield page
+
+
+def _spread(published: Sequence[SlotHead]) -> list[SlotHead]:
+    """Some of the published heads, one an offset, the last among them. Two that differ at one offset both stay."""
+    told = sorted({(head.next_offset, head.digest): head for head in published if head.next_offset}.values())
+    step = max(1, len(told) // COMPARED_HEADS)
+    return told[::-1][::step][::-1]
 
 
 def _first_offset_since(connection: Any, slot: int, since_us: int, end: int) -> int:

@@ -68,6 +68,37 @@ CREATE TRIGGER event_is_not_truncated BEFORE TRUNCATE ON event
 REVOKE ALL ON event FROM PUBLIC;
 REVOKE UPDATE, DELETE, TRUNCATE ON event FROM CURRENT_USER;
 
+-- The log's proofs and long life -------------------------------------------------------------------
+
+-- Signed heads of all slots, a row a minute (trading/eventlog/heads.py). The files outside the database are what
+-- counts; these rows are what the endpoint shows and what a file lacks after a crash.
+CREATE TABLE published_head (
+    published_at timestamptz PRIMARY KEY,
+    line         text NOT NULL
+);
+
+-- Months of the log that are in files (trading/eventlog/archived.py).
+CREATE TABLE event_archive (
+    partition   text PRIMARY KEY,
+    file        text        NOT NULL,
+    sha256      bytea       NOT NULL,
+    events      bigint      NOT NULL,
+    archived_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE event_archive_slot (
+    partition    text     NOT NULL REFERENCES event_archive ON DELETE CASCADE,
+    slot         smallint NOT NULL,
+    first_offset bigint   NOT NULL,
+    next_offset  bigint   NOT NULL CHECK (next_offset > first_offset),
+    PRIMARY KEY (slot, first_offset)
+);
+-- The first event of each market whose beginning is archived: read models ask for it as long as the market lives.
+CREATE TABLE archived_creation (
+    market_id uuid PRIMARY KEY,
+    type      text  NOT NULL,
+    data      jsonb NOT NULL
+);
+
 -- Cash and claims --------------------------------------------------------------------------------
 
 CREATE TABLE cash_account (

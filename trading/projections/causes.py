@@ -7,13 +7,14 @@ log itself says where the market ended; no projection has to ask another one.
 from typing import Any, NamedTuple
 
 from trading.eventlog.codec import LoggedEvent, decode_json
+from trading.eventlog.upcast import stored_names, upcast
 from trading.projections.projection import BrokenLog
 
 _WAITING = frozenset({"position_closed/1"})
 
 _FIND = """
-SELECT slot, slot_offset, data->>'payouts' FROM event
-WHERE stream_id = %s AND type IN ('market_resolved/1', 'market_voided/1') AND data->>'settlement' = %s
+SELECT slot, slot_offset, type, data::text FROM event
+WHERE stream_id = %s AND type = ANY(%s) AND data->>'settlement' = %s
 ORDER BY version DESC LIMIT 1
 """
 
@@ -37,14 +38,16 @@ class Endings:
         settlement_id, market_id = event.data["settlement"], event.data["market"]
         ending = self._found.get(settlement_id)
         if ending is None:
-            cursor.execute(_FIND, [market_id, settlement_id])
+            endings = stored_names("market_resolved/1", "market_voided/1")
+            cursor.execute(_FIND, [market_id, endings, settlement_id])
             row = cursor.fetchone()
             if row is None:
                 raise BrokenLog(
                     f"event {event.event_id} settles market {market_id}, which has not ended that way"
                 )
-            slot, offset, payouts = row
-            ending = Ending(slot, offset, tuple(decode_json(payouts)) if payouts else None)
+            slot, offset, stored_as, text = row
+            _, data = upcast(stored_as, decode_json(text), event_id=f"{slot}-{offset}")
+            ending = Ending(slot, offset, tuple(data["payouts"]) if "payouts" in data else None)
             self._found[settlement_id] = ending
         return ending
 

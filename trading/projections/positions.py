@@ -10,6 +10,7 @@ from typing import Any
 
 from trading.array_literals import columns
 from trading.eventlog.codec import LoggedEvent
+from trading.eventlog.read import read_creations
 from trading.money import SHARE_PIPS
 from trading.projections.causes import Endings
 from trading.projections.holding import Holding, Row, leg_flow_pips
@@ -36,10 +37,6 @@ INSERT INTO participation AS p (market_id, account_id, net_cash_pips, fees_pips)
 SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::bigint[], %s::bigint[])
 ON CONFLICT (market_id, account_id) DO UPDATE SET
     net_cash_pips = p.net_cash_pips + excluded.net_cash_pips, fees_pips = p.fees_pips + excluded.fees_pips
-"""
-_COUNT_OUTCOMES = """
-SELECT stream_id::text, jsonb_array_length(data->'outcomes') FROM event
-WHERE stream_id = ANY(%s::uuid[]) AND version = 1 AND type = 'market_created/1'
 """
 
 
@@ -96,8 +93,8 @@ class PositionsProjection:
         wanted = sorted(markets - self._outcomes.keys())
         if not wanted:
             return
-        cursor.execute(_COUNT_OUTCOMES, [wanted])
-        self._outcomes.update(cursor.fetchall())
+        created = read_creations(cursor, wanted)
+        self._outcomes.update({market_id: len(data["outcomes"]) for market_id, data in created.items()})
         missing = [market_id for market_id in wanted if market_id not in self._outcomes]
         if missing:
             raise BrokenLog(f"market {missing[0]} trades but its log does not begin with its creation")

@@ -11,19 +11,10 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from trading.eventlog.codec import LoggedEvent
+from trading.eventlog.upcast import CURRENT_NAMES
 from trading.projections import DEFAULT_PROJECTIONS
 
-MARKET_EVENTS = frozenset({
-    "market_created/1", "market_opened/1", "market_suspended/1", "market_resumed/1", "market_closed/1",
-    "market_resolved/1", "market_voided/1", "order_placed/1", "order_rejected/1", "order_matched/1",
-    "order_cancelled/1", "order_expired/1", "order_amended/1", "cancel_all_fence/1", "command_refused/1",
-    "position_opened/1",
-})  # fmt: skip
-ACCOUNT_EVENTS = frozenset({
-    "funds_deposited/1", "funds_withdrawn/1", "command_refused/1", "position_closed/1", "payout_issued/1",
-    "payout_reversed/1",
-})  # fmt: skip
-KNOWN_EVENTS = MARKET_EVENTS | ACCOUNT_EVENTS
+KNOWN_EVENTS = CURRENT_NAMES
 
 AfterCommit = Callable[[], None]
 Applier = TypeVar("Applier")

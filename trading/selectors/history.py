@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 
+from trading.eventlog.archived import refuse_archived_stream
 from trading.eventlog.codec import decode_json
+from trading.eventlog.upcast import stored_names
 from trading.selectors.pages import Page
 
 PUBLIC_EVENTS = (
@@ -39,15 +41,17 @@ class Event(NamedTuple):
 def events_page(stream_id: str, *, after: int, limit: int, only_public: bool) -> Page[Event]:
     """Events of a stream with versions above `after`, in order; the next page's `after` is in `next`.
 
+    As they were stored, so that their hashes can be followed. Raises ArchivedEvents.
     A page of public events may be short or empty although more follow.
     """
     upto = after + (VERSIONS_AT_ONCE if only_public else limit)
     with connection.cursor() as cursor:
+        refuse_archived_stream(cursor, stream_id=stream_id, version=after + 1)
         cursor.execute(
             "SELECT slot || '-' || slot_offset, stream_id::text, version, type, data::text, encode(hash, 'hex'), "
             "recorded_at FROM event WHERE stream_id = %s AND version > %s AND version <= %s "
             "AND (NOT %s OR type = ANY(%s)) ORDER BY version LIMIT %s",
-            [stream_id, after, upto, only_public, list(PUBLIC_EVENTS), limit],
+            [stream_id, after, upto, only_public, stored_names(*PUBLIC_EVENTS), limit],
         )
         rows = [Event._make([*row[:4], decode_json(row[4]), *row[5:]]) for row in cursor.fetchall()]
     head = _head(stream_id)

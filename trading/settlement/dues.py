@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from django.db import connection
 
 from trading.errors import NotFound
-from trading.eventlog.read import read_slot
+from trading.eventlog.read import read_creations, read_slot
 from trading.money import SHARE_PIPS
 from trading.settlement.split import split_pool
 
@@ -77,11 +77,7 @@ def load_settlement(settlement_id: str) -> Settlement:
             raise NotFound("There is no such settlement.")
         settlement_id, market_id, kind, status, cause_slot, cause_offset = row
         (decision,) = read_slot(cursor, slot=cause_slot, from_offset=cause_offset, limit=1)
-        cursor.execute(
-            "SELECT jsonb_array_length(data->'outcomes') FROM event WHERE stream_id = %s AND version = 1",
-            [market_id],
-        )
-        outcomes = cursor.fetchone()[0]
+        outcomes = len(read_creations(cursor, [market_id])[market_id]["outcomes"])
     return Settlement(
         settlement_id=settlement_id,
         market_id=market_id,

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from trading.engine.apply import apply
-from trading.engine.codec import event_from_json
+from trading.engine.codec import EVENT_TYPES, event_from, event_from_json
 from trading.engine.events import Event
 from trading.engine.market import Market
 from trading.eventlog.append import EMPTY, Head
 from trading.eventlog.codec import canonical_json, chain_hash, decode_json, timestamp_text
 from trading.eventlog.tail import TailEvent, read_tail, recorded_us_of, stream_end
+from trading.eventlog.upcast import upcast
 from trading.snapshots.store import Snapshot, is_kept_by, market_of, newest_snapshots
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,10 @@ class State:
 
 def event_of(stored: TailEvent) -> Event:
     """The event that a row of the log means today: the one place where replay turns stored into typed."""
-    return event_from_json(stored.type, stored.data)
+    if stored.type in EVENT_TYPES:
+        return event_from_json(stored.type, stored.data)
+    name, data = upcast(stored.type, decode_json(stored.data), event_id=f"of version {stored.version}")
+    return event_from(name, data)
 
 
 def nearest_state(cursor: Any, market_id: str, *, upto_version: int | None = None) -> State:

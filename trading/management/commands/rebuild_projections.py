@@ -6,6 +6,7 @@ import psycopg
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
+from trading.errors import ArchivedEvents
 from trading.projections.projection import Projection, load_projections
 from trading.projections.rebuild import RebuildFailed, check, rebuild
 from trading.projections.shadow import TableInUse
@@ -28,7 +29,7 @@ class Command(BaseCommand):
         try:
             for projection in _chosen(options["only"]):
                 differences += self._treat(projection, only_check=options["check"])
-        except (RebuildFailed, TableInUse, psycopg.OperationalError) as error:
+        except (ArchivedEvents, RebuildFailed, TableInUse, psycopg.OperationalError) as error:
             raise CommandError(str(error)) from None
         for difference in differences:
             self.stderr.write(difference)

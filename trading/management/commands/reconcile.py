@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
+from trading.errors import ArchivedEvents
 from trading.reconcile import reconcile
 
 MOST_TOLD = 200
@@ -24,7 +25,10 @@ class Command(BaseCommand):
             def begin(events: int) -> None:
                 bar.total = events
 
-            report = reconcile(wait_s=options["wait"], begin=begin, progress=bar.update)
+            try:
+                report = reconcile(wait_s=options["wait"], begin=begin, progress=bar.update)
+            except ArchivedEvents as error:
+                raise CommandError(f"the whole log is needed. {error}") from None
         for difference in report.differences[:MOST_TOLD]:
             self.stderr.write(difference)
         if report.differences:
