@@ -9,15 +9,15 @@ from ops.tape.lobster import LobsterTape
 from ops.tape.steps import BadTape
 
 
-def open_tape(path: Path) -> LobsterTape | KalshiTape:
-    """The tape in a driver file (`*_driver.csv.gz`). Raises BadTape or OSError."""
+def open_tape(path: Path, *, merge_sweeps: bool = False) -> LobsterTape | KalshiTape:
+    """The tape in a driver file (`*_driver.csv.gz`). Raises BadTape or OSError; only LOBSTER's know sweeps."""
     try:
         with gzip.open(path, "rt", encoding="ascii") as file:
             columns = file.readline().strip().split(",")
     except (gzip.BadGzipFile, UnicodeDecodeError, EOFError) as error:
         raise BadTape(f"{path.name}: {error}") from error
     if columns == lobster.COLUMNS:
-        return LobsterTape(path)
+        return LobsterTape(path, merge_sweeps=merge_sweeps)
     if columns == kalshi.COLUMNS:
         return KalshiTape(path)
     raise BadTape(f"{path.name} has the header of no tape that is known here: {','.join(columns)[:100]}")
