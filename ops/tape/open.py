@@ -10,7 +10,7 @@ from ops.tape.steps import BadTape
 
 
 def open_tape(path: Path, *, merge_sweeps: bool = False) -> LobsterTape | KalshiTape:
-    """The tape in a driver file (`*_driver.csv.gz`). Raises BadTape or OSError; only LOBSTER's know sweeps."""
+    """The tape in a driver file (`*_driver.csv.gz`). Raises BadTape or OSError."""
     try:
         with gzip.open(path, "rt", encoding="ascii") as file:
             columns = file.readline().strip().split(",")
@@ -19,5 +19,7 @@ def open_tape(path: Path, *, merge_sweeps: bool = False) -> LobsterTape | Kalshi
     if columns == lobster.COLUMNS:
         return LobsterTape(path, merge_sweeps=merge_sweeps)
     if columns == kalshi.COLUMNS:
+        if merge_sweeps:
+            raise BadTape(f"{path.name} does not say which of its trades were one sweep")
         return KalshiTape(path)
     raise BadTape(f"{path.name} has the header of no tape that is known here: {','.join(columns)[:100]}")

@@ -1,6 +1,7 @@
 """Tapes: what the readers make of a file, and that the bare engine does what was recorded.
 
-Real recordings are played by tests/engine (whole days, the bare engine) and test_tape_recorded.py (the processes).
+Real recordings are played by tests/engine (whole days, the bare engine; here with sweeps merged) and by
+test_tape_recorded.py (the processes).
 """
 
 import gzip
@@ -178,6 +179,11 @@ def test_a_sweep_of_anything_but_takes_and_an_add_is_refused(tmp_path):
     path = write(tmp_path / "X_driver.csv.gz", f"{LOBSTER_HEADER}\n{lines}")
     with pytest.raises(BadTape):
         list(LobsterTape(path, merge_sweeps=True).rows())
+
+
+def test_a_file_without_sweeps_has_none_to_merge(kalshi):
+    with pytest.raises(BadTape):
+        open_tape(kalshi, merge_sweeps=True)
 
 
 def test_a_kalshi_file_becomes_orders_of_both_outcomes(kalshi):
