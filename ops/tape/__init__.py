@@ -6,6 +6,7 @@
     open.py       picks the reader by the file's header
     exchange.py   the public HTTP API, as far as a tape needs it
     player.py     sends the steps in batches and compares books
+    replay.py     compares the book after every row, from the event log
     makers.py     compares fills: who was hit, at what price
     local_keys.py what a command beside the exchange may take from its database
     stage.py      the market and the accounts a tape is played with, and its settlement

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ops.tape.stage import Stage
-from ops.tape.steps import MAKER, ExpectedFill, Place
+from ops.tape.steps import TAKER, ExpectedFill, Place
 from trading.money import format_pips
 
 PAGE = 500
@@ -33,20 +33,29 @@ def take_of(row: int, step: Place, order: Mapping[str, Any]) -> Take:
 
 
 def maker_keys(stage: Stage, as_of: str | None) -> dict[str, list[tuple[str, str, int]]]:
-    """The maker's fills by trade: (client order id, price in the maker's terms, shares) of each."""
+    """Fills of resting orders by trade: (client order id, price in the maker's terms, shares) of each."""
     found: dict[str, list[tuple[str, str, int]]] = {}
+    for account, key in stage.keys.items():
+        if account != TAKER:
+            _add_fills(stage, key, as_of, found)
+    return found
+
+
+def _add_fills(
+    stage: Stage, key: str, as_of: str | None, found: dict[str, list[tuple[str, str, int]]]
+) -> None:
     parameters: dict[str, str | int] = {"market_id": stage.market_id, "limit": PAGE}
     if as_of:
         parameters["min_as_of"] = as_of
     while True:
-        page = stage.exchange.get("/portfolio/fills", key=stage.keys[MAKER], **parameters)
+        page = stage.exchange.get("/portfolio/fills", key=key, **parameters)
         for fill in page["results"]:
             if fill["role"] == "maker":
                 found.setdefault(fill["trade_id"], []).append(
                     (fill["client_order_id"], fill["price"], fill["quantity"])
                 )
         if page["next"] is None:
-            return found
+            return
         parameters = {"market_id": stage.market_id, "limit": PAGE, "cursor": page["next"]}
 
 

@@ -9,7 +9,7 @@ from ops.tape.lobster import LobsterTape
 from ops.tape.steps import BadTape
 
 
-def open_tape(path: Path) -> LobsterTape | KalshiTape:
+def open_tape(path: Path, *, merge_sweeps: bool = False) -> LobsterTape | KalshiTape:
     """The tape in a driver file (`*_driver.csv.gz`). Raises BadTape or OSError."""
     try:
         with gzip.open(path, "rt", encoding="ascii") as file:
@@ -17,7 +17,9 @@ def open_tape(path: Path) -> LobsterTape | KalshiTape:
     except (gzip.BadGzipFile, UnicodeDecodeError, EOFError) as error:
         raise BadTape(f"{path.name}: {error}") from error
     if columns == lobster.COLUMNS:
-        return LobsterTape(path)
+        return LobsterTape(path, merge_sweeps=merge_sweeps)
     if columns == kalshi.COLUMNS:
+        if merge_sweeps:
+            raise BadTape(f"{path.name} does not say which of its trades were one sweep")
         return KalshiTape(path)
     raise BadTape(f"{path.name} has the header of no tape that is known here: {','.join(columns)[:100]}")

@@ -1,17 +1,17 @@
 """Sends a tape's steps in batches, in order, and compares the books after each run of rows.
 
-The maker's and the taker's steps go in batches of their own, since a key acts for one account: a batch
-ends where the other account is next, at its size, and, to compare, at the end of a row.
+Each account's steps go in batches of their own, since a key acts for one account: a batch
+ends where another account is next, at its size, and, to compare, at the end of a row.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ops.tape.makers import Take, take_of
 from ops.tape.stage import OUTCOMES, Stage
-from ops.tape.steps import MAKER, TAKER, Cancel, ExpectedBook, Place, Row, Step
+from ops.tape.steps import MAKER, Cancel, ExpectedBook, Place, Row, Step
 from trading.money import format_pips
 
 BOOK_WITHIN_S = 5.0
@@ -59,10 +59,9 @@ class Player:
         return self.tally
 
     def _add(self, number: int, step: Step) -> None:
-        account = step.account if isinstance(step, Place) else MAKER
-        if account != self._account or len(self._pending) >= self._batch:
+        if step.account != self._account or len(self._pending) >= self._batch:
             self._flush()
-            self._account = account
+            self._account = step.account
         self._pending.append((number, step))
 
     def _compare(self, row: Row) -> None:
@@ -111,26 +110,14 @@ class Player:
         order = result["order"]
         self._seq = max(self._seq, order["seq"])
         self.tally.as_of = order["as_of"] or self.tally.as_of
-        if isinstance(step, Place) and step.account == TAKER:
+        if isinstance(step, Place) and step.expected is not None:
             self.tally.takes.append(take_of(number, step, order))
         elif isinstance(step, Place) and order["fills"]:
             self.tally.differences.append(f"row {number}: {step} was not to trade, but did")
 
     def _compare_book(self, number: int, expected: ExpectedBook) -> None:
-        book = self._book(expected)
+        self.tally.differences += book_differences(number, expected, self._book(expected))
         self.tally.books += 1
-        for side, levels in (("bids", expected.bids), ("asks", expected.asks)):
-            wanted = [[format_pips(price), shares] for price, shares in levels]
-            got = book[side]
-            if got != wanted:
-                level = next(
-                    (n for n, (a, b) in enumerate(zip(got, wanted, strict=False)) if a != b),
-                    min(len(got), len(wanted)),
-                )
-                self.tally.differences.append(
-                    f"row {number}: {side} of {OUTCOMES[expected.outcome]} differ from level {level + 1} on: "
-                    f"{got[level : level + 2]} instead of {wanted[level : level + 2]}"
-                )
 
     def _book(self, expected: ExpectedBook) -> dict[str, Any]:
         """The exchange's book, not older than the last answer to a batch."""
@@ -143,3 +130,21 @@ class Player:
             if book["seq"] >= self._seq or time.monotonic() > deadline:
                 return book
             time.sleep(0.002)
+
+
+def book_differences(number: int, expected: ExpectedBook, book: Mapping[str, Any]) -> list[str]:
+    """One line for each side that differs from the recording; `book` has levels as the API shows them."""
+    differences = []
+    for side, levels in (("bids", expected.bids), ("asks", expected.asks)):
+        wanted = [[format_pips(price), shares] for price, shares in levels]
+        got = book[side]
+        if got != wanted:
+            level = next(
+                (n for n, (a, b) in enumerate(zip(got, wanted, strict=False)) if a != b),
+                min(len(got), len(wanted)),
+            )
+            differences.append(
+                f"row {number}: {side} of {OUTCOMES[expected.outcome]} differ from level {level + 1} on: "
+                f"{got[level : level + 2]} instead of {wanted[level : level + 2]}"
+            )
+    return differences

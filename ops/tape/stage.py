@@ -1,4 +1,4 @@
-"""What a tape is played with: a market, a maker and a taker of its own, and the market's settlement.
+"""What a tape is played with: a market, a maker, a taker and the like of its own, and the market's settlement.
 
 All of it through the public API.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ops.tape.exchange import Exchange, Problem
-from ops.tape.steps import MAKER, TAKER, Tape
+from ops.tape.steps import Tape
 from trading.money import format_pips, parse_pips
 
 OUTCOMES = ("Yes", "No")
@@ -23,7 +23,7 @@ SETTLE_WITHIN_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """The market and the keys of the two accounts, each with the cash it was given."""
+    """The market and the keys of its accounts, each with the cash it was given."""
 
     exchange: Exchange
     market_id: str
@@ -35,7 +35,7 @@ class Stage:
 def set_stage(
     exchange: Exchange, tape: Tape, *, staff_key: str, cash: dict[str, int], new_key: Callable[[str], None]
 ) -> Stage:
-    """A new market with the tape's tick and two new accounts with at least that much cash (pips).
+    """A new market with the tape's tick, and a new account for each that needs cash, with at least that much (pips).
 
     `new_key` is told of each account's key before it is used.
     """
@@ -53,7 +53,7 @@ def set_stage(
         key=staff_key,
     )
     keys, deposited = {}, {}
-    for account in (MAKER, TAKER):
+    for account in cash:
         registered = exchange.post(
             "/register", {"username": f"tape-{account}-{mark}", "password": secrets.token_urlsafe(24)}
         )
@@ -117,7 +117,7 @@ def _settled(exchange: Exchange, settlement_id: str, staff_key: str) -> dict[str
 
 
 def _money_differences(stage: Stage) -> list[str]:
-    """The two have played against each other only: together they own what they deposited, less fees."""
+    """They have played against each other only: together they own what they deposited, less fees."""
     cash = fees = 0
     for key in stage.keys.values():
         account = stage.exchange.get("/account", key=key)

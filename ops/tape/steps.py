@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 MAKER, TAKER = "maker", "taker"
+SWEEPERS = ("sweeper", "sweeper-2")
+"""Whose orders take and then rest. Nobody may trade with himself, so one that meets a sweeper's rest is the other's."""
 
 
 class ExpectedFill(NamedTuple):
@@ -15,7 +17,10 @@ class ExpectedFill(NamedTuple):
 
 
 class Place(NamedTuple):
-    """An order of one of the two accounts. `expected` are all its fills, in order; None says: not a take."""
+    """An order of one of the accounts. `expected` are all its fills, in order; None says: not a take.
+
+    What is left of a take that is GTC rests.
+    """
 
     account: str
     key: str
@@ -28,16 +33,18 @@ class Place(NamedTuple):
 
 
 class Cancel(NamedTuple):
-    """Withdraw the maker's order of that key."""
+    """Withdraw the order of that key, as a rule the maker's."""
 
     key: str
+    account: str = MAKER
 
 
 class Amend(NamedTuple):
-    """Make the maker's order smaller: to a new total quantity, filled part included."""
+    """Make an order smaller, as a rule the maker's: to a new total quantity, filled part included."""
 
     key: str
     quantity_shares: int
+    account: str = MAKER
 
 
 Step = Place | Cancel | Amend
@@ -95,19 +102,25 @@ class _Exposure:
         self.open_pips = 0
         self.spent_pips = 0
 
-    def place(self, step: Place) -> None:
+    def do(self, step: Step) -> None:
+        if isinstance(step, Place):
+            self._place(step)
+        elif isinstance(step, Amend):
+            self._amend(step)
+        else:
+            self._take_off(step.key, self._orders[step.key][1])
+            del self._orders[step.key]
+
+    def fill(self, fill: ExpectedFill) -> None:
+        """A fill of an order of the maker's; of another's nothing needs to be known."""
+        if fill.maker_key in self._orders:
+            self.spent_pips += self._take_off(fill.maker_key, fill.quantity_shares)
+
+    def _place(self, step: Place) -> None:
         self._orders[step.key] = [_share_reserve(step), step.quantity_shares, step.quantity_shares]
         self.open_pips += _share_reserve(step) * step.quantity_shares
 
-    def fill(self, fill: ExpectedFill) -> None:
-        pips = self._take_off(fill.maker_key, fill.quantity_shares)
-        self.spent_pips += pips
-
-    def cancel(self, key: str) -> None:
-        self._take_off(key, self._orders[key][1])
-        del self._orders[key]
-
-    def amend(self, step: Amend) -> None:
+    def _amend(self, step: Amend) -> None:
         order = self._orders[step.key]
         self._take_off(step.key, order[2] - step.quantity_shares)
         order[2] = step.quantity_shares
@@ -120,25 +133,23 @@ class _Exposure:
 
 
 def needed_cash(rows: Iterable[Row]) -> dict[str, int]:
-    """Pips that either account needs at most: its open orders at their highest, and all that it bought.
+    """Pips that each account needs at most: the maker its open orders at their highest and all that it bought,
+    the others all their orders.
 
     An upper bound: what selling and netting bring back is not counted.
     """
-    maker, peak_pips, taker_pips = _Exposure(), 0, 0
+    maker, needed = _Exposure(), {MAKER: 0, TAKER: 0}
     for row in rows:
         for step in row.steps:
-            if isinstance(step, Cancel):
-                maker.cancel(step.key)
-            elif isinstance(step, Amend):
-                maker.amend(step)
-            elif step.account == MAKER:
-                maker.place(step)
-                peak_pips = max(peak_pips, maker.open_pips + maker.spent_pips)
-            else:
-                taker_pips += _share_reserve(step) * step.quantity_shares
+            if isinstance(step, Place) and step.account != MAKER:
+                cost_pips = _share_reserve(step) * step.quantity_shares
+                needed[step.account] = needed.get(step.account, 0) + cost_pips
                 for fill in step.expected or ():
                     maker.fill(fill)
-    return {MAKER: peak_pips, TAKER: taker_pips}
+            elif step.account == MAKER:
+                maker.do(step)
+                needed[MAKER] = max(needed[MAKER], maker.open_pips + maker.spent_pips)
+    return needed
 
 
 def _share_reserve(step: Place) -> int:

@@ -1,6 +1,7 @@
 """Tapes: what the readers make of a file, and that the bare engine does what was recorded.
 
-Real recordings are played by tests/engine (whole days, the bare engine) and test_tape_recorded.py (the processes).
+Real recordings are played by tests/engine (whole days, the bare engine; here with sweeps merged) and by
+test_tape_recorded.py (the processes).
 """
 
 import gzip
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ops.tape.lobster import LobsterTape
 from ops.tape.open import open_tape
 from ops.tape.steps import (
     MAKER,
@@ -23,6 +25,7 @@ from ops.tape.steps import (
     Tape,
     needed_cash,
 )
+from tests.data import recorded
 from trading.engine import commands as cmd
 from trading.engine import events as ev
 from trading.engine.decide import run
@@ -68,6 +71,27 @@ KALSHI_BOOKS = [
 ]
 
 
+# A sweep of two levels while a third comes into view; then two whose rest stays, the second meets the first's.
+SWEEPS = """
+1,1,SEED,X1,B,3500,10,,
+1,1,SEED,X2,S,3600,20,,
+1,1,SEED,X3,S,3610,5,,
+2,2,ADD,11,S,3600,5,,
+3,3,TAKE,T3,B,3600,15,X2,7
+4,3,TAKE,T4,B,3600,5,X2,7
+4,3,REVEAL,X4,S,3700,9,,
+5,3,TAKE,T5,B,3600,2,11,7
+6,4,TAKE,T6,B,3600,3,11,8
+7,4,CANCEL,11,S,3600,0,,
+8,4,TAKE,T8,B,3610,5,X3,8
+9,4,ADD,12,B,3620,8,,8
+10,5,REDUCE,12,B,3620,2,,
+11,6,TAKE,T11,S,3620,6,12,9
+12,6,ADD,13,S,3610,6,,9
+13,7,CANCEL,13,S,3610,6,,
+"""
+
+
 def write(path: Path, text: str) -> Path:
     with gzip.open(path, "wt", encoding="ascii") as file:
         file.write(text)
@@ -78,6 +102,11 @@ def write(path: Path, text: str) -> Path:
 def lobster(tmp_path) -> Path:
     write(tmp_path / "TEST_orderbook_1.csv.gz", "\n".join(LOBSTER_BOOKS) + "\n")
     return write(tmp_path / "TEST_driver.csv.gz", f"{LOBSTER_HEADER}\n{LOBSTER_OPS.strip()}\n")
+
+
+@pytest.fixture
+def sweeps(tmp_path) -> Path:
+    return write(tmp_path / "SWEEP_driver.csv.gz", f"{LOBSTER_HEADER}\n{SWEEPS.strip()}\n")
 
 
 @pytest.fixture
@@ -114,6 +143,47 @@ def test_a_lobster_file_without_its_books_is_read_all_the_same(lobster):
     tape = open_tape(lobster)
     assert [row.steps for row in tape.rows()] == with_books
     assert tape.total_rows == 5
+
+
+def test_the_lines_of_a_sweep_become_one_order(sweeps):
+    steps = {row.number: row.steps for row in LobsterTape(sweeps, merge_sweeps=True).rows() if row.steps}
+    assert steps[4] == (Place(MAKER, "X4", 0, "sell", 3700, 9, "GTC"),)
+    neighbours_of_one_maker = (ExpectedFill("X2", 3600, 20), ExpectedFill("11", 3600, 2))
+    assert steps[5] == (Place(TAKER, "T3", 0, "buy", 3600, 22, "IOC", neighbours_of_one_maker),)
+    assert 3 not in steps
+
+
+def test_an_order_that_a_sweep_had_hit_is_withdrawn_after_it_and_the_rest_stays_as_the_add(sweeps):
+    steps = {row.number: row.steps for row in LobsterTape(sweeps, merge_sweeps=True).rows() if row.steps}
+    fills = (ExpectedFill("11", 3600, 3), ExpectedFill("X3", 3610, 5))
+    assert steps[9] == (Place("sweeper", "12", 0, "buy", 3620, 16, "GTC", fills), Cancel("11"))
+    assert steps[10] == (Amend("12", 14, "sweeper"),)
+
+
+def test_a_sweep_that_meets_the_rest_of_another_is_of_another_account(sweeps):
+    steps = {row.number: row.steps for row in LobsterTape(sweeps, merge_sweeps=True).rows() if row.steps}
+    assert steps[13] == (Cancel("13", "sweeper-2"),)
+    assert steps[12] == (
+        Place("sweeper-2", "13", 0, "sell", 3610, 12, "GTC", (ExpectedFill("12", 3620, 6),)),
+    )
+
+
+def test_a_book_is_known_again_from_the_last_row_of_a_sweep_on(lobster):
+    write(lobster, f"{LOBSTER_HEADER}\n2,2,TAKE,T2,B,3600,5,X2,1\n4,2,TAKE,T4,B,3600,15,X2,1\n")
+    rows = LobsterTape(lobster, merge_sweeps=True).rows()
+    assert [row.number for row in rows if not row.books] == [2, 3]
+
+
+def test_a_sweep_of_anything_but_takes_and_an_add_is_refused(tmp_path):
+    lines = "1,1,TAKE,T1,B,3600,5,X2,1\n2,1,CANCEL,X2,S,3600,15,,1\n"
+    path = write(tmp_path / "X_driver.csv.gz", f"{LOBSTER_HEADER}\n{lines}")
+    with pytest.raises(BadTape):
+        list(LobsterTape(path, merge_sweeps=True).rows())
+
+
+def test_a_file_without_sweeps_has_none_to_merge(kalshi):
+    with pytest.raises(BadTape):
+        open_tape(kalshi, merge_sweeps=True)
 
 
 def test_a_kalshi_file_becomes_orders_of_both_outcomes(kalshi):
@@ -189,9 +259,9 @@ def do(market: Market, step) -> tuple[ExpectedFill, ...]:
             step.quantity_shares, step.time_in_force, "cancel_taker", step.key,
         )  # fmt: skip
     elif isinstance(step, Cancel):
-        command = cmd.CancelOrder(market.market_id, MAKER, None, step.key)
+        command = cmd.CancelOrder(market.market_id, step.account, None, step.key)
     else:
-        command = cmd.AmendOrder(market.market_id, MAKER, None, step.key, step.quantity_shares, None)
+        command = cmd.AmendOrder(market.market_id, step.account, None, step.key, step.quantity_shares, None)
     return taken(run(market, command, budget_pips=10**15, now_us=1))
 
 
@@ -232,6 +302,11 @@ def test_the_engine_plays_a_kalshi_tape(kalshi):
     assert differences(open_tape(kalshi)) == []
 
 
+@pytest.mark.parametrize("name", ["lobster-aapl-small/AAPL_driver.csv.gz", "lobster-amzn/AMZN_driver.csv.gz"])
+def test_the_engine_plays_recorded_stocks_with_sweeps_merged(name):
+    assert differences(LobsterTape(recorded(name), merge_sweeps=True)) == []
+
+
 def test_a_wrong_maker_and_a_wrong_book_are_found(lobster):
     write(lobster, f"{LOBSTER_HEADER}\n{LOBSTER_OPS.strip().replace('10,X1,', '10,11,')}\n")
     write(lobster.parent / "TEST_orderbook_1.csv.gz", "\n".join(LOBSTER_BOOKS).replace("0,15", "0,14") + "\n")
@@ -250,6 +325,39 @@ def play(exchange, path: Path, *arguments: str):
 def test_a_lobster_tape_is_played_through_the_batch_endpoint(exchange, lobster, arguments):
     played = play(exchange, lobster, *arguments)
     assert (played.returncode, "0 differences" in played.stdout) == (0, True), played.stdout + played.stderr
+
+
+def test_sweeps_are_played_as_single_orders_and_their_rests_stay(exchange, sweeps):
+    played = play(exchange, sweeps, "--check", "--merge-sweeps")
+    assert played.returncode == 0, played.stdout + played.stderr
+    assert "11 steps in" in played.stdout
+    assert "3 takes compared, 0 differences" in played.stdout
+
+
+def test_every_row_of_one_batch_is_compared_with_the_replayed_log(exchange, lobster):
+    played = play(exchange, lobster, "--replay")
+    assert played.returncode == 0, played.stdout + played.stderr
+    assert "6 books of the replayed log compared" in played.stdout
+
+
+def test_a_row_that_differs_only_within_a_batch_is_found_in_the_replayed_log(exchange, lobster):
+    lines = "1,1,SEED,X1,B,3500,10,,\n2,2,ADD,11,B,3500,5,,\n3,3,CANCEL,11,B,3500,5,,\n"
+    write(lobster, f"{LOBSTER_HEADER}\n{lines}")
+    books = [f"{EMPTY_ASK},2350000,{size}" for size in (10, 14, 10)]
+    write(lobster.parent / "TEST_orderbook_1.csv.gz", "\n".join(books) + "\n")
+    played = play(exchange, lobster, "--replay")
+    assert played.returncode == 1
+    assert (
+        "row 2: bids of Yes differ from level 1 on: [['0.3500', 15]] instead of [['0.3500', 14]] (replayed)"
+        in (played.stderr)
+    )
+    assert "1 differences from the recording" in played.stderr
+
+
+def test_anothers_log_cannot_be_replayed(exchange, lobster):
+    played = play(exchange, lobster, "--replay", "--key", "pm_x")
+    assert played.returncode == 1
+    assert played.stderr.startswith("CommandError: --replay reads this database's log")
 
 
 def test_a_kalshi_tape_is_played_and_settled(exchange, kalshi):

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
 from tqdm import tqdm
 
 from ops.tape.exchange import Exchange, Problem
@@ -18,6 +19,7 @@ from ops.tape.local_keys import local_staff_key, raise_tier
 from ops.tape.makers import maker_keys, wrong_takes
 from ops.tape.open import open_tape
 from ops.tape.player import Player, Tally
+from ops.tape.replay import replay
 from ops.tape.stage import Stage, set_stage, settle_stage
 from ops.tape.steps import BadTape, Row, Tape, needed_cash
 
@@ -53,12 +55,24 @@ class Command(BaseCommand):
         parser.add_argument(
             "--every-row", action="store_true", help="send and compare row by row; implies --check"
         )
+        parser.add_argument(
+            "--replay",
+            action="store_true",
+            help="then replay the market's log from this database, compare the book after every row; implies --check",
+        )
+        parser.add_argument(
+            "--merge-sweeps",
+            action="store_true",
+            help="play the takes of one aggressor (LOBSTER's column sweep) as the one order that they were",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not 1 <= options["batch"] <= 500:
             raise CommandError("--batch must be 1 to 500.")
+        if options["replay"] and options["key"] is not None:
+            raise CommandError("--replay reads this database's log; with --key the exchange is another's.")
         try:
-            tape = open_tape(options["file"])
+            tape = open_tape(options["file"], merge_sweeps=options["merge_sweeps"])
             differences = self._play(tape, options)
         except (OSError, BadTape) as error:
             raise CommandError(f"cannot read the tape: {error}") from error
@@ -72,7 +86,7 @@ class Command(BaseCommand):
     def _play(self, tape: Tape, options: dict[str, Any]) -> list[str]:
         url = options["url"] or f"http://127.0.0.1:{settings.PORT}"
         exchange = Exchange(url, options["orders_url"])
-        check = options["check"] or options["every_row"]
+        check = options["check"] or options["every_row"] or options["replay"]
         rows = min(tape.total_rows, options["rows"] or tape.total_rows)
         is_local = options["key"] is None
         with local_staff_key() if is_local else nullcontext(options["key"]) as staff_key:
@@ -84,20 +98,34 @@ class Command(BaseCommand):
             every_row = options["every_row"] or not tape.knows_every_book
             player = Player(stage, batch=options["batch"], check=check, every_row=every_row)
             begun = time.monotonic()
-            # A terminal is redrawn often, a log gets a line now and then.
-            pause_s = 0.2 if self.stderr.isatty() else 10
-            with tqdm(total=rows, unit=" rows", smoothing=0.05, mininterval=pause_s) as bar:
+            with self._bar("played", rows) as bar:
                 tally = player.play(_first(tape, rows, with_books=check), bar.update)
             seconds = time.monotonic() - begun
             differences = [
                 *tally.differences,
                 *(_fill_differences(tape, stage, tally, rows) if check else ()),
+                *(self._replay(tape, stage, rows) if options["replay"] else ()),
             ]
             if tape.winner is not None:
                 differences += settle_stage(stage, winner=tape.winner, staff_key=staff_key)
         exchange.close()
         self._summarise(tape, tally, seconds, check, len(differences))
         return differences
+
+    def _bar(self, what: str, rows: int) -> Any:
+        """Rows done; a terminal is redrawn often, a log gets a line now and then."""
+        pause_s = 0.2 if self.stderr.isatty() else 10
+        return tqdm(desc=what, total=rows, unit=" rows", smoothing=0.05, mininterval=pause_s)
+
+    def _replay(self, tape: Tape, stage: Stage, rows: int) -> list[str]:
+        begun = time.monotonic()
+        with connection.cursor() as cursor, self._bar("replayed", rows) as bar:
+            replayed = replay(cursor, stage.market_id, _first(tape, rows, with_books=True), bar.update)
+        self.stdout.write(
+            f"{tape.name}: {replayed.books} books of the replayed log compared, {time.monotonic() - begun:.1f} s, "
+            f"{len(replayed.differences)} differences"
+        )
+        return replayed.differences
 
     def _summarise(self, tape: Tape, tally: Tally, seconds: float, check: bool, differences: int) -> None:
         compared = f"{tally.books} books and {len(tally.takes)} takes compared, " if check else ""
