@@ -7,6 +7,8 @@ in either. Prices of a drawn book are cents, everything else is pips.
 from collections import defaultdict
 from typing import Protocol
 
+import msgspec
+
 from tests.engine.oracle import NaiveExchange
 from trading.engine import commands as cmd
 from trading.engine import decide, invariants
@@ -59,7 +61,7 @@ class FastMarket:
             return event
         assert event.trade not in self.trades, "two trades have one id"
         self.trades[event.trade] = f"T{len(self.trades) + 1}"
-        return event._replace(trade=self.trades[event.trade])
+        return msgspec.structs.replace(event, trade=self.trades[event.trade])
 
     def given(self, *commands: cmd.Command) -> None:
         for command in commands:
