@@ -28,7 +28,7 @@ def play_session(seed: int, *, commands: int, counts: Counter[str]) -> int:
     decide.SWEEP_SIZE, decide.MAX_OPEN_ORDERS = LIMITS[seed // len(SHAPES) % len(LIMITS)]
     data = bytearray(draw.randbytes(STEP_BYTES * (1 + commands)))
     data[4] = 0  # No session is shorter than asked for.
-    trial, number, command = Trial(), 0, None
+    trial, number = Trial(), 0
     try:
         for number, (now_us, command) in enumerate(
             steps(bytes(data), outcomes=outcomes, with_fees=with_fees), 1

@@ -217,11 +217,12 @@ class NaiveExchange:
         return self.lifecycle(command)
 
     def place(self, command: cmd.PlaceOrder) -> list[ev.Event]:
-        account = command.account_id
+        account, bought = command.account_id, 0
         order = OpenOrder(command, command.price_pips, command.quantity_shares, self.now_us, self.queued)
         backing = self.coverable(account, command.outcome, command.side)
         if command.max_cost_pips is not None:
-            order.total = self.affordable(order, command.max_cost_pips)
+            bought = self.affordable(order, command.max_cost_pips)
+            order.total = max(1, bought)
         order.backed = min(order.total, backing)
         if command.max_cost_pips is None:
             order.reserve = self.reserve_for(order)
@@ -243,7 +244,8 @@ class NaiveExchange:
         said: list[ev.Event] = [ev.OrderPlaced(
             **terms, quantity=order.total, covered=order.backed, reserved=order.reserve, cash=-order.reserve
         )]  # fmt: skip
-        said += self.match(order)
+        if command.max_cost_pips is None or bought:
+            said += self.match(order)
         if order in self.orders and command.time_in_force not in ("GTC", "GTD"):
             said.append(self.end(order, "unfilled"))
         return said
@@ -291,7 +293,7 @@ class NaiveExchange:
         return found
 
     def affordable(self, order: OpenOrder, max_cost: int) -> int:
-        """How many shares the money buys, one after another, fees included."""
+        """How many shares the money buys, one after another, fees included; past all offers at the worst price."""
         bought = cost = fee_units = 0
         rate, most = self.market.taker_fee_e4, order.terms.quantity_shares
         offers = look_ahead(
@@ -301,14 +303,14 @@ class NaiveExchange:
                   for offer, shares in offers]  # fmt: skip
         for price, shares, own in [*prices, (order.price, most, [])]:
             if own:
-                break
+                continue
             for _ in range(shares):
                 cost += price
                 fee_units += rate * price * (DOLLAR - price)
                 if cost + up(fee_units) > max_cost or bought == most:
-                    return max(1, bought)
+                    return bought
                 bought += 1
-        return max(1, bought)
+        return bought
 
     def match(self, taker: OpenOrder) -> list[ev.Event]:
         said: list[ev.Event] = []

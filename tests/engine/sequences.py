@@ -25,6 +25,7 @@ from trading.engine import commands as cmd
 
 STEP_BYTES = 12
 MOST_STEPS = 80
+END_STEPS = 40  # at most so many come after a market may end
 SEQUENCE_BYTES = STEP_BYTES * (1 + MOST_STEPS)
 ACCOUNTS = ("ann", "bob", "cat", "dan", "eve", "ann", "bob", "cat", "dan", "eve", "low", "nil")
 DEPOSITS = {
@@ -75,7 +76,7 @@ def steps(data: bytes, *, outcomes: int, with_fees: bool) -> Iterator[Step]:
     most = len(body) // STEP_BYTES
     for number in range(most - head[4] * most // 256):
         step = body[number * STEP_BYTES : (number + 1) * STEP_BYTES]
-        kind = (KINDS_OF_LIFE if number < most // 2 else KINDS_OF_END)[step[0]]
+        kind = (KINDS_OF_LIFE if number < most - min(most // 2, END_STEPS) else KINDS_OF_END)[step[0]]
         now_us += 600_000 if kind == "wait" else step[7] % 3
         if kind == "create":
             yield now_us, creation
