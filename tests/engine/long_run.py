@@ -30,9 +30,8 @@ def play_session(seed: int, *, commands: int, counts: Counter[str]) -> int:
     data[4] = 0  # No session is shorter than asked for.
     trial, number = Trial(), 0
     try:
-        for number, (now_us, command) in enumerate(
-            steps(bytes(data), outcomes=outcomes, with_fees=with_fees), 1
-        ):
+        for now_us, command in steps(bytes(data), outcomes=outcomes, with_fees=with_fees):
+            number += 1
             for event in trial.play(now_us, command):
                 counts[_kind(event)] += 1
         trial.finish()

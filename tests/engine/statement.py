@@ -134,7 +134,7 @@ class Statement:
             "an order that had expired was placed"
         )
         if event.max_cost is None:
-            assert event.reserved == self.needed(event.order)
+            assert event.reserved == self.needed(event.order), "another reserve than is needed"
         else:
             assert event.reserved == (0 if event.covered == event.quantity else event.max_cost)
 
@@ -189,7 +189,8 @@ class Statement:
         else:
             flow = leg.price * leg.delivered - (DOLLAR - leg.price) * by_cash
         flow += DOLLAR * leg.netted
-        assert leg.cash == flow - leg.fee + self.reserved[leg.order] - leg.reserved
+        freed = self.reserved[leg.order] - leg.reserved
+        assert leg.cash == flow - leg.fee + freed, "a fill moves other cash than it says"
         self.collateral -= flow
         self._fee(leg)
         self.cash[leg.account] += leg.cash
@@ -199,7 +200,7 @@ class Statement:
         assert self.left[leg.order] >= 0
         self.cost_of[leg.order] += leg.price * leg.quantity
         if order.max_cost is None:
-            assert leg.reserved == self.needed(leg.order)
+            assert leg.reserved == self.needed(leg.order), "another reserve than is needed"
         else:
             spent = self.cost_of[leg.order] + self.fees_of[leg.order]
             assert spent <= order.max_cost, "more was spent than the order's money"
@@ -219,7 +220,8 @@ class Statement:
     def _OrderCancelled(self, event: ev.OrderCancelled | ev.OrderExpired) -> None:
         assert event.quantity == self.left[event.order]
         assert event.released == self.covered[event.order]
-        assert event.cash == self.reserved[event.order] + DOLLAR * event.netted
+        freed = self.reserved[event.order] + DOLLAR * event.netted
+        assert event.cash == freed, "an end frees what was reserved"
         self._release(event.account, event.netted, event.cash)
         self._forget(event.order)
 

@@ -66,6 +66,7 @@ def _check_books(market: Market) -> None:
         for side in (book.bids, book.asks):
             assert side.keys == sorted(side.levels), "price keys differ from the levels"
             for level in side.levels.values():
-                assert level.quantity_shares == sum(o.remaining_shares for o in level.orders.values()) > 0
+                size = sum(o.remaining_shares for o in level.orders.values())
+                assert level.quantity_shares == size > 0, "a level's size differs from its orders"
                 resting += len(level.orders)
     assert resting == len(market.orders), "an open order is not in the book"
