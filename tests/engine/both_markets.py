@@ -7,7 +7,7 @@ in either. Prices of a drawn book are cents, everything else is pips.
 from collections import defaultdict
 from typing import Protocol
 
-from msgspec import structs
+import msgspec
 
 from tests.engine.oracle import NaiveExchange
 from trading.engine import commands as cmd
@@ -53,7 +53,7 @@ class FastMarket:
             for part in event.legs if isinstance(event, ev.OrderMatched) else (event,):
                 if hasattr(part, "cash"):
                     self.cash[part.account] += part.cash
-        invariants.check(self.market)
+        invariants.check(self.market, now_us=self.now_us)
         return tuple(self._numbered(event) for event in events)
 
     def _numbered(self, event: ev.Event) -> ev.Event:
@@ -61,7 +61,7 @@ class FastMarket:
             return event
         assert event.trade not in self.trades, "two trades have one id"
         self.trades[event.trade] = f"T{len(self.trades) + 1}"
-        return structs.replace(event, trade=self.trades[event.trade])
+        return msgspec.structs.replace(event, trade=self.trades[event.trade])
 
     def given(self, *commands: cmd.Command) -> None:
         for command in commands:
@@ -98,8 +98,8 @@ class NaiveMarket:
         self.naive.cash[account] += cash_pips
 
     def run(self, command: cmd.Command) -> tuple[ev.Event, ...]:
-        # A test that lowers the engine's limit means the naive exchange's as well.
-        self.naive.open_limit = decide.MAX_OPEN_ORDERS
+        # A test that lowers the engine's limits means the naive exchange's as well.
+        self.naive.open_limit, self.naive.sweep_size = decide.MAX_OPEN_ORDERS, decide.SWEEP_SIZE
         return tuple(self.naive.run(command, now_us=self.now_us))
 
     def given(self, *commands: cmd.Command) -> None:
@@ -117,6 +117,15 @@ class NaiveMarket:
 
     def status(self) -> str:
         return self.naive.status
+
+
+def trades_of(events: tuple[ev.Event, ...]) -> list[tuple[str, int, int]]:
+    """(orders in the legs' order, shares, price) of each trade."""
+    return [
+        (" ".join(leg.order for leg in event.legs), event.quantity, event.price)
+        for event in events
+        if isinstance(event, ev.OrderMatched)
+    ]
 
 
 def draw_book(market: MarketUnderTest, outcome: int = 0) -> str:

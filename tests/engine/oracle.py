@@ -1,37 +1,19 @@
-"""A naive exchange for one market, written from ARCHITECTURE §3 to check the real engine by.
+"""A naive exchange for one market, written from the rules to check the real engine by.
 
 It shares nothing with the engine but the shapes of commands and events and the refusals' codes.
-Orders are one plain list, sorted anew at every step; shares and money move one share at a time,
-and everything an account has free is worked out from the open orders whenever it is asked.
-Slow on purpose; clever never. Trades are numbered T1, T2, ... where the engine makes up an id.
+Shares and money move one share at a time, and everything an account has free is worked out from the open
+orders whenever it is asked. Slow on purpose; clever never. Trades are numbered T1, T2, ...
 """
 
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from tests.engine.naive_book import DOLLAR, Offer, OpenOrder, in_book, look_ahead, next_offer, queue
 from trading.engine import commands as cmd
 from trading.engine import events as ev
 from trading.engine.rejection import RejectReason
 
-DOLLAR = 10_000
-
-
-@dataclass
-class OpenOrder:
-    """An order that has not ended. `backed` of its remaining shares are covered by shares held."""
-
-    terms: cmd.PlaceOrder
-    arrival: int
-    total: int
-    backed: int = 0
-    reserve: int = 0
-    filled: int = 0
-    fee_units: int = 0  # what the fills cost by the fee formula, exactly: 10^-8 pips
-    fees: int = 0
-
-    @property
-    def left(self) -> int:
-        return self.total - self.filled
+FENCE_FORGOTTEN_US = 60_000_000
 
 
 @dataclass
@@ -44,19 +26,27 @@ class NaiveExchange:
     terms: cmd.CreateMarket | None = None
     closing: ev.MarketClosed | None = None
     orders: list[OpenOrder] = field(default_factory=list)
+    fences: list[tuple[int, ev.CancelAllFence]] = field(default_factory=list)
     cash: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     shares: dict[str, list[int]] = field(default_factory=dict)
+    last_prices: dict[int, int] = field(default_factory=dict)
     pot: int = 0
     fees: int = 0
-    arrivals: int = 0
+    volume: int = 0
+    queued: int = 0
     trades: int = 0
+    now_us: int = 0
 
     # -- what the rules speak of ------------------------------------------------------------
 
     @property
-    def outcomes(self) -> int:
+    def market(self) -> cmd.CreateMarket:
         assert self.terms is not None
-        return len(self.terms.outcomes)
+        return self.terms
+
+    @property
+    def outcomes(self) -> int:
+        return len(self.market.outcomes)
 
     def needed_shares(self, outcome: int, side: str) -> list[int]:
         """The outcomes whose shares cover an order: its own for a sell, all others for a buy."""
@@ -68,49 +58,38 @@ class NaiveExchange:
         """What an account holds beyond what its open orders have earmarked."""
         free = list(self.shares.get(account, [0] * self.outcomes))
         for order in self.orders:
-            if order.terms.account_id == account:
+            if order.account == account:
                 for index in self.needed_shares(order.terms.outcome, order.terms.side):
                     free[index] -= order.backed
         return free
 
-    def in_book(self, order: cmd.PlaceOrder) -> tuple[int, bool, int]:
-        """(book, is it a bid, price there): a binary market has the first outcome's book only."""
-        if self.outcomes == 2 and order.outcome == 1:
-            return 0, order.side == "sell", DOLLAR - order.price_pips
-        return order.outcome, order.side == "buy", order.price_pips
-
-    def queue_for(self, order: cmd.PlaceOrder) -> list[OpenOrder]:
-        """The resting orders it may trade with, in the order in which it would."""
-        book, is_bid, limit = self.in_book(order)
-        queue = []
-        for other in self.orders:
-            other_book, other_is_bid, price = self.in_book(other.terms)
-            crosses = price <= limit if is_bid else price >= limit
-            if other_book == book and other_is_bid != is_bid and crosses:
-                queue.append((price if is_bid else -price, other.arrival, other))
-        return [other for _, _, other in sorted(queue, key=lambda row: row[:2])]
+    def coverable(self, account: str, outcome: int, side: str) -> int:
+        free = self.free_shares(account)
+        return min(free[index] for index in self.needed_shares(outcome, side))
 
     def depth(self, outcome: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
         """Bids and asks of an outcome as (price, quantity), best first."""
-        levels: tuple[dict[int, int], dict[int, int]] = ({}, {})
-        for order in self.orders:
-            book, is_bid, price = self.in_book(order.terms)
-            if self.outcomes == 2 and outcome == 1:
-                book, is_bid, price = 1, not is_bid, DOLLAR - price
-            if book == outcome:
-                side = levels[0 if is_bid else 1]
-                side[price] = side.get(price, 0) + order.left
-        return sorted(levels[0].items(), reverse=True), sorted(levels[1].items())
+        mirrored = self.outcomes == 2 and outcome == 1
+        sides = []
+        for bids in (True, False):
+            levels: dict[int, int] = {}
+            for order in queue(
+                self.orders, book=0 if mirrored else outcome, bids=bids != mirrored, outcomes=self.outcomes
+            ):
+                price = in_book(order, self.outcomes)[2]
+                price = DOLLAR - price if mirrored else price
+                levels[price] = levels.get(price, 0) + order.left
+            sides.append(sorted(levels.items(), reverse=bids))
+        return sides[0], sides[1]
 
     def reserve_for(self, order: OpenOrder) -> int:
         """The most its uncovered shares can still cost: the limit price and the higher fee."""
-        assert self.terms is not None
-        units, price = order.left - order.backed, order.terms.price_pips
+        units = order.left - order.backed
         if units == 0:
             return 0
-        rate = max(self.terms.taker_fee_e4, self.terms.maker_fee_e4)
-        all_fees = up(order.fee_units + rate * units * price * (DOLLAR - price))
-        each = price if order.terms.side == "buy" else DOLLAR - price
+        rate = max(self.market.taker_fee_e4, self.market.maker_fee_e4)
+        all_fees = up(order.fee_units + rate * units * order.price * (DOLLAR - order.price))
+        each = order.price if order.terms.side == "buy" else DOLLAR - order.price
         return each * units + all_fees - up(order.fee_units)
 
     def mine(self, command: cmd.CancelOrder | cmd.AmendOrder) -> OpenOrder | None:
@@ -118,9 +97,21 @@ class NaiveExchange:
             wanted, name = command.order_id, order.terms.order_id
             if wanted is None:
                 wanted, name = command.client_order_id, order.terms.client_order_id or ""
-            if order.terms.account_id == command.account_id and name == wanted:
+            if order.account == command.account_id and name == wanted:
                 return order
         return None
+
+    def next_offer(self, taker: OpenOrder, orders: list[OpenOrder] | None = None) -> Offer | None:
+        return next_offer(
+            self.orders if orders is None else orders,
+            taker,
+            outcomes=self.outcomes,
+            tick=self.market.tick_pips,
+        )
+
+    def would_cross(self, order: OpenOrder) -> bool:
+        alive = [other for other in self.orders if other is not order and not other.is_over(self.now_us)]
+        return self.next_offer(order, alive) is not None
 
     # -- money and shares --------------------------------------------------------------------
 
@@ -137,251 +128,429 @@ class NaiveExchange:
 
     def fill(self, order: OpenOrder, role: str, quantity: int, price: int) -> ev.Leg:
         """One side of a trade, at its own price, share by share: held shares first, then cash."""
-        assert self.terms is not None
-        account, outcome, side = order.terms.account_id, order.terms.outcome, order.terms.side
-        before, delivered = self.cash[account], 0
-        purse = order.reserve
+        account, outcome, side = order.account, order.terms.outcome, order.terms.side
+        before, delivered, earned, spent = self.cash[account], 0, 0, 0
         for _ in range(quantity):
             if order.backed > 0:
                 for index in self.needed_shares(outcome, side):
                     self.shares[account][index] -= 1
                 order.backed -= 1
                 delivered += 1
-                paid = -price if side == "sell" else -(DOLLAR - price)
+                earned += price if side == "sell" else DOLLAR - price
             else:
                 gained = [outcome] if side == "buy" else self.needed_shares(outcome, "buy")
                 for index in gained:
                     self.shares[account][index] += 1
-                paid = price if side == "buy" else DOLLAR - price
-            purse -= paid
-            self.pot += paid
+                spent += price if side == "buy" else DOLLAR - price
+        self.pot += spent - earned
         order.filled += quantity
-        rate = self.terms.taker_fee_e4 if role == "taker" else self.terms.maker_fee_e4
+        order.cost += quantity * price
+        rate = self.market.taker_fee_e4 if role == "taker" else self.market.maker_fee_e4
         order.fee_units += rate * quantity * price * (DOLLAR - price)
         fee = up(order.fee_units) - order.fees
         order.fees += fee
         self.fees += fee
-        order.reserve = self.reserve_for(order)
-        self.cash[account] += purse - fee - order.reserve
+        reserve = order.reserve
+        if order.terms.max_cost_pips is None:
+            order.reserve = self.reserve_for(order)
+        elif order.left == 0:
+            order.reserve = 0
+        elif order.reserve:
+            # What was bought by cash comes out of the money set aside; a fee that is due for covered shares
+            # comes out of what they earned.
+            order.reserve -= max(0, spent + fee - earned)
+        self.cash[account] += reserve - order.reserve + earned - spent - fee
         if order.left == 0:
             self.orders.remove(order)
         netted = self.net(account)
         assert self.cash[account] >= before, "a fill took cash beyond the order's reserve"
         return ev.Leg(
-            order.terms.order_id, account, role, outcome, side, price, quantity, fee, delivered, netted,
-            self.cash[account] - before, order.reserve,
+            order=order.terms.order_id, account=account, role=role, outcome=outcome, side=side, price=price,
+            quantity=quantity, fee=fee, delivered=delivered, netted=netted, cash=self.cash[account] - before,
+            reserved=order.reserve,
         )  # fmt: skip
 
-    def end(self, order: OpenOrder, reason: str) -> ev.OrderCancelled:
-        account, released, left = order.terms.account_id, order.backed, order.left
-        before = self.cash[account]
+    def let_go(self, order: OpenOrder) -> tuple[int, int]:
+        """Takes an order out of the book; answers how many sets that netted and what cash it gave."""
+        before = self.cash[order.account]
         self.orders.remove(order)
-        self.cash[account] += order.reserve
-        netted = self.net(account)
-        return ev.OrderCancelled(
-            order.terms.order_id, account, reason, left, released, netted, self.cash[account] - before
-        )
+        self.cash[order.account] += order.reserve
+        netted = self.net(order.account)
+        return netted, self.cash[order.account] - before
 
-    # -- commands ----------------------------------------------------------------------------
+    def end(self, order: OpenOrder, reason: str) -> ev.Event:
+        netted, cash = self.let_go(order)
+        return ev.OrderCancelled(
+            order=order.terms.order_id, account=order.account, reason=reason, quantity=order.left,
+            released=order.backed, netted=netted, cash=cash,
+        )  # fmt: skip
+
+    def expire(self, order: OpenOrder) -> ev.Event:
+        netted, cash = self.let_go(order)
+        return ev.OrderExpired(
+            order=order.terms.order_id, account=order.account, quantity=order.left, released=order.backed,
+            netted=netted, cash=cash,
+        )  # fmt: skip
+
+    # -- placing and matching ----------------------------------------------------------------
 
     def run(self, command: cmd.Command, *, now_us: int) -> list[ev.Event]:
         """Does the command and answers its events; nothing where no market has been created."""
+        self.now_us = now_us
         if isinstance(command, cmd.CreateMarket):
-            return self.create(command, now_us)
+            return self.create(command)
         if self.status == "unborn":
             return []
         if isinstance(command, cmd.PlaceOrder):
-            return self.place(command, now_us)
+            return self.place(command)
         if isinstance(command, cmd.CancelOrder):
             order = self.mine(command)
             return [self.unknown(command, "cancel") if order is None else self.end(order, "by_owner")]
         if isinstance(command, cmd.AmendOrder):
-            return [self.amend(command)]
+            return self.amend(command)
         if isinstance(command, cmd.CancelOrders):
             return self.cancel_all(command)
+        if isinstance(command, cmd.ExpireOrders):
+            due = [order for order in self.orders if order.is_over(now_us)]
+            due.sort(key=lambda order: (order.terms.expires_us, order.terms.order_id))
+            return [self.expire(order) for order in due[: self.sweep_size]]
         return self.lifecycle(command)
 
-    def place(self, command: cmd.PlaceOrder, now_us: int) -> list[ev.Event]:
-        account = command.account_id
-        free = self.free_shares(account)
-        backing = min(free[index] for index in self.needed_shares(command.outcome, command.side))
-        order = OpenOrder(command, self.arrivals, command.quantity_shares)
-        order.backed = min(command.quantity_shares, backing)
-        order.reserve = self.reserve_for(order)
-        reason = self.refusal(command, order.reserve, now_us)
+    def place(self, command: cmd.PlaceOrder) -> list[ev.Event]:
+        account, bought = command.account_id, 0
+        order = OpenOrder(command, command.price_pips, command.quantity_shares, self.now_us, self.queued)
+        backing = self.coverable(account, command.outcome, command.side)
+        if command.max_cost_pips is not None:
+            bought = self.affordable(order, command.max_cost_pips)
+            order.total = max(1, bought)
+        order.backed = min(order.total, backing)
+        if command.max_cost_pips is None:
+            order.reserve = self.reserve_for(order)
+        else:
+            order.reserve = 0 if order.backed == order.total else command.max_cost_pips
+        reason = self.refusal(command, order)
+        terms = {
+            "order": command.order_id, "account": account, "client_order_id": command.client_order_id,
+            "outcome": command.outcome, "side": command.side, "type": command.order_type,
+            "price": command.price_pips, "tif": command.time_in_force, "stp": command.self_trade_prevention,
+            "by": command.by, "post_only": command.post_only, "reduce_only": command.reduce_only,
+            "on_suspend": command.on_suspend, "expires_us": command.expires_us, "max_cost": command.max_cost_pips,
+        }  # fmt: skip
         if reason is not None:
-            return [ev.OrderRejected(
-                command.order_id, account, command.client_order_id, command.outcome, command.side,
-                command.order_type, command.price_pips, command.quantity_shares, command.time_in_force,
-                reason.value,
-            )]  # fmt: skip
-        self.arrivals += 1
+            return [ev.OrderRejected(**terms, quantity=command.quantity_shares, reason=reason.value)]
+        self.queued += 1
         self.orders.append(order)
         self.cash[account] -= order.reserve
         said: list[ev.Event] = [ev.OrderPlaced(
-            command.order_id, account, command.client_order_id, command.outcome, command.side,
-            command.order_type, command.price_pips, command.quantity_shares, command.time_in_force,
-            command.self_trade_prevention, order.backed, order.reserve, -order.reserve,
+            **terms, quantity=order.total, covered=order.backed, reserved=order.reserve, cash=-order.reserve
         )]  # fmt: skip
-        said += self.match(order)
-        if order in self.orders and command.time_in_force != "GTC":
+        if command.max_cost_pips is None or bought:
+            said += self.match(order)
+        if order in self.orders and command.time_in_force not in ("GTC", "GTD"):
             said.append(self.end(order, "unfilled"))
         return said
 
-    def refusal(self, command: cmd.PlaceOrder, reserve: int, now_us: int) -> RejectReason | None:
-        assert self.terms is not None
-        if self.status != "open" or now_us >= self.terms.closes_us:
+    def refusal(self, command: cmd.PlaceOrder, order: OpenOrder) -> RejectReason | None:
+        if self.status != "open" or self.now_us >= self.market.closes_us:
             return RejectReason.MARKET_NOT_OPEN
-        if command.price_pips % self.terms.tick_pips != 0:
+        if any(
+            time is not None and time <= self.now_us for time in (command.valid_until_us, command.expires_us)
+        ):
+            return RejectReason.EXPIRED
+        if self.is_fenced(command):
+            return RejectReason.CANCELLED_BY_OWNER
+        if command.price_pips % self.market.tick_pips != 0:
             return RejectReason.OFF_TICK
-        if sum(order.terms.account_id == command.account_id for order in self.orders) >= self.open_limit:
+        if sum(other.account == command.account_id for other in self.orders) >= self.open_limit:
             return RejectReason.EXCEEDS_LIMITS
-        if command.time_in_force == "FOK":
-            found = 0
-            for maker in self.queue_for(command):
-                if maker.terms.account_id == command.account_id:
-                    break
-                found += maker.left
-            if found < command.quantity_shares:
-                return RejectReason.CANNOT_FILL
-        if reserve > self.cash[command.account_id]:
+        if command.post_only and self.would_cross(order):
+            return RejectReason.WOULD_CROSS
+        if command.time_in_force == "FOK" and self.can_meet(order) < order.total:
+            return RejectReason.CANNOT_FILL
+        if command.reduce_only and order.backed != order.total:
+            return RejectReason.REDUCE_ONLY
+        if order.reserve > self.cash[command.account_id]:
             return RejectReason.EXCEEDS_AVAILABLE_CASH
         return None
 
+    def is_fenced(self, command: cmd.PlaceOrder) -> bool:
+        return any(
+            fence.account == command.account_id
+            and command.order_id < fence.fence
+            and fence.outcome in (None, command.outcome)
+            and fence.side in (None, command.side)
+            and fence.by in (None, command.by)
+            for _, fence in self.fences
+        )
+
+    def can_meet(self, order: OpenOrder) -> int:
+        found = 0
+        for offer, shares in look_ahead(
+            self.orders, order, outcomes=self.outcomes, tick=self.market.tick_pips, now_us=self.now_us
+        ):
+            if not offer.of(order.account):
+                found += shares
+        return found
+
+    def affordable(self, order: OpenOrder, max_cost: int) -> int:
+        """How many shares the money buys, one after another, fees included; past all offers at the worst price."""
+        bought = cost = fee_units = 0
+        rate, most = self.market.taker_fee_e4, order.terms.quantity_shares
+        offers = look_ahead(
+            self.orders, order, outcomes=self.outcomes, tick=self.market.tick_pips, now_us=self.now_us
+        )
+        prices = [(order.own_price(offer.price, self.outcomes), shares, offer.of(order.account))
+                  for offer, shares in offers]  # fmt: skip
+        for price, shares, own in [*prices, (order.price, most, [])]:
+            if own:
+                continue
+            for _ in range(shares):
+                cost += price
+                fee_units += rate * price * (DOLLAR - price)
+                if cost + up(fee_units) > max_cost or bought == most:
+                    return bought
+                bought += 1
+        return bought
+
     def match(self, taker: OpenOrder) -> list[ev.Event]:
         said: list[ev.Event] = []
-        while taker.left > 0:
-            queue = self.queue_for(taker.terms)
-            if not queue:
+        while taker in self.orders and taker.left > 0:
+            offer = self.next_offer(taker)
+            if offer is None:
                 break
-            maker = queue[0]
-            if maker.terms.account_id == taker.terms.account_id:
-                said.append(self.end(taker, "self_trade"))
-                break
-            for account in (maker.terms.account_id, taker.terms.account_id):
-                if account not in self.shares:
-                    self.shares[account] = [0] * self.outcomes
-                    said.append(ev.PositionOpened(account))
-            said.append(self.trade(maker, taker))
+            over = [maker for maker in offer.makers if maker.is_over(self.now_us)]
+            own = offer.of(taker.account)
+            if over:
+                said += [self.expire(maker) for maker in over]
+            elif own:
+                mode = taker.terms.self_trade_prevention
+                if mode != "cancel_taker":
+                    said += [self.end(maker, "self_trade") for maker in own]
+                if mode != "cancel_maker":
+                    said.append(self.end(taker, "self_trade"))
+            else:
+                quantity = self.within_money(taker, offer)
+                if quantity == 0:
+                    break
+                said += self.trade(offer, taker, quantity)
         return said
 
-    def trade(self, maker: OpenOrder, taker: OpenOrder) -> ev.OrderMatched:
-        quantity = min(maker.left, taker.left)
-        book, taker_is_bid, _ = self.in_book(taker.terms)
-        price = self.in_book(maker.terms)[2]
+    def within_money(self, taker: OpenOrder, offer: Offer) -> int:
+        """How much of the offer it takes: all it can, but never for more than its money."""
+        quantity = offer.quantity(taker)
+        if taker.terms.max_cost_pips is not None:
+            price, rate = taker.own_price(offer.price, self.outcomes), self.market.taker_fee_e4
+            while (
+                quantity
+                and taker.cost
+                + quantity * price
+                + up(taker.fee_units + rate * quantity * price * (DOLLAR - price))
+                > taker.terms.max_cost_pips
+            ):
+                quantity -= 1
+        return quantity
+
+    def trade(self, offer: Offer, taker: OpenOrder, quantity: int) -> list[ev.Event]:
+        book, taker_is_bid, _ = in_book(taker, self.outcomes)
+        parts = [*zip(offer.makers, offer.maker_prices, strict=True), (taker, offer.price)]
+        said: list[ev.Event] = []
+        for order, _ in parts:
+            if order.account not in self.shares:
+                self.shares[order.account] = [0] * self.outcomes
+                said.append(ev.PositionOpened(account=order.account))
         legs = []
-        for order, role in ((maker, "maker"), (taker, "taker")):
-            own_price = price if order.terms.outcome == book else DOLLAR - price
-            legs.append(self.fill(order, role, quantity, own_price))
+        for order, price in parts:
+            role = "taker" if order is taker else "maker"
+            legs.append(self.fill(order, role, quantity, order.own_price(price, self.outcomes)))
+            self.last_prices[in_book(order, self.outcomes)[0]] = price
+        if self.outcomes == 2:
+            self.last_prices[1] = DOLLAR - offer.price
+        self.volume += quantity * (offer.price if len(legs) == 2 else DOLLAR)
         self.trades += 1
         for index in range(self.outcomes):
             shares = sum(row[index] for row in self.shares.values())
             assert DOLLAR * shares == self.pot, "the pot is not $1 a set"
-        return ev.OrderMatched(
-            f"T{self.trades}", book, price, quantity, "buy" if taker_is_bid else "sell", tuple(legs)
-        )
+        said.append(ev.OrderMatched(
+            trade=f"T{self.trades}", outcome=book, price=offer.price, quantity=quantity,
+            taker_side="buy" if taker_is_bid else "sell", legs=tuple(legs),
+        ))  # fmt: skip
+        return said
 
-    def unknown(self, command: cmd.CancelOrder | cmd.AmendOrder, verb: str) -> ev.CommandRefused:
+    # -- changes -------------------------------------------------------------------------------
+
+    def unknown(self, command: cmd.CancelOrder | cmd.AmendOrder, verb: str) -> ev.Event:
         foreign = any(order.terms.order_id == command.order_id for order in self.orders)
         reason = RejectReason.NOT_FOUND if foreign else RejectReason.ORDER_NOT_OPEN
-        return ev.CommandRefused(command.account_id, verb, command.order_id, reason.value)
+        return refused(verb, reason, account=command.account_id, order=command.order_id)
 
-    def amend(self, command: cmd.AmendOrder) -> ev.Event:
+    def amend(self, command: cmd.AmendOrder) -> list[ev.Event]:
         order = self.mine(command)
         if order is None:
-            return self.unknown(command, "amend")
-        total = command.quantity_shares
-        if total is None:
-            assert command.reduce_by_shares is not None
+            return [self.unknown(command, "amend")]
+        total, price = order.total, order.price
+        if command.quantity_shares is not None:
+            total = command.quantity_shares
+        elif command.reduce_by_shares is not None:
             total = order.total - command.reduce_by_shares
-        if total > order.total:
-            return ev.CommandRefused(
-                command.account_id, "amend", order.terms.order_id, RejectReason.NOT_SUPPORTED.value
-            )
+        if command.price_pips is not None:
+            price = command.price_pips
         if total <= order.filled:
-            return self.end(order, "by_owner")
-        account, before = command.account_id, self.cash[command.account_id]
-        backed = order.backed
+            return [self.end(order, "by_owner")]
+        if price == order.price and total <= order.total:
+            order.backed = min(order.backed, total - order.filled)
+            return [self.amended(order, total, price, requeued=False)]
+        return self.requeue(order, total, price)
+
+    def requeue(self, order: OpenOrder, total: int, price: int) -> list[ev.Event]:
+        free = self.coverable(order.account, order.terms.outcome, order.terms.side)
+        was = (order.total, order.price, order.backed)
+        order.total, order.price = total, price
+        order.backed = min(order.left, order.backed + free)
+        reason = self.amend_refusal(order, price)
+        if reason is not None:
+            order.total, order.price, order.backed = was
+            return [refused("amend", reason, account=order.account, order=order.terms.order_id)]
+        order.queued = self.queued
+        self.queued += 1
+        return [self.amended(order, total, price, requeued=True), *self.match(order)]
+
+    def amend_refusal(self, order: OpenOrder, price: int) -> RejectReason | None:
+        if self.status != "open" or self.now_us >= self.market.closes_us:
+            return RejectReason.MARKET_NOT_OPEN
+        if order.is_over(self.now_us):
+            return RejectReason.EXPIRED
+        if price % self.market.tick_pips != 0:
+            return RejectReason.OFF_TICK
+        if order.terms.post_only and self.would_cross(order):
+            return RejectReason.WOULD_CROSS
+        if order.terms.reduce_only and order.backed != order.left:
+            return RejectReason.REDUCE_ONLY
+        if self.reserve_for(order) - order.reserve > self.cash[order.account]:
+            return RejectReason.EXCEEDS_AVAILABLE_CASH
+        return None
+
+    def amended(self, order: OpenOrder, total: int, price: int, *, requeued: bool) -> ev.Event:
+        before = self.cash[order.account]
         order.total = total
-        order.backed = min(order.backed, order.left)
-        self.cash[account] += order.reserve
+        self.cash[order.account] += order.reserve
         order.reserve = self.reserve_for(order)
-        self.cash[account] -= order.reserve
-        netted = self.net(account)
+        self.cash[order.account] -= order.reserve
+        netted = self.net(order.account)
         return ev.OrderAmended(
-            order.terms.order_id, account, total, backed - order.backed, netted, self.cash[account] - before,
-            order.reserve,
+            order=order.terms.order_id, account=order.account, quantity=total, price=price, covered=order.backed,
+            netted=netted, cash=self.cash[order.account] - before, reserved=order.reserve, requeued=requeued,
         )  # fmt: skip
 
     def cancel_all(self, command: cmd.CancelOrders) -> list[ev.Event]:
-        return [
-            self.end(order, "by_owner")
+        said: list[ev.Event] = []
+        account = command.account_id
+        if command.fence is not None and self.status not in ("resolved", "voided"):
+            self.fences = [
+                (at_us, fence) for at_us, fence in self.fences
+                if fence.account != account or self.now_us - at_us <= FENCE_FORGOTTEN_US
+            ]  # fmt: skip
+            fence = ev.CancelAllFence(
+                account=account,
+                by=command.by,
+                fence=command.fence,
+                outcome=command.outcome,
+                side=command.side,
+            )
+            self.fences.append((self.now_us, fence))
+            said.append(fence)
+        until = command.placed_until_us
+        return said + [
+            self.end(order, command.reason)
             for order in list(self.orders)
-            if order.terms.account_id == command.account_id
+            if order.account == account
             and command.outcome in (None, order.terms.outcome)
             and command.side in (None, order.terms.side)
+            and command.by in (None, order.terms.by)
+            and (until is None or order.created_us <= until)
         ]
 
-    def create(self, command: cmd.CreateMarket, now_us: int) -> list[ev.Event]:
+    # -- the market's own life -----------------------------------------------------------------
+
+    def create(self, command: cmd.CreateMarket) -> list[ev.Event]:
         if self.status != "unborn":
-            return [ev.CommandRefused(None, "create", None, RejectReason.NOT_SUPPORTED.value)]
+            return [refused("create", RejectReason.NOT_SUPPORTED)]
         self.terms = command
         self.status = "draft"
         said: list[ev.Event] = [ev.MarketCreated(
-            command.market_id, command.question, command.outcomes, command.category, command.tick_pips,
-            command.taker_fee_e4, command.maker_fee_e4, command.opens_us, command.closes_us, now_us,
+            market=command.market_id, question=command.question, outcomes=command.outcomes,
+            category=command.category, tick=command.tick_pips, taker_fee_e4=command.taker_fee_e4,
+            maker_fee_e4=command.maker_fee_e4, opens_us=command.opens_us, closes_us=command.closes_us,
+            created_us=self.now_us,
         )]  # fmt: skip
-        if command.opens_us is None or command.opens_us <= now_us:
+        if command.opens_us is None or command.opens_us <= self.now_us:
             self.status = "open"
             said.append(ev.MarketOpened())
         return said
 
     def lifecycle(self, command: cmd.Command) -> list[ev.Event]:
-        undecided = self.closing is None or self.closing.reason == "time"
         if isinstance(command, cmd.OpenMarket):
             return self.turn("open", ("draft",), "open", ev.MarketOpened())
         if isinstance(command, cmd.SuspendMarket):
-            return self.turn("suspend", ("open",), "suspended", ev.MarketSuspended(command.reason))
+            said = self.turn("suspend", ("open",), "suspended", ev.MarketSuspended(reason=command.reason))
+            return said + (self.leave_suspended(self.sweep_size) if self.status == "suspended"
+                           and isinstance(said[0], ev.MarketSuspended) else [])  # fmt: skip
         if isinstance(command, cmd.ResumeMarket):
-            return self.turn("resume", ("suspended",), "open", ev.MarketResumed())
+            gone = self.leave_suspended(len(self.orders)) if self.status == "suspended" else []
+            return gone + self.turn("resume", ("suspended",), "open", ev.MarketResumed())
         if isinstance(command, cmd.SweepOrders):
+            if self.status == "suspended":
+                return self.leave_suspended(self.sweep_size)
             return self.sweep() if self.status == "closed" else []
+        return self.close(command)
+
+    def close(self, command: cmd.Command) -> list[ev.Event]:
+        allowed = self.closing is None or self.closing.reason == "time"
         if isinstance(command, cmd.CloseMarket):
-            verb, closed, allowed = "close", ev.MarketClosed("time", None, None, ""), self.closing is None
+            verb, closed, allowed = "close", ev.MarketClosed(reason="time"), self.closing is None
         elif isinstance(command, cmd.ResolveMarket):
-            verb, allowed = "resolve", undecided
-            closed = ev.MarketClosed(
-                "resolution", command.payouts_pips, command.settlement_id, command.evidence
-            )
+            verb, closed = "resolve", ev.MarketClosed(
+                reason="resolution", payouts=command.payouts_pips, settlement=command.settlement_id,
+                evidence=command.evidence,
+            )  # fmt: skip
         else:
             assert isinstance(command, cmd.VoidMarket)
-            verb, allowed = "void", undecided
-            closed = ev.MarketClosed("void", None, command.settlement_id, command.evidence)
+            verb, closed = "void", ev.MarketClosed(
+                reason="void", settlement=command.settlement_id, evidence=command.evidence
+            )  # fmt: skip
         if not allowed:
-            return [ev.CommandRefused(None, verb, None, RejectReason.MARKET_NOT_OPEN.value)]
+            return [refused(verb, RejectReason.MARKET_NOT_OPEN)]
         self.status, self.closing = "closed", closed
         return [closed, *self.sweep()]
 
     def turn(self, verb: str, where: tuple[str, ...], status: str, event: ev.Event) -> list[ev.Event]:
         if self.status not in where:
-            return [ev.CommandRefused(None, verb, None, RejectReason.MARKET_NOT_OPEN.value)]
+            return [refused(verb, RejectReason.MARKET_NOT_OPEN)]
         self.status = status
         return [event]
+
+    def leave_suspended(self, most: int) -> list[ev.Event]:
+        leaving = [order for order in self.orders if order.terms.on_suspend == "cancel"]
+        return [self.end(order, "market_suspended") for order in leaving[:most]]
 
     def sweep(self) -> list[ev.Event]:
         closing = self.closing
         assert closing is not None
-        said: list[ev.Event] = [self.end(order, "market_closed") for order in self.orders[: self.sweep_size]]
+        said = [self.end(order, "market_closed") for order in self.orders[: self.sweep_size]]
         if self.orders or closing.settlement is None:
             return said
-        sets = self.pot // DOLLAR
+        ends = {"settlement": closing.settlement, "evidence": closing.evidence,
+                "sets": self.pot // DOLLAR, "fees": self.fees}  # fmt: skip
         if closing.payouts is not None:
             self.status = "resolved"
-            return [*said, ev.MarketResolved(
-                closing.payouts, closing.settlement, closing.evidence, sets, self.fees
-            )]  # fmt: skip
+            return [*said, ev.MarketResolved(payouts=closing.payouts, **ends)]
         self.status = "voided"
-        return [*said, ev.MarketVoided(closing.settlement, closing.evidence, sets, self.fees)]
+        return [*said, ev.MarketVoided(**ends)]
+
+
+def refused(
+    verb: str, reason: RejectReason, *, account: str | None = None, order: str | None = None
+) -> ev.Event:
+    return ev.CommandRefused(account=account, command=verb, order=order, reason=reason.value)
 
 
 def up(fee_units: int) -> int:

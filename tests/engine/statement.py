@@ -6,6 +6,8 @@ books nor prices' priority, and fails where an event's figures do not follow fro
 
 from collections import defaultdict
 
+import msgspec
+
 from trading.engine import events as ev
 
 DOLLAR = 10_000
@@ -26,11 +28,16 @@ class Statement:
         self.shares: dict[str, list[int]] = {}
         self.rates = {"maker": 0, "taker": 0}
         self.outcomes = 0
+        self.tick = 1
         self.fees = 0
         self.collateral = 0
         self.status = "unborn"
+        self.now_us = 0
+        self.cost_of: dict[str, int] = {}
+        self.fences: list[ev.CancelAllFence] = []
 
-    def add(self, event: ev.Event) -> None:
+    def add(self, event: ev.Event, now_us: int) -> None:
+        self.now_us = now_us
         assert self.status not in ("resolved", "voided") or isinstance(
             event, ev.OrderRejected | ev.CommandRefused
         ), "something happened after the end"
@@ -51,6 +58,30 @@ class Statement:
             free = [held - mark for held, mark in zip(row, earmarked, strict=True)]
             assert min(free) == 0, "free shares are below zero or hold a complete set"
 
+        for name, order in self.orders.items():
+            assert 0 <= self.covered[name] <= self.left[name], "covered beyond what is left"
+            assert not order.reduce_only or self.covered[name] == self.left[name], (
+                "reduce-only, yet not covered"
+            )
+
+    def coverable(self, account: str, outcome: int, side: str) -> int:
+        """Units that the account's free shares could cover."""
+        row = self.shares.get(account, [0] * self.outcomes)
+        free = [held - mark for held, mark in zip(row, self.earmarked(account), strict=True)]
+        return min(free[index] for index in range(self.outcomes) if (index == outcome) == (side == "sell"))
+
+    def needed(self, name: str) -> int:
+        """What an order has to hold for its uncovered shares: limit price and higher fee, rounded up once."""
+        order, units = self.orders[name], self.left[name] - self.covered[name]
+        if units == 0:
+            return 0
+        paid, fee = (
+            self.paid_numerator[name],
+            max(self.rates.values()) * units * order.price * (DOLLAR - order.price),
+        )
+        each = order.price if order.side == "buy" else DOLLAR - order.price
+        return each * units - -(paid + fee) // 10**8 + -paid // 10**8
+
     def earmarked(self, account: str) -> list[int]:
         marks = [0] * self.outcomes
         for name, order in self.orders.items():
@@ -62,6 +93,7 @@ class Statement:
 
     def _MarketCreated(self, event: ev.MarketCreated) -> None:
         self.outcomes = len(event.outcomes)
+        self.tick = event.tick
         self.rates = {"maker": event.maker_fee_e4, "taker": event.taker_fee_e4}
 
     def _MarketResolved(self, event: ev.MarketResolved) -> None:
@@ -82,18 +114,64 @@ class Statement:
     def _OrderPlaced(self, event: ev.OrderPlaced) -> None:
         assert event.order not in self.orders
         assert event.cash == -event.reserved
+        assert event.covered == min(event.quantity, self.coverable(event.account, event.outcome, event.side))
         self.orders[event.order] = event
         self.reserved[event.order] = event.reserved
         self.covered[event.order] = event.covered
         self.left[event.order] = event.quantity
         self.paid_numerator[event.order] = self.fees_of[event.order] = 0
+        self.cost_of[event.order] = 0
         self.cash[event.account] += event.cash
+        assert not any(
+            fence.account == event.account
+            and event.order < fence.fence
+            and fence.outcome in (None, event.outcome)
+            and fence.side in (None, event.side)
+            and fence.by in (None, event.by)
+            for fence in self.fences
+        ), "an order came through a fence"
+        assert event.expires_us is None or event.expires_us > self.now_us, (
+            "an order that had expired was placed"
+        )
+        if event.max_cost is None:
+            assert event.reserved == self.needed(event.order), "another reserve than is needed"
+        else:
+            assert event.reserved == (0 if event.covered == event.quantity else event.max_cost)
+
+    def _CancelAllFence(self, event: ev.CancelAllFence) -> None:
+        self.fences.append(event)
 
     def _OrderMatched(self, event: ev.OrderMatched) -> None:
-        assert [leg.role for leg in event.legs] == ["maker", "taker"]
-        assert event.legs[0].account != event.legs[1].account, "an account traded with itself"
+        *makers, taker = event.legs
+        assert [leg.role for leg in event.legs] == ["maker"] * len(makers) + ["taker"]
+        assert taker.account not in {leg.account for leg in makers}, "an account traded with itself"
+        assert {leg.quantity for leg in event.legs} == {event.quantity}
+        for leg in event.legs:
+            expires_us = self.orders[leg.order].expires_us
+            assert expires_us is None or expires_us > self.now_us, "an order traded after its time"
+        if len(makers) == 1:
+            self._direct(makers[0], taker)
+        else:
+            self._implied(event, makers, taker)
         for leg in event.legs:
             self._leg(leg)
+
+    def _direct(self, maker: ev.Leg, taker: ev.Leg) -> None:
+        """Two sides of one book: of one outcome, or mirrored in a binary market."""
+        if maker.outcome == taker.outcome:
+            assert (maker.price, {maker.side, taker.side}) == (taker.price, {"buy", "sell"})
+        else:
+            assert (maker.price + taker.price, maker.side, self.outcomes) == (DOLLAR, taker.side, 2)
+
+    def _implied(self, event: ev.OrderMatched, makers: list[ev.Leg], taker: ev.Leg) -> None:
+        """One order of every outcome on one side: together they make a set, and $1."""
+        assert (event.outcome, event.price, event.taker_side) == (taker.outcome, taker.price, taker.side)
+        assert [leg.outcome for leg in makers] == [
+            index for index in range(self.outcomes) if index != taker.outcome
+        ]
+        assert {leg.side for leg in event.legs} == {taker.side}
+        assert sum(leg.price for leg in event.legs) == DOLLAR
+        assert min(leg.price for leg in event.legs) >= self.tick, "a share for less than a tick"
 
     def _leg(self, leg: ev.Leg) -> None:
         order = self.orders[leg.order]
@@ -111,7 +189,8 @@ class Statement:
         else:
             flow = leg.price * leg.delivered - (DOLLAR - leg.price) * by_cash
         flow += DOLLAR * leg.netted
-        assert leg.cash == flow - leg.fee + self.reserved[leg.order] - leg.reserved
+        freed = self.reserved[leg.order] - leg.reserved
+        assert leg.cash == flow - leg.fee + freed, "a fill moves other cash than it says"
         self.collateral -= flow
         self._fee(leg)
         self.cash[leg.account] += leg.cash
@@ -119,6 +198,12 @@ class Statement:
         self.covered[leg.order] -= leg.delivered
         self.left[leg.order] -= leg.quantity
         assert self.left[leg.order] >= 0
+        self.cost_of[leg.order] += leg.price * leg.quantity
+        if order.max_cost is None:
+            assert leg.reserved == self.needed(leg.order), "another reserve than is needed"
+        else:
+            spent = self.cost_of[leg.order] + self.fees_of[leg.order]
+            assert spent <= order.max_cost, "more was spent than the order's money"
         if self.left[leg.order] == 0:
             assert leg.reserved == 0, "a filled order kept cash"
             self._forget(leg.order)
@@ -132,24 +217,37 @@ class Statement:
         exact, charged = self.paid_numerator[leg.order], self.fees_of[leg.order] * 100_000_000
         assert 0 <= charged - exact < 100_000_000, "an order's fee is the exact one, rounded up once"
 
-    def _OrderCancelled(self, event: ev.OrderCancelled) -> None:
+    def _OrderCancelled(self, event: ev.OrderCancelled | ev.OrderExpired) -> None:
         assert event.quantity == self.left[event.order]
         assert event.released == self.covered[event.order]
-        assert event.cash == self.reserved[event.order] + DOLLAR * event.netted
+        freed = self.reserved[event.order] + DOLLAR * event.netted
+        assert event.cash == freed, "an end frees what was reserved"
         self._release(event.account, event.netted, event.cash)
         self._forget(event.order)
 
+    def _OrderExpired(self, event: ev.OrderExpired) -> None:
+        expires_us = self.orders[event.order].expires_us
+        assert expires_us is not None
+        assert expires_us <= self.now_us, "an order expired before its time"
+        self._OrderCancelled(event)
+
     def _OrderAmended(self, event: ev.OrderAmended) -> None:
-        order = self.orders[event.order]
-        less = order.quantity - event.quantity
-        assert less >= 0
-        uncovered = self.left[event.order] - self.covered[event.order]
-        assert event.released == max(0, less - uncovered), "a reduction frees cash before shares"
+        order, covered = self.orders[event.order], self.covered[event.order]
+        left = self.left[event.order] + event.quantity - order.quantity
+        assert left > 0
+        if event.requeued:
+            assert (event.price, event.quantity) != (order.price, order.quantity)
+            covered += self.coverable(order.account, order.outcome, order.side)
+        else:
+            assert event.price == order.price
+            assert event.quantity <= order.quantity, "a larger order kept its place"
+        assert event.covered == min(left, covered)
         assert event.cash == self.reserved[event.order] - event.reserved + DOLLAR * event.netted
-        self.orders[event.order] = order._replace(quantity=event.quantity)
-        self.left[event.order] -= less
-        self.covered[event.order] -= event.released
+        self.orders[event.order] = msgspec.structs.replace(order, quantity=event.quantity, price=event.price)
+        self.left[event.order] = left
+        self.covered[event.order] = event.covered
         self.reserved[event.order] = event.reserved
+        assert event.reserved == self.needed(event.order)
         self._release(event.account, event.netted, event.cash)
 
     def _release(self, account: str, netted: int, cash: int) -> None:
@@ -160,6 +258,7 @@ class Statement:
 
     def _forget(self, order: str) -> None:
         for table in (
-            self.orders, self.reserved, self.covered, self.left, self.paid_numerator, self.fees_of
+            self.orders, self.reserved, self.covered, self.left, self.paid_numerator, self.fees_of,
+            self.cost_of,
         ):  # fmt: skip
             del table[order]

@@ -98,15 +98,15 @@ def test_buying_one_share_of_each_outcome_nets_only_with_the_last(market: Market
     market.given(
         ABC,
         place("sa", "ann", "sell", 5, 4000, outcome=A), place("sb", "bob", "sell", 5, 3000, outcome=B),
-        place("sc", "cat", "sell", 5, 2000, outcome=C),
+        place("sc", "cat", "sell", 5, 4000, outcome=C),
         place("ba", "dan", "buy", 5, 4000, outcome=A), place("bb", "dan", "buy", 5, 3000, outcome=B),
     )  # fmt: skip
     assert market.free_shares("dan") == [5, 5, 0]
-    order = place("bc", "dan", "buy", 5, 2000, outcome=C)
+    order = place("bc", "dan", "buy", 5, 4000, outcome=C)
     # Dan holds what completes C: his buy is covered by his own A and B, and reserves nothing.
     assert market.run(order)[0] == placed(order, reserved=0, covered=5)
     assert market.free_shares("dan") == [0, 0, 0]
-    assert market.cash_pips("dan") == 10_000_000 - 20_000 - 15_000 + 40_000
+    assert market.cash_pips("dan") == 10_000_000 - 20_000 - 15_000 + 30_000
 
 
 def test_sets_completed_across_three_books_turn_into_cash(market: MarketUnderTest) -> None:

@@ -132,7 +132,7 @@ def test_shares_freed_by_a_cancel_net_in_that_event(market: MarketUnderTest) -> 
 def test_shares_freed_by_an_amend_net_in_that_event(market: MarketUnderTest) -> None:
     two_sided(market)
     assert market.run(amend("bob", "high", to=4)) == (
-        amended("high", "bob", 4, released=6, netted=6, cash=60_000, reserved=0),
+        amended("high", "bob", 4, 9000, covered=4, netted=6, cash=60_000, reserved=0),
     )
     assert market.free_shares("bob") == [0, 4]
 
@@ -157,9 +157,11 @@ def test_a_reduction_frees_cash_before_shares(market: MarketUnderTest) -> None:
     market.given(create())
     give_yes(market, "ann", 10)
     market.given(place("s1", "ann", "sell", 15, 6000))
-    assert market.run(amend("ann", "s1", to=12)) == (amended("s1", "ann", 12, cash=12_000, reserved=8_000),)
+    assert market.run(amend("ann", "s1", to=12)) == (
+        amended("s1", "ann", 12, 6000, covered=10, cash=12_000, reserved=8_000),
+    )
     assert market.run(amend("ann", "s1", by=4)) == (
-        amended("s1", "ann", 8, released=2, cash=8_000, reserved=0),
+        amended("s1", "ann", 8, 6000, covered=8, cash=8_000, reserved=0),
     )
     assert market.free_shares("ann") == [2, 0]
 

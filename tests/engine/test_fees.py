@@ -119,7 +119,9 @@ def test_a_fee_of_a_hundred_percent_leaves_both_sides_whole(market: MarketUnderT
 
 def test_cancel_and_amend_free_the_fee_that_was_reserved(market: MarketUnderTest) -> None:
     market.given(create(taker=SEVEN_PERCENT), place("b1", "bob", "buy", 10, 6000))
-    assert market.run(amend("bob", "b1", to=5)) == (amended("b1", "bob", 5, cash=30_840, reserved=30_840),)
+    assert market.run(amend("bob", "b1", to=5)) == (
+        amended("b1", "bob", 5, 6000, cash=30_840, reserved=30_840),
+    )
     assert market.run(cancel("bob", "b1")) == (cancelled("b1", "bob", "by_owner", 5, cash=30_840),)
 
 

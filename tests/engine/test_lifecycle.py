@@ -2,13 +2,15 @@
 
 import pytest
 
-from tests.engine.both_markets import CLOSES_US, START_US, MarketUnderTest, assert_book
+from tests.engine.both_markets import START_US, MarketUnderTest, assert_book
 from tests.engine.sayings import (
     amend,
     cancel,
     cancelled,
     close,
+    closed,
     create,
+    created,
     leg,
     matched,
     opened,
@@ -17,18 +19,20 @@ from tests.engine.sayings import (
     refused,
     rejected,
     resolve,
+    resolved,
     resume,
     suspend,
     sweep,
     void,
+    voided,
 )
 from trading.engine import commands as cmd
 from trading.engine import events as ev
 
 NOT_OPEN = "market_not_open"
-RESOLUTION = ev.MarketClosed("resolution", (10_000, 0), "s1", "seen")
-VOID = ev.MarketClosed("void", None, "s1", "unclear")
-BY_TIME = ev.MarketClosed("time", None, None, "")
+RESOLUTION = closed("resolution", 10_000, 0)
+VOID = closed("void")
+BY_TIME = closed("time")
 
 
 def rest(market: MarketUnderTest, count: int) -> list[ev.OrderCancelled]:
@@ -41,18 +45,14 @@ def rest(market: MarketUnderTest, count: int) -> list[ev.OrderCancelled]:
 def test_a_market_without_an_opening_time_is_open_at_once(market: MarketUnderTest) -> None:
     creation = create(outcomes=("Yes", "No"), tick=100, taker=700, maker=250)
     assert market.run(creation) == (
-        ev.MarketCreated(
-            "m", "Will it?", ("Yes", "No"), "tests", 100, 700, 250, None, CLOSES_US, START_US
-        ),
+        created(creation, at_us=START_US),
         ev.MarketOpened(),
     )  # fmt: skip
 
 
 def test_a_market_that_opens_later_is_a_draft_until_it_is_opened(market: MarketUnderTest) -> None:
     creation = create(opens_us=START_US + 1)
-    assert market.run(creation) == (
-        ev.MarketCreated("m", "Will it?", ("Yes", "No"), "tests", 1, 0, 0, START_US + 1, CLOSES_US, START_US),
-    )
+    assert market.run(creation) == (created(creation, at_us=START_US),)
     early = place("b1", "bob", "buy", 1, 5000)
     assert market.run(early) == (rejected(early, NOT_OPEN),)
     market.now_us = START_US + 1
@@ -74,7 +74,7 @@ def test_a_market_is_created_once(market: MarketUnderTest) -> None:
 
 def test_a_suspended_market_keeps_its_book_and_lets_orders_go_but_not_come(market: MarketUnderTest) -> None:
     market.given(create(), place("b1", "bob", "buy", 10, 6000), place("b2", "bob", "buy", 5, 5900))
-    assert market.run(suspend()) == (ev.MarketSuspended("news"),)
+    assert market.run(suspend()) == (ev.MarketSuspended(reason="news"),)
     order = place("a1", "ann", "sell", 10, 6000)
     assert market.run(order) == (rejected(order, NOT_OPEN),)
     assert market.run(cancel("bob", "b2")) == (cancelled("b2", "bob", "by_owner", 5, cash=29_500),)
@@ -118,8 +118,8 @@ def test_closing_cancels_the_book_and_stops_trading_for_good(market: MarketUnder
 def test_a_closed_market_is_resolved_later(market: MarketUnderTest) -> None:
     market.given(create(), close())
     assert market.run(resolve(2500, 7500)) == (
-        ev.MarketClosed("resolution", (2500, 7500), "s1", "seen"),
-        ev.MarketResolved((2500, 7500), "s1", "seen", 0, 0),
+        closed("resolution", 2500, 7500),
+        resolved(2500, 7500, sets=0, fees=0),
     )
     assert market.status() == "resolved"
 
@@ -134,7 +134,7 @@ def test_resolving_says_how_many_sets_and_fees_there_are(market: MarketUnderTest
         RESOLUTION,
         cancelled("s1", "bob", "market_closed", 10, released=10, cash=0),
         cancelled("b2", "cat", "market_closed", 4, cash=26_000 + 637),
-        ev.MarketResolved((10_000, 0), "s1", "seen", 10, 1_680),
+        resolved(10_000, 0, sets=10, fees=1_680),
     )
     assert market.free_shares("bob") == [10, 0]
 
@@ -149,7 +149,7 @@ def test_shares_that_a_sweep_frees_net_in_it(market: MarketUnderTest) -> None:
     assert market.run(void()) == (
         VOID,
         cancelled("s1", "bob", "market_closed", 10, released=10, netted=10, cash=100_000),
-        ev.MarketVoided("s1", "unclear", 10, 0),
+        voided(sets=10, fees=0),
     )
 
 
@@ -159,7 +159,7 @@ def test_up_to_500_orders_are_cancelled_with_the_market_in_one_step(
 ) -> None:
     market.given(create())
     ends = rest(market, count)
-    assert market.run(resolve()) == (RESOLUTION, *ends, ev.MarketResolved((10_000, 0), "s1", "seen", 0, 0))
+    assert market.run(resolve()) == (RESOLUTION, *ends, resolved(10_000, 0, sets=0, fees=0))
     assert market.run(sweep()) == ()
 
 
@@ -169,7 +169,7 @@ def test_more_orders_take_several_steps_and_the_end_comes_after_the_last(market:
     assert market.run(void()) == (VOID, *ends[:500])
     assert market.status() == "closed"
     assert market.run(sweep()) == tuple(ends[500:1000])
-    assert market.run(sweep()) == (*ends[1000:], ev.MarketVoided("s1", "unclear", 0, 0))
+    assert market.run(sweep()) == (*ends[1000:], voided(sets=0, fees=0))
     assert market.status() == "voided"
     assert market.run(sweep()) == ()
     assert market.cash_pips("bob") == 10_000_000
@@ -191,7 +191,7 @@ def test_a_resolution_may_come_while_the_book_is_still_being_swept(market: Marke
     ends = rest(market, 1_100)
     market.given(close())
     assert market.run(resolve()) == (RESOLUTION, *ends[500:1000])
-    assert market.run(sweep()) == (*ends[1000:], ev.MarketResolved((10_000, 0), "s1", "seen", 0, 0))
+    assert market.run(sweep()) == (*ends[1000:], resolved(10_000, 0, sets=0, fees=0))
 
 
 def test_a_market_is_decided_once_even_while_it_is_being_swept(market: MarketUnderTest) -> None:
@@ -200,7 +200,7 @@ def test_a_market_is_decided_once_even_while_it_is_being_swept(market: MarketUnd
     market.given(resolve())
     for verb, command in (("resolve", resolve(0, 10_000)), ("void", void()), ("close", close())):
         assert market.run(command) == (refused(None, verb, None, NOT_OPEN),)
-    assert market.run(sweep()) == (ends[500], ev.MarketResolved((10_000, 0), "s1", "seen", 0, 0))
+    assert market.run(sweep()) == (ends[500], resolved(10_000, 0, sets=0, fees=0))
     for verb, command in (("resolve", resolve(0, 10_000)), ("void", void()), ("close", close())):
         assert market.run(command) == (refused(None, verb, None, NOT_OPEN),)
 
@@ -214,7 +214,7 @@ def test_an_owner_may_cancel_before_the_sweep_gets_there_and_the_end_still_comes
     assert market.run(cancel("bob", "o500")) == (cancelled("o500", "bob", "by_owner", 1, cash=4),)
     order = place("late", "bob", "buy", 1, 1)
     assert market.run(order) == (rejected(order, NOT_OPEN),)
-    assert market.run(sweep()) == (ev.MarketResolved((10_000, 0), "s1", "seen", 0, 0),)
+    assert market.run(sweep()) == (resolved(10_000, 0, sets=0, fees=0),)
 
 
 @pytest.mark.parametrize("before", [(), (suspend(),), (close(),)])
@@ -222,11 +222,11 @@ def test_a_market_can_be_voided_from_any_state_before_its_end(
     market: MarketUnderTest, before: tuple[cmd.Command, ...]
 ) -> None:
     market.given(create(), *before)
-    assert market.run(void()) == (VOID, ev.MarketVoided("s1", "unclear", 0, 0))
+    assert market.run(void()) == (VOID, voided(sets=0, fees=0))
 
 
 def test_a_draft_can_be_closed_and_resolved(market: MarketUnderTest) -> None:
     market.given(create(opens_us=START_US + 1))
     assert market.run(close()) == (BY_TIME,)
     assert market.run(cmd.OpenMarket("m")) == (refused(None, "open", None, NOT_OPEN),)
-    assert market.run(resolve())[-1] == ev.MarketResolved((10_000, 0), "s1", "seen", 0, 0)
+    assert market.run(resolve())[-1] == resolved(10_000, 0, sets=0, fees=0)

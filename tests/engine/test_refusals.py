@@ -1,9 +1,10 @@
 """What is refused, by which rule first, and that a refusal changes nothing."""
 
+import msgspec
 import pytest
 
-from tests.engine.both_markets import CLOSES_US, MarketUnderTest, assert_book
-from tests.engine.sayings import cancel, close, create, place, placed, rejected, suspend
+from tests.engine.both_markets import CLOSES_US, START_US, MarketUnderTest, assert_book
+from tests.engine.sayings import cancel, cancel_all, close, create, place, placed, rejected, suspend
 from trading.engine import decide
 from trading.engine.rejection import RejectReason
 
@@ -76,30 +77,34 @@ def test_an_account_has_at_most_so_many_open_orders_in_a_market(
     assert market.run(again) == (placed(again, reserved=5_000),)
 
 
-# An order that breaks every rule at once, and what has to be mended for the next rule to speak.
-BREAKS_ALL = place("x", "nil", "buy", 9, 6050, tif="FOK")
-LADDER = [
+# An order that breaks every rule at once, and what has to be mended, one after another, for the next rule to speak.
+BREAKS_ALL = place(
+    "x", "nil", "buy", 9, 6050, tif="FOK", post_only=True, reduce_only=True, valid_until_us=START_US
+)  # fmt: skip
+LADDER: list[tuple[str, dict[str, object]]] = [
     ("market_not_open", {}),
-    ("off_tick", {"opens": True}),
-    ("exceeds_limits", {"opens": True, "price": 6000}),
-    ("cannot_fill", {"opens": True, "price": 6000, "limit": 100}),
-    ("exceeds_available_cash", {"opens": True, "price": 6000, "limit": 100, "tif": "GTC"}),
+    ("expired", {"opens": True}),
+    ("cancelled_by_owner", {"valid_until_us": None}),
+    ("off_tick", {"order_id": "z"}),
+    ("exceeds_limits", {"price_pips": 6000}),
+    ("would_cross", {"limit": 100}),
+    ("cannot_fill", {"post_only": False}),
+    ("reduce_only", {"time_in_force": "GTC"}),
+    ("exceeds_available_cash", {"reduce_only": False}),
 ]
 
 
-@pytest.mark.parametrize(("reason", "mended"), LADDER)
+@pytest.mark.parametrize("rung", range(len(LADDER)), ids=[reason for reason, _ in LADDER])
 def test_the_first_broken_rule_is_the_answer(
-    market: MarketUnderTest, monkeypatch: pytest.MonkeyPatch, reason: str, mended: dict[str, object]
+    market: MarketUnderTest, monkeypatch: pytest.MonkeyPatch, rung: int
 ) -> None:
-    monkeypatch.setattr(decide, "MAX_OPEN_ORDERS", mended.get("limit", 0))
-    market.given(create(tick=100))
-    if not mended.get("opens"):
+    mended = {name: value for _, mends in LADDER[: rung + 1] for name, value in mends.items()}
+    market.given(create(tick=100), place("a", "ann", "sell", 4, 6000), cancel_all("nil", fence="y"))
+    monkeypatch.setattr(decide, "MAX_OPEN_ORDERS", mended.pop("limit", 0))
+    if not mended.pop("opens", False):
         market.given(suspend())
-    order = BREAKS_ALL._replace(
-        price_pips=mended.get("price", BREAKS_ALL.price_pips),
-        time_in_force=mended.get("tif", BREAKS_ALL.time_in_force),
-    )
-    assert market.run(order) == (rejected(order, reason),)
+    order = msgspec.structs.replace(BREAKS_ALL, **mended)
+    assert market.run(order) == (rejected(order, LADDER[rung][0]),)
 
 
 def test_the_rules_are_declared_in_the_order_in_which_they_are_judged() -> None:

@@ -7,7 +7,7 @@ from tests.engine.sayings import create, place
 from trading.engine import decide
 from trading.engine import events as ev
 from trading.engine.market import Market
-from trading.engine.matching import trade_id
+from trading.engine.trade_ids import trade_id
 
 
 def trades_of(market_id: str, now_us: int, count: int) -> list[str]:
@@ -34,13 +34,13 @@ def test_trade_ids_of_one_batch_are_in_the_order_of_the_trades() -> None:
 
 
 def test_trade_ids_sort_by_time_before_anything_else() -> None:
-    early = trade_id(now_us=START_US, seq=2**36 - 1, leg=63, market_hash=2**32 - 1)
-    late = trade_id(now_us=START_US + 1000, seq=1, leg=0, market_hash=0)
+    early = trade_id(now_us=START_US, seq=2**36 - 1, market_hash=2**32 - 1)
+    late = trade_id(now_us=START_US + 1000, seq=1, market_hash=0)
     assert early < late
 
 
 def test_versions_beyond_24_bits_keep_their_order() -> None:
-    ids = [trade_id(now_us=START_US, seq=seq, leg=0, market_hash=7) for seq in (2**24 - 1, 2**24, 2**24 + 1)]
+    ids = [trade_id(now_us=START_US, seq=seq, market_hash=7) for seq in (2**24 - 1, 2**24, 2**24 + 1)]
     assert ids == sorted(set(ids))
 
 

@@ -51,6 +51,8 @@ def _place(market: Market, command: cmd.PlaceOrder, budget_pips: int, now_us: in
             market, _interest(market, command), max_cost_pips=command.max_cost_pips, most_shares=quantity,
             mirrored=market.is_binary and command.outcome == 1, now_us=now_us,
         )  # fmt: skip
+    # Money that buys nothing still makes an order, of one share, which ends without having met anything.
+    can_buy, quantity = quantity > 0, max(quantity, 1)
     covered = min(
         quantity, market.coverable(account_id=command.account_id, outcome=command.outcome, side=command.side)
     )
@@ -78,7 +80,8 @@ def _place(market: Market, command: cmd.PlaceOrder, budget_pips: int, now_us: in
         stp=command.self_trade_prevention, tif=command.time_in_force, type=command.order_type,
     )  # fmt: skip
     order = market.orders[command.order_id]
-    yield from match(market, order, now_us)
+    if can_buy:
+        yield from match(market, order, now_us)
     if order.remaining_shares and not order.rests:
         yield cancelled(market, order, "unfilled")
 

@@ -1,10 +1,14 @@
 """What must be true of a market after every command; tests call it after each."""
 
-from trading.engine.market import Market
+from trading.engine.fees import SHARE_PIPS
+from trading.engine.market import Market, Order
 
 
-def check(market: Market) -> None:
-    """Raises AssertionError where shares, earmarks or books do not add up. O(everything)."""
+def check(market: Market, *, now_us: int | None = None) -> None:
+    """Raises AssertionError where shares, earmarks or books do not add up. O(everything).
+
+    Without `now_us`, the time of the last command, orders that expire are left out where prices are compared.
+    """
     if market.seq == 0:
         return
     count = len(market.outcomes)
@@ -24,16 +28,45 @@ def check(market: Market) -> None:
         assert min(holding.held) >= 0, "negative holding"
         assert holding.held == held.get(account_id, [0] * count), "earmarks differ from the open orders"
     _check_books(market)
+    _check_prices(market, now_us=now_us)
+    expiring = sorted((o.expires_us, o.order_id) for o in market.orders.values() if o.expires_us is not None)
+    assert market.expiring == expiring, "expiring orders differ from the open ones"
+    leaving = {name: order for name, order in market.orders.items() if order.on_suspend == "cancel"}
+    assert market.cancelled_when_suspended == leaving, (
+        "orders to cancel when suspended differ from the open ones"
+    )
+
+
+def _check_prices(market: Market, *, now_us: int | None) -> None:
+    """No orders that could trade with each other are left: expired ones, which still stand in the book, aside."""
+    bids: list[int | None] = []
+    asks: list[int | None] = []
+    for book in market.books:
+        for side, best in ((book.bids, bids), (book.asks, asks)):
+            best.append(next((o.book_price_pips for o in side.queue() if _is_live(o, now_us)), None))
+        bid, ask = bids[-1], asks[-1]
+        assert bid is None or ask is None or bid < ask, "the book is crossed"
+    if len(market.outcomes) < 3 or len(market.outcomes) * market.tick_pips > SHARE_PIPS:
+        return
+    assert None in bids or sum(price or 0 for price in bids) < SHARE_PIPS, (
+        "the best bids of all outcomes buy a set"
+    )
+    assert None in asks or sum(price or 0 for price in asks) > SHARE_PIPS, (
+        "the best asks of all outcomes sell a set"
+    )
+
+
+def _is_live(order: Order, now_us: int | None) -> bool:
+    return order.expires_us is None or (now_us is not None and order.expires_us > now_us)
 
 
 def _check_books(market: Market) -> None:
     resting = 0
     for book in market.books:
-        bid, ask = book.bids.best_price(), book.asks.best_price()
-        assert bid is None or ask is None or bid < ask, "the book is crossed"
         for side in (book.bids, book.asks):
             assert side.keys == sorted(side.levels), "price keys differ from the levels"
             for level in side.levels.values():
-                assert level.quantity_shares == sum(o.remaining_shares for o in level.orders.values()) > 0
+                size = sum(o.remaining_shares for o in level.orders.values())
+                assert level.quantity_shares == size > 0, "a level's size differs from its orders"
                 resting += len(level.orders)
     assert resting == len(market.orders), "an open order is not in the book"

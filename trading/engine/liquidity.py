@@ -167,7 +167,7 @@ def fillable_shares(market: Market, interest: Interest, wanted_shares: int, now_
 def affordable_shares(
     market: Market, interest: Interest, *, max_cost_pips: int, most_shares: int, mirrored: bool, now_us: int
 ) -> int:
-    """The shares that a buy for at most `max_cost_pips`, fees included, is about: at least 1.
+    """The shares that a buy for at most `max_cost_pips`, fees included, is about; 0 where it cannot buy one.
 
     They are what the money buys of what is offered; where the offers end first, also what the rest of it would buy
     at the worst price allowed.
@@ -183,9 +183,9 @@ def affordable_shares(
         spent += quantity * price
         numerator += fee_numerator(rate_e4, quantity, price)
         if quantity < offer.quantity_shares:
-            return max(bought, 1)
+            return bought
     further = _shares_for(max_cost_pips - spent, worst, rate_e4, numerator)
-    return max(min(bought + further, most_shares), 1)
+    return min(bought + further, most_shares)
 
 
 def _shares_for(money_pips: int, price_pips: int, rate_e4: int, paid_numerator: int) -> int:

@@ -38,12 +38,6 @@ def _match_any(market: Market, taker: Order, now_us: int) -> Iterator[ev.Event]:
     opposite, others = against(market, interest), beside(market, interest)
     while taker.remaining_shares:
         direct, firsts = opposite.first(), [side.first() for side in others]
-        met = [order for order in (direct, *firsts) if order is not None]
-        stale = [order for order in met if order.expires_us is not None and order.expires_us <= now_us]
-        if stale:
-            for order in stale:
-                yield expired(market, order)
-            continue
         implied = [order for order in firsts if order is not None]
         left = [
             direct.remaining_shares if direct is not None else 0,
@@ -52,11 +46,16 @@ def _match_any(market: Market, taker: Order, now_us: int) -> Iterator[ev.Event]:
         offer = best_offer(market, interest, direct, implied if len(implied) == len(others) else (), left)
         if offer is None:
             return
-        own = [order for order, _ in offer.makers if order.account_id == taker.account_id]
-        if own:
+        makers = [order for order, _ in offer.makers]
+        stale = [order for order in makers if order.expires_us is not None and order.expires_us <= now_us]
+        own = [order for order in makers if order.account_id == taker.account_id]
+        if stale:
+            for order in stale:
+                yield expired(market, order)
+        elif own:
             yield from _prevent_self_trade(market, taker, own)
         elif len(offer.makers) == 1:
-            yield from _trade_directly(market, taker, offer.makers[0][0], now_us)
+            yield from _trade_directly(market, taker, makers[0], now_us)
         else:
             yield from _trade_implied(market, taker, offer, now_us)
 
