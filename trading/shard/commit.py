@@ -11,6 +11,7 @@ import psycopg
 
 from trading.array_literals import array_of, bytea, quoted
 from trading.eventlog.append import EventRow, Head, copy_rows
+from trading.shard.crash_points import reach
 from trading.shard.faults import SlotLost
 from trading.shard.slots import OwnedSlot
 
@@ -48,17 +49,20 @@ def commit(connection: Any, plan: CommitPlan) -> None:
 
     A small batch is one statement and so one round trip; the events of a large one go through COPY before it.
     """
+    reach("before_commit")
     try:
         if len(plan.rows) <= MOST_IN_ARRAYS:
             connection.execute(_COMMIT, _arguments(plan, plan.rows))
         else:
             with connection.transaction(), connection.cursor() as cursor:
                 copy_rows(cursor, plan.rows)
+                reach("between_copy_and_commit")
                 cursor.execute(_COMMIT, _arguments(plan, []))
     except psycopg.Error as error:
         if error.sqlstate == SLOT_LOST:
             raise SlotLost(error.diag.message_primary) from error
         raise
+    reach("after_commit")
 
 
 def _arguments(plan: CommitPlan, rows: list[EventRow]) -> list[str | None]:

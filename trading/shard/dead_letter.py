@@ -6,6 +6,7 @@ from typing import Any
 
 from trading.engine.codec import command_data
 from trading.ids import new_id
+from trading.shard.crash_points import reach
 from trading.wire import Envelope
 
 SOURCE = "shard"
@@ -15,6 +16,7 @@ RECENT_S = 600
 
 def bury(connection: Any, envelope: Envelope, error: Exception) -> None:
     """Inserts the dead letter. Whatever the command holds, this succeeds."""
+    reach("before_bury")
     payload = {
         "command_id": envelope.command_id, "account": envelope.account_id, "actor": envelope.actor,
         "request_id": envelope.request_id, "command": command_data(envelope.command),
@@ -26,6 +28,7 @@ def bury(connection: Any, envelope: Envelope, error: Exception) -> None:
         "INSERT INTO dead_letter (id, source, payload, error, trace) VALUES (%s, %s, %s, %s, %s)",
         [new_id(), SOURCE, text, repr(error).replace("\0", ""), trace],
     )
+    reach("after_bury")
 
 
 def recent_letters(connection: Any) -> set[str]:

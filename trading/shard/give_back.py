@@ -2,12 +2,16 @@
 
 from typing import Any
 
+from trading.shard.crash_points import reach
+
 
 def give_back_batch(connection: Any, batch_id: str) -> None:
     """Undoes one reservation of this process; nothing happens if it is gone. As T1 itself, it waits for no flush."""
+    reach("before_give_back")
     with connection.transaction():
         connection.execute("SET LOCAL synchronous_commit = off")
         connection.execute(_GIVE_BACK.format(which="batch_id = %s"), [batch_id])
+    reach("after_give_back")
 
 
 def give_back_slots(connection: Any, slots: list[int]) -> None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import redis
 
 from trading.ids import market_slot
+from trading.shard.crash_points import reach
 from trading.shard.slots import OwnedSlot
 from trading.wire import FRAME_FIELD, Envelope, command_stream, decode_frame
 
@@ -94,7 +95,9 @@ class Inbox:
         return taken
 
     def _read(self, wait_ms: int | None) -> None:
+        reach("before_read")
         reply: Any = self._valkey.xread(self._cursors, count=READ_ENTRIES, block=wait_ms)  # type: ignore[arg-type]
+        reach("after_read")
         for stream, entries in reply or ():
             slot = self._slots[stream]
             for entry_id, fields in entries:

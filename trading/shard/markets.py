@@ -8,6 +8,7 @@ from trading.engine.decide import needs_sweep, next_expiry_us
 from trading.engine.market import Market
 from trading.eventlog.append import Head
 from trading.ids import market_slot
+from trading.shard.crash_points import reach
 from trading.snapshots.replay import current_state
 
 
@@ -70,8 +71,10 @@ class Markets:
         ]  # fmt: skip
 
     def _load(self, market_id: str) -> Market:
+        reach("before_load")
         with self._connection().cursor() as cursor:
             state = current_state(cursor, market_id, progress=lambda events: self._keep_alive())
+        reach("after_load")
         market, head = state.market, state.head
         self.loaded[market_id], self.heads[market_id] = market, head
         self.note(market)

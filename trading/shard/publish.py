@@ -14,6 +14,7 @@ from trading.engine.fees import SHARE_PIPS
 from trading.engine.market import Market
 from trading.engine.trades import Trade
 from trading.shard.batch import Batch
+from trading.shard.crash_points import reach
 from trading.shard.faults import SlotLost
 from trading.shard.inbox import trim
 from trading.shard.slots import OwnedSlot
@@ -128,18 +129,21 @@ class Publisher:
 
     def publish(self, publication: Publication) -> None:
         """Books, prices and trades first, so that a reply can be followed by a read."""
+        reach("before_publish")
         if publication.tickers:
             epochs = publication.epochs
             arguments = [MARK_EXPIRES_S, publication.books, FEED_CHANNEL, publication.feed, WAKE_CHANNEL]
             arguments += [*epochs.values(), *publication.tickers]
             if not self._publish_books(keys=[_mark(slot) for slot in epochs], args=arguments):
                 raise redis.ConnectionError("Valkey has lost the books, or another owner writes them")
+        reach("between_books_and_replies")
         replies = self._bus.pipeline(transaction=False)
         for gateway_id, outcomes in publication.replies.items():
             replies.publish(outcome_channel(gateway_id), outcomes)
         for slot, consumed in publication.consumed.items():
             trim(replies, slot, consumed)
         replies.execute()
+        reach("after_publish")
 
     def answer(self, gateway_id: str, outcomes: list[Outcome]) -> None:
         """Outcomes outside a batch's own reply."""
@@ -147,6 +151,7 @@ class Publisher:
 
     def begin(self, slots: Collection[OwnedSlot]) -> None:
         """From here on only this owner writes the slots' books. Raises SlotLost if a later one has begun."""
+        reach("before_begin_books")
         if not self._begin(
             keys=[_mark(s.slot) for s in slots], args=[MARK_EXPIRES_S, *(s.epoch for s in slots)]
         ):
@@ -154,6 +159,7 @@ class Publisher:
 
     def rewrite(self, market: Market, owned: OwnedSlot, at_us: int) -> None:
         """Writes a whole book between `begin` and `announce` of its slot, and has every hub read it again."""
+        reach("before_rewrite_book")
         fields: list[str | int] = ["seq", market.seq]
         for index, book in enumerate(market.books):
             for name, side in (("bid", book.bids), ("ask", book.asks)):
@@ -168,6 +174,7 @@ class Publisher:
 
     def announce(self, slots: Collection[OwnedSlot], *, resend: bool) -> None:
         """All books of these slots are written: projectors may look; with `resend` gateways send again what waits."""
+        reach("before_announce")
         if not self._end(
             keys=[_mark(s.slot) for s in slots], args=[MARK_EXPIRES_S, *(s.epoch for s in slots)]
         ):
@@ -175,6 +182,7 @@ class Publisher:
         self._feed.publish(WAKE_CHANNEL, b"")
         if resend:
             self._bus.publish(RESEND_CHANNEL, b"")
+        reach("after_announce")
 
     def _update(
         self,

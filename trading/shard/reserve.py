@@ -12,6 +12,7 @@ import msgspec
 from trading.array_literals import array_of, bytea, quoted
 from trading.engine.commands import PlaceOrder
 from trading.ids import new_id
+from trading.shard.crash_points import reach
 from trading.shard.faults import SlotLost
 from trading.shard.slots import OwnedSlot
 from trading.wire import Envelope
@@ -52,6 +53,7 @@ def reserve(
     runs meanwhile ever deadlock with it. An account that has less than it needs gives what it has; one without a
     cash row gives 0.
     """
+    reach("before_reserve")
     batch_id = new_id()
     claims = sorted(claims, key=lambda c: (c.account_id, c.key))
     row = connection.execute(
@@ -69,6 +71,7 @@ def reserve(
             "needs": array_of(needs.values()),
         },
     ).fetchone()
+    reach("after_reserve")
     if row is None:
         raise SlotLost(f"one of slots {[s.slot for s in slots]} has another owner")
     accounts, amounts, claim_accounts, claim_keys, fences, _ = row

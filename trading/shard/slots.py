@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trading.ids import MARKET_SLOTS
+from trading.shard.crash_points import reach
 from trading.shard.give_back import give_back_slots
 
 HEARTBEAT_TIMEOUT_S = 5
@@ -79,18 +80,23 @@ def prepare_connection(connection: Any, shard_id: str) -> None:
 
 def heartbeat(connection: Any, shard_id: str, state: str) -> None:
     """Says that this process is alive."""
+    reach("before_heartbeat")
     connection.execute(
         "INSERT INTO shard (shard_id, state) VALUES (%s, %s) "
         "ON CONFLICT (shard_id) DO UPDATE SET heartbeat_at = now(), state = excluded.state",
         [shard_id, state],
     )
+    reach("after_heartbeat")
 
 
 def sign_off(connection: Any, shard_id: str) -> None:
     """A clean stop, at rest: its slots are free, and nobody waits for its heartbeat to grow old."""
+    reach("before_sign_off")
     with connection.transaction():
         connection.execute(_FREE.format(which="SELECT slot FROM slot WHERE owner = %s"), [shard_id])
+        reach("between_freeing_and_forgetting")
         connection.execute("DELETE FROM shard WHERE shard_id = %s", [shard_id])
+    reach("after_sign_off")
 
 
 def forget_dead_shards(connection: Any) -> None:
@@ -145,6 +151,7 @@ def take_slots(connection: Any, shard_id: str, slots: Iterable[int]) -> Taken:
     a frozen owner would hold them for ever. Used for slots that were let go, at takeover, and whenever this
     process is in doubt whether a commit happened.
     """
+    reach("before_take_slots")
     wanted = sorted(slots)
     seen = roster(connection)
     dead = {holder.owner for slot in wanted if (holder := seen.holders[slot]).owner} - seen.live - {shard_id}
@@ -160,13 +167,16 @@ def take_slots(connection: Any, shard_id: str, slots: Iterable[int]) -> Taken:
             "RETURNING slot, epoch, next_offset, command_offset, (extract(epoch FROM recorded_at) * 1000000)::bigint",
             [shard_id, open_to_us],
         ).fetchall()
+        reach("between_taking_and_giving_back")
         give_back_slots(connection, open_to_us)
+    reach("after_take_slots")
     in_doubt = any(owners[slot] is not None for slot in open_to_us)
     return Taken({row[0]: OwnedSlot(*row) for row in rows}, in_doubt)
 
 
 def let_go(connection: Any, shard_id: str, slots: Iterable[OwnedSlot]) -> None:
     """Frees slots for whoever the plan gives them to; call while no batch is under way. Lost ones stay as they are."""
+    reach("before_let_go")
     owned = list(slots)
     connection.execute(
         _FREE.format(
@@ -175,6 +185,7 @@ def let_go(connection: Any, shard_id: str, slots: Iterable[OwnedSlot]) -> None:
         ),
         [[s.slot for s in owned], [s.epoch for s in owned], shard_id],
     )
+    reach("after_let_go")
 
 
 # Locked in order, as everybody locks slots who wants several.

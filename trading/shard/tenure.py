@@ -21,6 +21,7 @@ from trading.ids import market_slot, new_id
 from trading.shard import measure
 from trading.shard.batch import Batch
 from trading.shard.commit import CommitPlan, commit
+from trading.shard.crash_points import reach
 from trading.shard.faults import SlotLost, TooLate
 from trading.shard.give_back import give_back_batch
 from trading.shard.inbox import Entry, Inbox
@@ -262,6 +263,7 @@ class Tenure:
         intake.seconds["reserve"] = time.perf_counter() - started
 
     def _match(self, intake: Intake) -> Matched:
+        reach("before_match")
         started = time.perf_counter()
         batch = Batch(slots=intake.slots, granted=intake.reservation.granted, now_us=self._clock_us())
         unclaimed = set(intake.reservation.claimed)
@@ -291,6 +293,7 @@ class Tenure:
             owned.command_offset = batch.command_offsets[owned.slot]
             owned.recorded_us = batch.now_us
         self._untold.append(matched)
+        reach("after_match")
         intake.seconds["match"] = time.perf_counter() - started
         return matched
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import redis
 from django.conf import settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from trading.connection import own_connection
 from trading.garbage import collect_rarely
+from trading.shard.crash_points import POINTS, VARIABLE, arm_from_environment
 from trading.shard.process import Shard
 from trading.shard.slots import new_shard_id
 
@@ -17,10 +18,16 @@ from trading.shard.slots import new_shard_id
 class Command(BaseCommand):
     help = (
         "Run a matching engine process: it owns slots of the log and works their command streams. Any number may run, "
-        "on any hosts; they share the slots, and one that dies is replaced by the others."
+        "on any hosts; they share the slots, and one that dies is replaced by the others. "
+        f"For tests, the variable {VARIABLE}=POINT:N has it killed the Nth time that it comes to a point, one of: "
+        f"{', '.join(POINTS)}."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            arm_from_environment()
+        except ValueError as error:
+            raise CommandError(str(error)) from error
         shard = Shard(
             shard_id=new_shard_id(),
             connect=lambda: own_connection("pmarket-engine"),
