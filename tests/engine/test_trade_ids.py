@@ -7,7 +7,7 @@ from tests.engine.sayings import create, place
 from trading.engine import decide
 from trading.engine import events as ev
 from trading.engine.market import Market
-from trading.engine.trade_ids import trade_id
+from trading.engine.trades import trade_id
 
 
 def trades_of(market_id: str, now_us: int, count: int) -> list[str]:
