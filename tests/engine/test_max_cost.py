@@ -100,7 +100,7 @@ def test_a_partly_covered_order_pays_the_rest_out_of_its_money(market: MarketUnd
     order = buy(34_999)
     events = market.run(order)
     assert events[0] == placed(order, reserved=34_999, covered=5, quantity=7)
-    assert events[1].legs[1] == leg(
+    assert events[2].legs[1] == leg(
         "b", "bob", "taker", "buy", 5, 4000, delivered=5, cash=30_000, reserved=34_999
     )
     assert market.cash_pips("bob") == 10_000_000 - 15_000 + 30_000 - 10_000
