@@ -1,4 +1,4 @@
-"""A smaller order keeps its place; a larger one, or one at another price, goes to its queue's end and may trade."""
+"""A smaller order keeps its place; another price or a larger size goes to the end of the queue, and may trade."""
 
 import pytest
 
