@@ -87,10 +87,11 @@ class RunningExchange:
                 sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(self._database))
             )
 
-    def start_process(self, name: str) -> None:
-        """Start a line of the Procfile; `engine.2` is a second process of the line `engine`."""
+    def start_process(self, name: str, **variables: str) -> None:
+        """Start a line of the Procfile, with further variables; `engine.2` is a second process of the line `engine`."""
         command = read_procfile(PROJECT / "Procfile")[name.partition(".")[0]]
-        process = CommandProcess(name, command, environment=self.env, cwd=PROJECT, console=self._console)
+        environment = {**self.env, **variables}
+        process = CommandProcess(name, command, environment=environment, cwd=PROJECT, console=self._console)
         process.start()
         self._processes[name] = process
 
@@ -101,6 +102,15 @@ class RunningExchange:
             os.kill(process.pid, number)
         _poll(lambda: process.exit_code() is not None, timeout_s=20, what=f"the end of {name}")
         process.end_group()
+
+    def wait_ended(self, name: str, timeout_s: float = 20) -> int:
+        """Until a process has ended by itself; answers its exit code, negative for a signal."""
+        process = self._processes[name]
+        _poll(lambda: process.exit_code() is not None, timeout_s=timeout_s, what=f"the end of {name}")
+        process.end_group()
+        code = process.exit_code()
+        assert code is not None
+        return code
 
     def restart(self, name: str, number: signal.Signals = signal.SIGTERM) -> None:
         """End a process and start it again; returns when the exchange is healthy."""
