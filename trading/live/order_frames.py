@@ -8,7 +8,6 @@ lives has to be looked up first.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
 from itertools import count
 from typing import Any, Protocol
 
@@ -40,11 +39,11 @@ MAX_IN_FLIGHT = 256
 
 
 class Answers(Protocol):
-    """The socket: where answers go, and what it charges for frames that nobody else has paid for."""
+    """The socket: where answers go; it charges for frames that nobody else has paid for."""
 
     def succeed(self, frame_id: int | str, **members: Any) -> None: ...
     def fail(self, frame_id: int | str | None, error: ExchangeError, request_id: str) -> None: ...
-    def spend_token(self) -> None: ...
+    def charge(self) -> None: ...
 
 
 class Turns:
@@ -102,7 +101,7 @@ class OrderFrames:
         bucket = BUCKETS[op]
         if self._in_flight[bucket] >= MAX_IN_FLIGHT:
             who.close()
-            self._answers.spend_token()
+            self._answers.charge()
             raise RateLimited(f"At most {MAX_IN_FLIGHT} such frames of a socket can be under way at once.")
         self._in_flight[bucket] += 1
         task = asyncio.create_task(self._work(frame_id, op, request, who, self._turns.join()))
@@ -131,8 +130,7 @@ class OrderFrames:
             self._answers.succeed(frame_id, status=answer.status, body=answer.body)
         except ExchangeError as error:
             if isinstance(error, RateLimited | NotAuthenticated | PermissionDenied):
-                with suppress(RateLimited):
-                    self._answers.spend_token()
+                self._answers.charge()
             self._answers.fail(frame_id, error, request_id)
         except Exception:
             self._answers.fail(frame_id, InternalError(), request_id)

@@ -155,7 +155,7 @@ class Socket:
         # Whose orders go with this socket: by placer, the caller and the switch's id.
         self._guarded: dict[str | None, tuple[Principal, str]] = {}
         self._subscriptions: dict[tuple[str, str], Subscription] = {}
-        self._bucket = FrameBucket(door.limits)
+        self._bucket, self._unpaid = FrameBucket(door.limits), FrameBucket(door.limits)
         self._refused = 0
         self._ops: dict[str, Callable[[Any, dict[str, Any]], Awaitable[None]]] = {
             "subscribe": self._subscribe,
@@ -226,7 +226,7 @@ class Socket:
         """Do what one frame asks; every way it can fail becomes its answer."""
         frame_id, request_id = None, new_id()
         try:
-            self.spend_token()
+            self._spend_token()
             if not is_text:
                 raise InvalidRequest("Frames are JSON text, not binary.")
             request = decode_object(body)
@@ -270,14 +270,20 @@ class Socket:
             document["retry_after_s"] = int(error.headers["Retry-After"])
         self._outbox.put_or_close(encode(document))
 
-    def spend_token(self) -> None:
-        """A frame is paid for. Raises RateLimited, and closes the socket if there have been too many of those."""
-        if self._bucket.take():
-            return
+    def charge(self) -> None:
+        """An order frame was turned away, and nobody has paid for it. Leaves the tokens of other frames alone."""
+        if not self._unpaid.take():
+            self._count_refused()
+
+    def _spend_token(self) -> None:
+        if not self._bucket.take():
+            self._count_refused()
+            raise RateLimited(f"A socket may send {self._door.limits.frames_per_second:g} frames a second.")
+
+    def _count_refused(self) -> None:
         self._refused += 1
         if self._refused > MAX_REFUSED_FRAMES:
             self._outbox.close(POLICY_VIOLATION, "too many frames")
-        raise RateLimited(f"A socket may send {self._door.limits.frames_per_second:g} frames a second.")
 
     # Ops ----------------------------------------------------------------------------------------
 

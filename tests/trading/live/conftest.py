@@ -75,8 +75,9 @@ class OrderTokens:
 
     async def take(self, class_name: str, *, cost: int = 1, **whose: Any) -> Allowance:
         self.asked.append((class_name, cost))
-        if class_name == "order":
-            self.orders -= cost
+        if class_name != "order":
+            return Allowance(True, 1, 1, 0)
+        self.orders -= cost
         return Allowance(self.orders >= 0, max(self.orders, 0), 3, 7)
 
 
