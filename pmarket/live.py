@@ -13,10 +13,12 @@ from accounts.client_ip import resolve_ip
 from ops.throttle import throttle
 from trading.garbage import collect_rarely
 from trading.gateway import Gateway
+from trading.live.client_frames import SocketLimits
+from trading.live.desk import Desk
 from trading.live.ended_market import ended_market
 from trading.live.fastlane import FastLane
 from trading.live.hub import Hub
-from trading.live.sockets import FeedSockets, FoundMarket, SocketLimits, no_such_path
+from trading.live.sockets import FeedSockets, FoundMarket, no_such_path
 from trading.market_terms import market_terms
 
 Scope = dict[str, Any]
@@ -80,11 +82,14 @@ async def find_market(reference: str) -> FoundMarket:
 def build() -> ProtocolTypeRouter:
     """The whole application; one a process."""
     gateway, hub = Gateway(settings.VALKEY_URL), Hub(url=settings.FEED_URL, find_ended=ended_market)
-    authenticator = KeyAuthenticator()
+    desk, authenticator = Desk(gateway), KeyAuthenticator()
+    order_throttle = throttle() if settings.THROTTLE else None
     sockets = FeedSockets(
         hub=hub,
+        desk=desk,
         authenticator=authenticator,
         throttle=throttle(),
+        order_throttle=order_throttle,
         find_market=find_market,
         client_ip=client_ip,
         limits=SocketLimits() if settings.THROTTLE else NO_LIMITS,
@@ -93,9 +98,9 @@ def build() -> ProtocolTypeRouter:
         {
             "lifespan": Lifespan(gateway=gateway, hub=hub),
             "http": FastLane(
-                gateway=gateway,
+                desk=desk,
                 authenticator=authenticator,
-                throttle=throttle() if settings.THROTTLE else None,
+                throttle=order_throttle,
                 client_ip=resolve_ip,
                 health=hub.health,
             ),

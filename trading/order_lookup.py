@@ -128,12 +128,12 @@ def market_of_client_id(*, account_id: str, client_order_id: str) -> str | None:
 
 
 def open_order_markets(*, account_id: str) -> list[str]:
-    """The markets in which the account may have open orders, those of the last commit among them.
+    """The markets in which the account may have open orders, those of batches under way among them.
 
-    What the read model lacks is read from the log's end, and first: whatever moves from there into the
-    read model meanwhile is then seen twice rather than not at all.
+    Open batches are read first, then what the read model lacks of the log's end, then the read model: whatever
+    moves from one to the next meanwhile is seen twice rather than not at all.
     """
-    markets: set[str] = set()
+    markets = {market_id for (market_id,) in _query(_UNDER_WAY, [account_id, account_id])}
     for slot, from_offset, recorded_at, end in _query(_BEHIND, [PROJECTION]):
         rows = _query(_PLACED, [recorded_at, slot, from_offset, end, account_id])
         markets.update(market_id for (market_id,) in rows)
@@ -142,6 +142,17 @@ def open_order_markets(*, account_id: str) -> list[str]:
         [account_id],
     )
     return sorted(markets.union(market_id for (market_id,) in rows))
+
+
+def raise_fence(*, account_id: str, fence: str) -> None:
+    """Orders of the account with an id below `fence` that no shard has reserved for yet are refused from now on.
+
+    Waits for a reservation that is just being made: it is visible afterwards.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE cash_account SET fence = greatest(fence, %s) WHERE account_id = %s", [fence, account_id]
+        )
 
 
 def catch_up() -> None:
@@ -155,6 +166,14 @@ def catch_up() -> None:
     heads = _query("SELECT slot, next_offset FROM slot WHERE kind = 'market'", [])
     wait_for(token_of(heads), (PROJECTION,), max(0.0, deadline - time.monotonic()))
 
+
+# The markets of commands that a shard has reserved for and not committed yet.
+_UNDER_WAY = """
+SELECT DISTINCT c.market_id::text
+FROM batch b CROSS JOIN unnest(b.claim_accounts, b.claim_keys) AS k(account_id, key)
+JOIN client_order c ON c.account_id = k.account_id AND c.key = k.key
+WHERE %s = ANY(b.claim_accounts) AND k.account_id = %s AND c.market_id IS NOT NULL
+"""
 
 # The slots whose end the read model has not reached: where it stands and where they end.
 _BEHIND = """

@@ -37,6 +37,8 @@ CHOICES = {
     "on_suspend": {"keep", "cancel"},
 }
 _CLIENT_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
+# RFC 3339; Python reads much else that ISO 8601 knows.
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 
 
@@ -119,8 +121,9 @@ class Fields:
         if value is None:
             return None
         try:
-            moment = dt.datetime.fromisoformat(value) if type(value) is str and len(value) <= 40 else None
-            at_us = to_us(moment) if moment is not None and moment.tzinfo is not None else None
+            is_instant = type(value) is str and _INSTANT.fullmatch(value)
+            # In UTC, since a time that is in year 10000 there could not be shown.
+            at_us = to_us(dt.datetime.fromisoformat(value).astimezone(dt.UTC)) if is_instant else None
         except (ValueError, OverflowError):
             at_us = None
         if at_us is None or at_us <= 0:

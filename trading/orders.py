@@ -6,7 +6,7 @@ order that had already ended, is looked up in the read model (`looked_up`, which
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from trading.engine.commands import AmendOrder, CancelOrder, CancelOrders, PlaceOrder
@@ -22,8 +22,8 @@ from trading.errors import (
 from trading.gateway import accepted, seal
 from trading.ids import id_time_ms, new_id
 from trading.market_terms import MarketTerms, market_terms
-from trading.order_lookup import FoundOrder, catch_up, find_order, market_of_client_id, open_order_markets
-from trading.order_request import CHOICES, parse_amend, parse_amend_item, parse_cancel_item, parse_place
+from trading.order_lookup import FoundOrder, catch_up, find_order, market_of_client_id
+from trading.order_request import parse_amend, parse_amend_item, parse_cancel_item, parse_place
 from trading.order_view import order_json
 from trading.principal import Principal
 from trading.wire import DEADLINE_US, GRACE_US, Envelope, OrderView, Outcome
@@ -62,7 +62,7 @@ def place(caller: Caller, terms: MarketTerms, body: object) -> Envelope:
     """A place command in its envelope. Raises InvalidRequest."""
     account_id, order_id = caller.principal.account_id, new_id()
     command = parse_place(body, terms, account_id=account_id, order_id=order_id, by=caller.principal.actor)
-    return _seal(caller, command, order_id, command.client_order_id)
+    return sealed(caller, command, order_id, command.client_order_id)
 
 
 def amend(
@@ -73,7 +73,7 @@ def amend(
         body, market_id=market_id, account_id=caller.principal.account_id, order_id=order_id,
         client_order_id=client_order_id,
     )  # fmt: skip
-    return _seal(caller, command, new_id(), client_id)
+    return sealed(caller, command, new_id(), client_id)
 
 
 def cancel(
@@ -81,38 +81,7 @@ def cancel(
 ) -> Envelope:
     """A cancel command in its envelope."""
     command = CancelOrder(market_id, caller.principal.account_id, order_id, client_order_id)
-    return _seal(caller, command, new_id(), None)
-
-
-def cancel_all(caller: Caller, terms: MarketTerms, *, outcome: str | None, side: str | None) -> Envelope:
-    """Cancels every open order of the caller in a market, of one outcome or side if given; those too that were
-    sent before and are still on their way."""
-    if outcome is not None and outcome not in terms.outcomes:
-        raise InvalidRequest("There is no such outcome.", errors={"outcome": ["Unknown outcome."]})
-    _check_side(side)
-    index = None if outcome is None else terms.outcomes.index(outcome)
-    command_id = new_id()
-    command = CancelOrders(terms.market_id, caller.principal.account_id, index, side, fence=command_id)
-    return _seal(caller, command, command_id, None)
-
-
-def cancel_everywhere(caller: Caller, *, outcome: str | None, side: str | None) -> list[Prepared]:
-    """The same in each market where the caller has open orders, and which has that outcome. Blocks."""
-    if outcome == "":
-        raise InvalidRequest("An outcome has a name.", errors={"outcome": ["Must not be empty."]})
-    _check_side(side)
-    open_in = open_order_markets(account_id=caller.principal.account_id)
-    every = [market_terms(market_id) for market_id in open_in]
-    return [
-        Prepared(cancel_all(caller, terms, outcome=outcome, side=side), terms)
-        for terms in every
-        if outcome is None or outcome in terms.outcomes
-    ]
-
-
-def _check_side(side: str | None) -> None:
-    if side is not None and side not in CHOICES["side"]:
-        raise InvalidRequest("A side is buy or sell.", errors={"side": ["Must be buy or sell."]})
+    return sealed(caller, command, new_id(), None)
 
 
 def batch_item(caller: Caller, terms: MarketTerms, item: dict[str, Any]) -> Envelope:
@@ -123,10 +92,10 @@ def batch_item(caller: Caller, terms: MarketTerms, item: dict[str, Any]) -> Enve
         return place(caller, terms, {k: v for k, v in item.items() if k not in ("op", "market_id")})
     if op == "cancel":
         cancels = parse_cancel_item(item, market_id=terms.market_id, account_id=account_id)
-        return _seal(caller, cancels, new_id(), None)
+        return sealed(caller, cancels, new_id(), None)
     if op == "amend":
         amends, client_id = parse_amend_item(item, market_id=terms.market_id, account_id=account_id)
-        return _seal(caller, amends, new_id(), client_id)
+        return sealed(caller, amends, new_id(), client_id)
     raise InvalidRequest("The item is malformed.", errors={"op": ["Must be place, cancel or amend."]})
 
 
@@ -136,17 +105,21 @@ def market_named(item: object) -> str | None:
     return market if type(market) is str and 1 <= len(market) <= 200 else None
 
 
-def prepare_batch(caller: Caller, items: Iterable[object]) -> list[Prepared | ExchangeError]:
-    """Each item in its envelope, with its market; or what is wrong with it. Blocks for markets not in memory."""
-    return [_prepare_item(caller, item) for item in items]
+def prepare_batch(
+    caller: Caller, items: Iterable[object], terms_of: Callable[[str], MarketTerms] = market_terms
+) -> list[Prepared | ExchangeError]:
+    """Each item in its envelope, with its market; or what is wrong with it. Blocks if `terms_of` does."""
+    return [_prepare_item(caller, item, terms_of) for item in items]
 
 
-def _prepare_item(caller: Caller, item: object) -> Prepared | ExchangeError:
+def _prepare_item(
+    caller: Caller, item: object, terms_of: Callable[[str], MarketTerms]
+) -> Prepared | ExchangeError:
     try:
         market = market_named(item)
         if market is None or type(item) is not dict:
             raise InvalidRequest("The item is malformed.", errors={"market_id": ["This field is required."]})
-        terms = market_terms(market)
+        terms = terms_of(market)
         return Prepared(batch_item(caller, terms, item), terms)
     except ExchangeError as error:
         return error
@@ -184,12 +157,13 @@ def look_up_batch(answers: list[Answer | ExchangeError], waiting: list[Waiting])
             answers[place] = error
 
 
-def _seal(
+def sealed(
     caller: Caller,
     command: PlaceOrder | AmendOrder | CancelOrder | CancelOrders,
     command_id: str,
     client_id: str | None,
 ) -> Envelope:
+    """A caller's command in its envelope."""
     return seal(
         command, command_id=command_id, account_id=caller.principal.account_id, actor=caller.principal.actor,
         request_id=caller.request_id, client_id=client_id,
@@ -355,13 +329,3 @@ class RecentMarkets:
 
 
 recent_markets = RecentMarkets()
-
-
-def total_cancelled(sent: list[Prepared], outcomes: list[Outcome | None]) -> Answer:
-    """The sum over the markets of a cancel-all. Raises OutcomeUnknown if one market did not answer."""
-    total, positions = 0, []
-    for (envelope, terms), outcome in zip(sent, outcomes, strict=True):
-        answer = quick_answer(envelope, outcome, terms) or looked_up(envelope, outcome, terms)
-        total += answer.body["cancelled"]
-        positions.append(answer.body["as_of"])
-    return Answer(200, {"cancelled": total, "as_of": ".".join(positions)})

@@ -13,6 +13,7 @@ from celery import shared_task
 from django.conf import settings
 from django.db import connection, transaction
 
+from trading import dead_man
 from trading.connection import own_connection
 from trading.engine.commands import CloseMarket, Command, OpenMarket
 from trading.errors import ExchangeError, Refused
@@ -91,6 +92,12 @@ def take_snapshots() -> int:
             except LogUnusable as error:
                 log.error("no snapshot of market %s: %s", market_id, error)
     return taken
+
+
+@shared_task
+def forget_old_switches() -> int:
+    """Delete the dead-man switches that lapsed so long ago that every engine has seen them."""
+    return dead_man.forget_old()
 
 
 @shared_task

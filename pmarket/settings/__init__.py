@@ -249,6 +249,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60,
         "options": {"queue": "report", "expires": 60},
     },
+    "forget-old-switches": {
+        "task": "trading.tasks.forget_old_switches",
+        "schedule": 3600,
+        "options": {"expires": 600},
+    },
     "make-partitions": {
         "task": "trading.tasks.make_partitions",
         "schedule": 24 * 3600,

@@ -12,7 +12,8 @@ from tests.running_exchange import RunningExchange, Trader
 
 ORDER_FIELDS = {
     "order_id", "client_order_id", "market_id", "outcome", "side", "type", "price", "quantity", "filled", "remaining",
-    "average_price", "fees", "time_in_force", "status", "reason", "fills", "created_at", "updated_at", "seq", "as_of",
+    "average_price", "fees", "time_in_force", "expires_at", "status",
+    "reason", "fills", "created_at", "updated_at", "seq", "as_of",
 }  # fmt: skip
 FILL_FIELDS = {"trade_id", "price", "quantity", "fee"}
 PROBLEM_FIELDS = {"type", "title", "status", "code", "detail", "request_id"}

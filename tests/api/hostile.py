@@ -13,7 +13,6 @@ ORDER = {"outcome": '"Yes"', "side": '"buy"', "price": '"0.5000"', "quantity": "
 MALFORMED = (400, "invalid_request")
 NOBODY = (401, "not_authenticated")
 NOT_FOUND = (404, "not_found")
-NOT_SUPPORTED = (422, "not_supported")
 WRONG_TYPE = (415, "unsupported_media_type")
 UNKNOWN_ID = "016f5e66-e800-7000-8000-000000000001"  # of the year 2020
 
@@ -52,6 +51,30 @@ QUANTITIES = [
     "0", "-1", "1000001", str(2**63 - 1), str(2**63), str(2**64), str(-(2**63)), "1.5", "1.0", "10.0", "1e2",
     "true", "false", '"5"', '"٥"', "٥", "null", "[5]", "{}", "NaN", "9" * 50_000, "0x10", "1_0",
 ]  # fmt: skip
+TIMES = [
+    '"soon"', '""', "5", "0", "-1", "1.5e9", "true", "[]", "{}", '"2040-01-01"', '"2040-01-01T00:00:00"',
+    '"2040-13-01T00:00:00Z"', '"2040-02-30T00:00:00Z"', '"2040-01-01T25:00:00Z"', '"0000-01-01T00:00:00Z"',
+    '"1969-12-31T23:59:59Z"', '"0001-01-01T00:00:00+23:59"', '"9999-12-31T23:59:59-23:59"', '"+12040-01-01T00:00:00Z"',
+    '"2040-01-01T00:00:00 Z"', '"2040-W01-1T00:00:00Z"', '"20400101T000000Z"', '"2040-01-01 00:00:00Z"',
+    '"2040-01-01T00Z"', '"2040-01-01T00:00:00,5Z"', '" 2040-01-01T00:00:00Z"', '"2040-01-01T00:00:00Z\\n"',
+    '"٢٠٤٠-01-01T00:00:00Z"',
+    f'"2040-01-01T00:00:00.{"0" * 50_000}Z"', '"now"', '"Infinity"', "NaN",
+]  # fmt: skip
+LATER = '"2040-01-01T00:00:00Z"'
+TOGETHER: dict[str, dict[str, str | None]] = {
+    "GTD without a time": {"time_in_force": '"GTD"'},
+    "GTC with a time": {"expires_at": LATER},
+    "IOC with a time": {"time_in_force": '"IOC"', "expires_at": LATER},
+    "post-only IOC": {"time_in_force": '"IOC"', "post_only": "true"},
+    "post-only FOK": {"time_in_force": '"FOK"', "post_only": "true"},
+    "post-only market": {"type": '"market"', "post_only": "true"},
+    "market GTD": {"type": '"market"', "time_in_force": '"GTD"', "expires_at": LATER},
+    "limit with a cost": {"max_cost": '"5.0000"'},
+    "sale with a cost": {"type": '"market"', "side": '"sell"', "max_cost": '"5.0000"'},
+    "FOK with a cost": {"type": '"market"', "time_in_force": '"FOK"', "max_cost": '"5.0000"'},
+    "cost without a quantity, at a limit": {"max_cost": '"5.0000"', "quantity": None},
+    "market without a quantity": {"type": '"market"', "quantity": None},
+}
 OTHER_FIELDS = {
     "outcome": [
         '"Maybe"', '"yes"', '""', "0", "null", '["Yes"]', "true", f'"{"Y" * 100_000}"', '"Yes "', '"Yes\\u0000"',
@@ -59,15 +82,20 @@ OTHER_FIELDS = {
     "side": ['"hold"', '"BUY"', '""', "null", "1", '["buy"]'],
     "type": ['"stop"', '"LIMIT"', "1", "[]"],
     "time_in_force": ['"GTX"', '"gtc"', "5", "{}"],
-    "self_trade_prevention": ['"none"', "false"],
-    "on_suspend": ['"panic"', "0"],
-    "post_only": ['"true"', "1", "null"],
-    "reduce_only": ['"false"', "[]"],
+    "self_trade_prevention": ['"none"', "false", "[]", '"CANCEL_MAKER"', '""', "{}"],
+    "on_suspend": ['"panic"', "0", "[]", '"Cancel"', "{}"],
+    "post_only": ['"true"', "1", "null", "{}", '""'],
+    "reduce_only": ['"false"', "[]", "0", "null"],
     "client_order_id": [
         '""', f'"{"x" * 65}"', '"a b"', '"ä"', '"a\\n"', '"a\\u0000b"', '"\\ud800"', "5", "[]", '"../../etc/passwd"',
         '"\'; DROP TABLE event; --"',
     ],
-    "max_cost": ['"-1"', '"1e5"', '"lots"'],
+    "max_cost": [
+        '"-1"', '"1e5"', '"lots"', "0", '"0.0000"', "0.00001", "true", "[]", "{}", '"20000000000.0001"', "9" * 50_000,
+        '"٥"', '"5.0000"', "NaN",
+    ],
+    "expires_at": TIMES,
+    "valid_until": TIMES,
     "colour": ['"red"'],
     "market_id": ['"{open}"'],
     "Price": ['"0.4000"'],
@@ -131,12 +159,19 @@ def bodies() -> Iterator[Hostile]:
     for tick in ("0.5050", "0.0001", "0.9999"):
         yield Hostile(f"off tick {tick}", (422, "off_tick"), body=written(price=f'"{tick}"'), may_log=True)
     yield Hostile("FOK of nothing", (422, "cannot_fill"), body=written(time_in_force='"FOK"'), may_log=True)
-    for name, literal in {
-        "time_in_force": '"GTD"', "expires_at": '"2040-01-01T00:00:00Z"', "post_only": "true", "reduce_only": "true",
-        "valid_until": "5", "self_trade_prevention": '"cancel_both"', "on_suspend": '"cancel"',
-        "max_cost": '"5.0000"',
-    }.items():  # fmt: skip
-        yield Hostile(f"not offered: {name}", NOT_SUPPORTED, body=written(**{name: literal}))
+    # With GTD, so that nothing but the time itself is wrong.
+    for literal in TIMES:
+        body = written(time_in_force='"GTD"', expires_at=literal)
+        yield Hostile(f"GTD until {literal[:30]}", MALFORMED, body=body)
+    for what, literals in TOGETHER.items():
+        yield Hostile(f"together: {what}", MALFORMED, body=written(**literals))
+    for what, literals in {
+        "valid until long ago": {"valid_until": '"2000-01-01T00:00:00Z"'},
+        "GTD until long ago": {"time_in_force": '"GTD"', "expires_at": '"1970-01-02T00:00:00+14:00"'},
+    }.items():
+        yield Hostile(what, (422, "expired"), body=written(**literals), may_log=True)
+    bare = written(side='"sell"', reduce_only="true")
+    yield Hostile("reduce-only without shares", (422, "reduce_only"), body=bare, may_log=True)
 
 
 def places() -> Iterator[Hostile]:
@@ -196,11 +231,41 @@ def changes() -> Iterator[Hostile]:
         b'{"quantity": 5, "quantity": 6}', b'{"client_id": "x"}',
     ):  # fmt: skip
         yield Hostile(f"amend {body.decode()}", MALFORMED, method="PATCH", path="/orders/{own}", body=body)
-    for body in (b'{"price": "0.4000"}', b'{"price": 0.4, "quantity": 5}'):
-        yield Hostile(
-            f"amend {body.decode()}", NOT_SUPPORTED, method="PATCH", path="/orders/{own}", body=body
-        )
-    yield Hostile("amend to more", NOT_SUPPORTED, "PATCH", "/orders/{own}", b'{"quantity": 11}', may_log=True)
+    for body in (
+        b'{"price": "0.4000", "reduce_by": 0}', b'{"price": null}', b'{"price": "half"}',
+        b'{"price": true, "quantity": 5}',
+        b'{"price": "0.40001"}', b'{"price": -0.4}', b'{"price": "0.4000", "post_only": true}',
+        b'{"price": "0.4000", "expires_at": "2040-01-01T00:00:00Z"}', b'{"quantity": 1000001}',
+    ):  # fmt: skip
+        yield Hostile(f"amend {body.decode()}", MALFORMED, method="PATCH", path="/orders/{own}", body=body)
+    off_tick = b'{"price": "0.1050"}'
+    yield Hostile("amend off tick", (422, "off_tick"), "PATCH", "/orders/{own}", off_tick, may_log=True)
+    for literal in (
+        "0.5",
+        "4",
+        "301",
+        "-5",
+        "true",
+        "null",
+        '"30"',
+        "[]",
+        "{}",
+        "1e1",
+        "9" * 50_000,
+        "NaN",
+        "5.0",
+    ):
+        body = b'{"timeout_s": ' + literal.encode() + b"}"
+        yield Hostile(f"heartbeat of {literal[:30]}", MALFORMED, path="/account/heartbeat", body=body)
+    for body in (
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b'{"timeout_s": 30, "key": "x"}',
+        b'{"timeout_s": 30, "timeout_s": 0}',
+    ):
+        yield Hostile(f"heartbeat {body.decode()}", MALFORMED, path="/account/heartbeat", body=body)
     for query in ("side=both", "side=", "side=buy%00", "outcome=Maybe", "outcome=", "outcome=%FF"):
         yield Hostile(
             f"cancel all {query}", MALFORMED, method="DELETE", path=f"/markets/{{open}}/orders?{query}"
@@ -235,6 +300,15 @@ def callers() -> Iterator[Hostile]:
         yield Hostile(f"{what} key, cancel all", NOBODY, method="DELETE", path="/orders", headers=headers)
     denied = {"Authorization": "Bearer {reader}"}
     yield Hostile("key that may not trade", (403, "permission_denied"), body=written(), headers=denied)
+    beat = b'{"timeout_s": 30}'
+    yield Hostile(
+        "key that may not trade, heartbeat",
+        (403, "permission_denied"),
+        "POST",
+        "/account/heartbeat",
+        beat,
+        denied,
+    )
     yield Hostile(
         "key that may not cancel", (403, "permission_denied"), "DELETE", "/orders/{own}", headers=denied
     )

@@ -68,7 +68,7 @@ def test_errors_are_those_of_the_single_calls_and_stop_nothing(alice: Bot, bob: 
     assert [(result["status"], result.get("code")) for result in results] == [
         (201, None), (400, "invalid_request"), (422, "off_tick"), (404, "not_found"), (409, "idempotency_mismatch"),
         (404, "not_found"), (400, "invalid_request"), (400, "invalid_request"), (400, "invalid_request"),
-        (422, "not_supported"), (201, None),
+        (400, "invalid_request"), (201, None),
     ]  # fmt: skip
     assert results[1]["errors"].keys() == {"quantity"}
     assert results[2]["order"]["status"] == "rejected"

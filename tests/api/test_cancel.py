@@ -1,12 +1,17 @@
 """Cancelling: one order, all of a market, of an outcome, of a side, all of them."""
 
-from collections.abc import Iterator
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
 from tests.api.bot import TOKEN, Bot, Market, new_client_id, same_but_as_of
 from tests.api.conftest import MakeMarket, _bot, read_side_held
 from tests.running_exchange import RunningExchange
+from trading.wire import command_stream
 
 
 @pytest.fixture
@@ -145,3 +150,89 @@ def test_cancel_everything_of_no_side_is_malformed(dora: Bot, market: Market) ->
     dora.order(market)
     assert dora.ask("DELETE", "/orders", status=400, params={"side": "both"})["code"] == "invalid_request"
     assert cancel_all(dora, "/orders") == 1
+
+
+# What is on its way -------------------------------------------------------------------------------
+
+
+def test_cancel_everything_stops_orders_that_no_engine_has_read_yet(
+    exchange: RunningExchange, dora: Bot, market: Market
+) -> None:
+    with ThreadPoolExecutor() as threads:
+        with frozen(exchange, "engine"):
+            placing = threads.submit(dora.order, market, status=422)
+            wait_for_queue(exchange)
+            assert cancel_all(dora, "/orders") == 0
+        problem = placing.result()
+    assert (problem["code"], problem["order"]["status"]) == ("cancelled_by_owner", "rejected")
+    assert dora.money() == (10_000_000, 0)
+    assert dora.order(market)["status"] == "open"
+    assert cancel_all(dora, "/orders") == 1
+
+
+def test_cancel_everything_reaches_orders_whose_commit_is_under_way(
+    exchange: RunningExchange, dora: Bot, market: Market
+) -> None:
+    with ThreadPoolExecutor() as threads, exchange.connect() as database:
+        with database.transaction():
+            # The commit waits for this row, the reservation does not.
+            database.execute("SELECT FROM stream WHERE id = %s FOR UPDATE", [market.market_id])
+            placing = threads.submit(dora.order, market)
+            with exchange.connect() as reader:
+                until(lambda: bool(reader.execute("SELECT count(*) FROM batch").fetchone()[0]))  # type: ignore[index]
+            cancelling = threads.submit(cancel_all, dora, "/orders")
+            until(lambda: fence_of(exchange, dora) is not None)
+        order = placing.result()
+        assert cancelling.result() == 1
+    ended = dora.look(order["order_id"])
+    assert (ended["status"], ended["reason"]) == ("cancelled", "by_owner")
+    assert dora.money() == (10_000_000, 0)
+
+
+def test_cancel_of_a_side_everywhere_raises_no_fence(
+    exchange: RunningExchange, dora: Bot, market: Market
+) -> None:
+    dora.order(market)
+    assert cancel_all(dora, "/orders", side="buy") == 1
+    assert fence_of(exchange, dora) is None
+
+
+@contextmanager
+def frozen(exchange: RunningExchange, name: str) -> Iterator[None]:
+    """The process stands still; not for seconds, or another would take its place."""
+    exchange.signal(name, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        exchange.signal(name, signal.SIGCONT)
+
+
+def wait_for_queue(exchange: RunningExchange) -> None:
+    """Until a command waits that no engine has consumed."""
+    valkey = exchange.valkey()
+    with exchange.connect() as database:
+        consumed = dict(database.execute("SELECT slot, command_offset FROM slot WHERE kind = 'market'"))  # type: ignore[arg-type]
+    until(
+        lambda: any(
+            valkey.xrange(command_stream(slot), min=f"({offset}", count=1)
+            for slot, offset in consumed.items()
+            if valkey.xlen(command_stream(slot))
+        )
+    )
+
+
+def fence_of(exchange: RunningExchange, bot: Bot) -> object:
+    with exchange.connect() as database:
+        row = database.execute(
+            "SELECT fence FROM cash_account JOIN accounts_user USING (account_id) WHERE username = %s",
+            [bot.trader.username],
+        ).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def until(condition: Callable[[], bool], *, within_s: float = 4) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -19,7 +19,7 @@ def test_resting_limit_order_is_answered_in_full(alice: Bot, market: Market) -> 
     assert told == {
         "client_order_id": client_order_id, "market_id": market.market_id, "outcome": "Yes", "side": "buy",
         "type": "limit", "price": "0.6500", "quantity": 100, "filled": 0, "remaining": 100, "average_price": None,
-        "fees": "0.0000", "time_in_force": "GTC", "status": "open", "reason": None, "fills": [],
+        "fees": "0.0000", "time_in_force": "GTC", "expires_at": None, "status": "open", "reason": None, "fills": [],
     }  # fmt: skip
     assert alice.money() == (cash - 650_000, reserved + 650_000)
 

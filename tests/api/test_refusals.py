@@ -100,20 +100,6 @@ def test_market_that_has_not_opened_takes_no_orders(alice: Bot, make_market: Mak
     assert alice.order(market, status=422)["code"] == "market_not_open"
 
 
-@pytest.mark.parametrize(
-    "field",
-    [
-        {"time_in_force": "GTD"}, {"time_in_force": "GTD", "expires_at": "2040-01-01T00:00:00Z"}, {"post_only": True},
-        {"reduce_only": True}, {"self_trade_prevention": "cancel_maker"}, {"self_trade_prevention": "cancel_both"},
-        {"valid_until": "2040-01-01T00:00:00Z"}, {"on_suspend": "cancel"}, {"type": "market", "max_cost": "1.0000"},
-    ],
-)  # fmt: skip
-def test_what_is_not_offered_yet_is_said_so(alice: Bot, market: Market, field: dict[str, Any]) -> None:
-    problem = alice.order(market, status=422, **field)
-    assert problem["code"] == "not_supported"
-    assert problem["errors"].keys() <= field.keys()
-
-
 def test_fields_that_say_the_default_are_no_wish(alice: Bot, market: Market) -> None:
     order = alice.order(
         market, post_only=False, reduce_only=False, on_suspend="keep", self_trade_prevention="cancel_taker",

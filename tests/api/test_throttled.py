@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from trading.errors import NotAuthenticated
+from trading.live.desk import Desk
 from trading.live.fastlane import FastLane
 from trading.principal import READ, TRADE, Allowance, Principal
 from trading.wire import Envelope
@@ -51,8 +52,8 @@ async def ask(
 ) -> tuple[int, dict[str, str], Any]:
     """One request to the application itself: status, headers, document."""
     application = FastLane(
-        authenticator=OneKey(), throttle=throttle, gateway=NoGateway(), client_ip=lambda peer, forwarded: peer,  # type: ignore[arg-type]
-        health=dict,
+        authenticator=OneKey(), throttle=throttle, desk=Desk(NoGateway()),  # type: ignore[arg-type]
+        client_ip=lambda peer, forwarded: peer, health=dict,
     )  # fmt: skip
     headers = [(b"content-type", b"application/json"), (b"authorization", f"Bearer {key}".encode())]
     scope = {
@@ -86,6 +87,7 @@ async def ask(
         ("POST", "/orders/batch", {"orders": [{}] * 51}, ("order", 2)),
         ("POST", "/orders/batch", {"orders": [{}] * 500}, ("order", 10)),
         ("POST", "/orders/batch", {"orders": "all"}, ("order", 1)),
+        ("POST", "/account/heartbeat", {"timeout_s": 5}, ("cancel", 1)),
     ],
 )
 async def test_empty_bucket_is_429_with_its_headers(

@@ -111,3 +111,16 @@ class BatchResultSchema(serializers.Serializer):
 class CancelledSchema(serializers.Serializer):
     cancelled = serializers.IntegerField()
     as_of = serializers.CharField()
+
+
+class HeartbeatSchema(serializers.Serializer):
+    """By when the next heartbeat has to come."""
+
+    timeout_s = serializers.IntegerField(min_value=0, max_value=300, help_text="5 to 300, or 0 to stop")
+
+
+class HeartbeatAnswerSchema(serializers.Serializer):
+    """When the switch lapses unless another heartbeat comes; null when it is stopped."""
+
+    timeout_s = serializers.IntegerField()
+    due_at = serializers.DateTimeField(allow_null=True)

@@ -8,18 +8,21 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from trading import orders
+from trading import dead_man, mass_cancel, orders
 from trading.api.order_schema import (
     AmendSchema,
     BatchResultSchema,
     BatchSchema,
     CancelledSchema,
+    HeartbeatAnswerSchema,
+    HeartbeatSchema,
     OrderSchema,
     PlaceSchema,
 )
 from trading.api.schema import problems
 from trading.errors import ExchangeError
 from trading.gateway import gateway_sync
+from trading.ids import new_id
 from trading.market_terms import MarketTerms, market_terms
 from trading.order_request import client_reference, order_reference, parse_batch
 from trading.orders import Answer, Caller
@@ -70,7 +73,7 @@ class MarketOrdersView(APIView):
         caller = caller_of(request, TRADE)
         terms = market_terms(market)
         chosen = {name: request.query_params.get(name) for name in ("outcome", "side")}
-        return respond(perform(orders.cancel_all(caller, terms, **chosen), terms))
+        return respond(perform(mass_cancel.cancel_all(caller, terms, **chosen), terms))
 
 
 class AllOrdersView(APIView):
@@ -80,6 +83,7 @@ class AllOrdersView(APIView):
 
     @extend_schema(
         operation_id="order_cancel_all", summary="Cancel all orders everywhere", parameters=[OUTCOME, SIDE],
+        description="Without outcome and side also stops every order that was sent before it and is still on its way.",
         request=None,
         responses={200: CancelledSchema, **problems(*ORDER_ERRORS)},
     )  # fmt: skip
@@ -90,10 +94,10 @@ class AllOrdersView(APIView):
 
 
 def cancel_everywhere(caller: Caller, *, outcome: str | None, side: str | None) -> Answer:
-    """One cancel-all for each market in which the caller has open orders."""
-    prepared = orders.cancel_everywhere(caller, outcome=outcome, side=side)
+    """One cancel-all for each market in which the caller may have open orders."""
+    prepared = mass_cancel.cancel_everywhere(caller, outcome=outcome, side=side, fence=new_id())
     outcomes = gateway_sync().send([each.envelope for each in prepared]) if prepared else []
-    return orders.total_cancelled(prepared, outcomes)
+    return mass_cancel.total_cancelled(prepared, outcomes)
 
 
 class OrderView(APIView):
@@ -112,7 +116,7 @@ class OrderView(APIView):
         return respond(orders.find(caller, **references(names), min_as_of=min_as_of, market_id=market_id))
 
     @extend_schema(
-        summary="Make an order smaller", request=AmendSchema,
+        summary="Amend an order", request=AmendSchema,
         responses={200: OrderSchema, **problems(*ORDER_ERRORS)},
     )  # fmt: skip
     def patch(self, request: Request, **names: str) -> Response:
@@ -161,11 +165,27 @@ class BatchView(APIView):
         return Response({"results": [orders.batch_result(answer) for answer in answers]})
 
 
+class HeartbeatView(APIView):
+    """The dead-man switch. It gets its tokens from the cancels' bucket, which is never refused for load."""
+
+    throttle_class_name = "cancel"
+
+    @extend_schema(
+        operation_id="account_heartbeat", tags=["account"], summary="Set the dead-man switch",
+        description="Unless the next heartbeat comes within `timeout_s`, all orders of this key are cancelled with "
+        "reason `heartbeat`; all of the account, if a session asks. 0 stops it.",
+        request=HeartbeatSchema, responses={200: HeartbeatAnswerSchema, **problems(400, 401, 403, 503)},
+    )  # fmt: skip
+    def post(self, request: Request) -> Response:
+        return Response(dead_man.heartbeat(caller_of(request, TRADE).principal, request.data))
+
+
 order_patterns = [
     path("orders", AllOrdersView.as_view(), name="api-orders"),
     path("orders/batch", BatchView.as_view(), name="api-orders-batch"),
     path("orders/by-client-id/<str:client_order_id>", OrderView.as_view(), name="api-order-by-client-id"),
     path("orders/<str:order_id>", OrderView.as_view(), name="api-order"),
+    path("account/heartbeat", HeartbeatView.as_view(), name="api-heartbeat"),
     path("markets/<str:market>/orders", MarketOrdersView.as_view(), name="api-market-orders"),
     path("markets/<str:market>/orders/by-client-id/<str:client_order_id>", OrderView.as_view()),
     path("markets/<str:market>/orders/<str:order_id>", OrderView.as_view()),

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from trading import orders
+from trading import mass_cancel, orders
 from trading.errors import (
     PROBLEM_CONTENT_TYPE,
     BodyTooLarge,
@@ -25,15 +25,14 @@ from trading.errors import (
     UnsupportedMediaType,
     problem,
 )
-from trading.gateway import Gateway
 from trading.ids import new_id
 from trading.live.blocking import in_thread
-from trading.market_terms import MarketTerms, cached_terms, market_terms
+from trading.live.desk import Desk, cost_of_batch
+from trading.market_terms import MarketTerms
 from trading.order_request import client_reference, order_reference, parse_batch
 from trading.orders import Answer, Caller
-from trading.principal import READ, TRADE, Allowance, Authenticator, Throttle, batch_cost, require_principal
+from trading.principal import READ, TRADE, Allowance, Authenticator, Throttle, require_principal
 from trading.strict_json import MAX_BODY_BYTES, decode
-from trading.wire import Envelope
 
 log = logging.getLogger(__name__)
 
@@ -55,18 +54,18 @@ class Request(NamedTuple):
 
 
 class FastLane:
-    """An ASGI application over a started gateway.
+    """An ASGI application over the process's desk.
 
     `client_ip` turns (peer, X-Forwarded-For) into the caller's address.
     """
 
     def __init__(
-        self, *, authenticator: Authenticator, throttle: Throttle | None, gateway: Gateway,
+        self, *, authenticator: Authenticator, throttle: Throttle | None, desk: Desk,
         client_ip: Callable[[str | None, str | None], str | None], health: Callable[[], dict[str, Any]],
     ) -> None:  # fmt: skip
         self._authenticator = authenticator
         self._throttle = throttle
-        self._gateway = gateway
+        self._desk = desk
         self._client_ip = client_ip
         self._health = health
 
@@ -146,6 +145,8 @@ class FastLane:
                 known = {"DELETE": self._cancel_everywhere}
             case ["orders", "batch"]:
                 known = {"POST": self._batch}
+            case ["account", "heartbeat"]:
+                known = {"POST": self._heartbeat}
             case ["markets", _, "orders"]:
                 known = {"POST": self._place, "DELETE": self._cancel_all}
             case ["orders", _] | ["orders", "by-client-id", _]:
@@ -183,11 +184,6 @@ class FastLane:
         return decode(request.body)
 
     @staticmethod
-    async def _terms(reference: str) -> MarketTerms:
-        known = cached_terms(reference)
-        return known if known is not None else await in_thread(lambda: market_terms(reference))
-
-    @staticmethod
     def _named(request: Request) -> dict[str, str | None]:
         """The order that the path names."""
         *before, name = request.segments
@@ -197,42 +193,34 @@ class FastLane:
 
     # --- Handlers ---------------------------------------------------------------------------------
 
-    async def _perform(self, envelope: Envelope, terms: MarketTerms) -> Answer:
-        (outcome,) = await self._gateway.send([envelope])
-        answer = orders.quick_answer(envelope, outcome, terms)
-        if answer is not None:
-            return answer
-        return await in_thread(lambda: orders.looked_up(envelope, outcome, terms))
-
     async def _place(self, request: Request, allowances: list[Allowance]) -> Answer:
         caller = await self._caller(request, TRADE)
         await self._take("order", caller, request, allowances)
         body = self._json(request)
-        terms = await self._terms(request.segments[1])
-        return await self._perform(orders.place(caller, terms, body), terms)
+        terms = await self._desk.terms(request.segments[1])
+        return await self._desk.perform(orders.place(caller, terms, body), terms)
 
     async def _cancel_all(self, request: Request, allowances: list[Allowance]) -> Answer:
         caller = await self._caller(request, TRADE)
         await self._take("cancel", caller, request, allowances)
-        terms = await self._terms(request.segments[1])
+        terms = await self._desk.terms(request.segments[1])
         outcome, side = request.query.get("outcome"), request.query.get("side")
-        return await self._perform(orders.cancel_all(caller, terms, outcome=outcome, side=side), terms)
+        envelope = mass_cancel.cancel_all(caller, terms, outcome=outcome, side=side)
+        return await self._desk.perform(envelope, terms)
 
     async def _cancel_everywhere(self, request: Request, allowances: list[Allowance]) -> Answer:
         caller = await self._caller(request, TRADE)
         await self._take("cancel", caller, request, allowances)
         outcome, side = request.query.get("outcome"), request.query.get("side")
-        prepared = await in_thread(lambda: orders.cancel_everywhere(caller, outcome=outcome, side=side))
-        outcomes = await self._gateway.send([each.envelope for each in prepared]) if prepared else []
-        return orders.total_cancelled(prepared, outcomes)
+        chosen = await self._desk.cancels_everywhere(caller, outcome=outcome, side=side, fence=new_id())
+        return await self._desk.cancel_many(chosen)
 
     async def _get(self, request: Request, allowances: list[Allowance]) -> Answer:
         caller = await self._caller(request, READ)
         await self._take("data", caller, request, allowances)
         named = self._named(request)
-        market_id = (
-            (await self._terms(request.segments[1])).market_id if request.segments[0] == "markets" else None
-        )
+        in_market = request.segments[0] == "markets"
+        market_id = (await self._desk.terms(request.segments[1])).market_id if in_market else None
         min_as_of = request.query.get("min_as_of")
         return await in_thread(lambda: orders.find(caller, **named, min_as_of=min_as_of, market_id=market_id))
 
@@ -241,38 +229,32 @@ class FastLane:
         await self._take("order", caller, request, allowances)
         body, named = self._json(request), self._named(request)
         terms = await self._home(request, caller, named)
-        return await self._perform(orders.amend(caller, terms.market_id, body, **named), terms)
+        return await self._desk.perform(orders.amend(caller, terms.market_id, body, **named), terms)
 
     async def _cancel(self, request: Request, allowances: list[Allowance]) -> Answer:
         caller = await self._caller(request, TRADE)
         await self._take("cancel", caller, request, allowances)
         named = self._named(request)
         terms = await self._home(request, caller, named)
-        return await self._perform(orders.cancel(caller, terms.market_id, **named), terms)
+        return await self._desk.perform(orders.cancel(caller, terms.market_id, **named), terms)
 
     async def _home(self, request: Request, caller: Caller, named: dict[str, str | None]) -> MarketTerms:
         if request.segments[0] == "markets":
-            return await self._terms(request.segments[1])
-        return await in_thread(lambda: orders.home_of(caller, **named))
+            return await self._desk.terms(request.segments[1])
+        return self._desk.known_home(named["order_id"]) or await self._desk.home(caller, named)
 
     async def _batch(self, request: Request, allowances: list[Allowance]) -> Answer:
         caller = await self._caller(request, TRADE)
         body = self._json(request)
-        listed = body.get("orders") if type(body) is dict else None
-        cost = batch_cost(len(listed)) if type(listed) is list else 1
-        await self._take("order", caller, request, allowances, cost)
+        await self._take("order", caller, request, allowances, cost_of_batch(body))
         items = parse_batch(body)
-        # A market that is not in the process's memory is read, or found missing, in a thread.
-        if any((m := orders.market_named(item)) and cached_terms(m) is None for item in items):
-            prepared = await in_thread(lambda: orders.prepare_batch(caller, items))
-        else:
-            prepared = orders.prepare_batch(caller, items)
-        envelopes = [each.envelope for each in prepared if not isinstance(each, ExchangeError)]
-        outcomes = await self._gateway.send(envelopes) if envelopes else []
-        answers, waiting = orders.quick_batch(prepared, outcomes)
-        if waiting:
-            await in_thread(lambda: orders.look_up_batch(answers, waiting))
-        return Answer(200, {"results": [orders.batch_result(answer) for answer in answers]})
+        find = await self._desk.markets_of(items)
+        return await self._desk.batch(orders.prepare_batch(caller, items, find))
+
+    async def _heartbeat(self, request: Request, allowances: list[Allowance]) -> Answer:
+        caller = await self._caller(request, TRADE)
+        await self._take("cancel", caller, request, allowances)
+        return await self._desk.heartbeat(caller, self._json(request))
 
     async def _ws_health(self, request: Request, allowances: list[Allowance]) -> Answer:
         report = self._health()

@@ -1,21 +1,22 @@
 """The sockets of /ws/v1: what a client may ask, and the answer to each of its frames.
 
     {"id": 1, "op": "subscribe", "channel": "book", "market_id": "…"}   ->   {"id": 1, "ok": true}
-    {"id": 2, "op": "place", …}                 ->   {"id": 2, "ok": false, "error": {problem document}}
+    {"id": 2, "op": "place", …}                 ->   {"id": 2, "ok": true, "status": 201, "body": {order}}
+    {"id": 3, "op": "dance"}                    ->   {"id": 3, "ok": false, "error": {problem document}}
 
-A frame that makes no sense is answered, never met with a crash or a close; only frames over 64 KB (1009), floods
-(1008) and sockets that do not read (1013) are closed. Order entry is not spoken here yet. Every 5 s a heartbeat says
-the newest `seq` of each subscription, null where the hub cannot vouch for one; `live` false means it has no feed.
+A frame that makes no sense is answered, never met with a crash or a close; only frames that are too long (1009), floods
+(1008) and sockets that do not read (1013) are closed. Orders are trading.live.order_frames' business. Every 5 s a
+heartbeat says the newest `seq` of each subscription, null where the hub cannot vouch for one; `live` false means it
+has no feed.
 """
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from trading import metrics
+from trading.dead_man import placer
 from trading.errors import (
     PROBLEM_CONTENT_TYPE,
     ExchangeError,
@@ -29,12 +30,22 @@ from trading.errors import (
 )
 from trading.ids import new_id
 from trading.live.channel import Subscription
+from trading.live.client_frames import (
+    FrameBucket,
+    SocketLimits,
+    channel_and_market,
+    frame_id_of,
+    refuse_unknown,
+    text_of,
+)
+from trading.live.desk import Desk
+from trading.live.disconnects import Disconnects
 from trading.live.feed_frames import encode, sent_now
 from trading.live.hub import ACCOUNT, Hub
-from trading.live.market_feed import MARKET_CHANNELS
+from trading.live.order_frames import BUCKETS, OrderFrames
 from trading.live.outbox import Outbox, Send
-from trading.principal import READ, Authenticator, Principal, Throttle
-from trading.strict_json import decode_object
+from trading.principal import READ, TRADE, Authenticator, Principal, Throttle
+from trading.strict_json import MAX_BODY_BYTES, decode_object
 
 HEARTBEAT_SECONDS = 5.0
 MAX_FRAME_BYTES = 65_536
@@ -45,8 +56,7 @@ MAX_KNOWN_MARKETS = 5_000
 
 POLICY_VIOLATION = 1008
 MESSAGE_TOO_BIG = 1009
-
-KNOWN_LATER = frozenset({"place", "amend", "cancel", "cancel_all", "batch", "heartbeat"})
+SERVICE_RESTART = 1012
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -59,14 +69,6 @@ class FoundMarket(NamedTuple):
 
     market_id: str
     outcomes: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class SocketLimits:
-    """What one socket may send: a token bucket of frames. No rate means no limit."""
-
-    frames_per_second: float | None = 50.0
-    burst: int = 100
 
 
 def peer_ip(scope: Scope) -> str | None:
@@ -91,21 +93,27 @@ class FeedSockets:
     """The ASGI application behind /ws/v1, for Channels to route to.
 
     `find_market(id_or_slug)` gives the market's id and its outcome names in order, or raises NotFound.
+    `throttle` counts failed sign-ins, `order_throttle` order entry.
     """
 
     def __init__(
         self,
         *,
         hub: Hub,
+        desk: Desk,
         authenticator: Authenticator,
         throttle: Throttle,
+        order_throttle: Throttle | None,
         find_market: Callable[[str], Awaitable[FoundMarket]],
         client_ip: Callable[[Scope], str | None] = peer_ip,
         limits: SocketLimits | None = None,
     ) -> None:
         self.hub = hub
+        self.desk = desk
+        self.disconnects = Disconnects(desk)
         self.authenticator = authenticator
         self.throttle = throttle
+        self.order_throttle = order_throttle
         self._find_market = find_market
         self.client_ip = client_ip
         self.limits = limits or SocketLimits()
@@ -142,9 +150,12 @@ class Socket:
         self._ip = ip
         self._outbox = Outbox()
         self._principal: Principal | None = None
+        self._key: str | None = None
+        self._orders = OrderFrames(desk=door.desk, throttle=door.order_throttle, ip=ip, answers=self)
+        # Whose orders go with this socket: by placer, the caller and the switch's id.
+        self._guarded: dict[str | None, tuple[Principal, str]] = {}
         self._subscriptions: dict[tuple[str, str], Subscription] = {}
-        self._tokens = float(door.limits.burst)
-        self._refilled_at = time.monotonic()
+        self._bucket, self._unpaid = FrameBucket(door.limits), FrameBucket(door.limits)
         self._refused = 0
         self._ops: dict[str, Callable[[Any, dict[str, Any]], Awaitable[None]]] = {
             "subscribe": self._subscribe,
@@ -168,6 +179,10 @@ class Socket:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            # What was asked for is done all the same; only then is it known which orders are left to cancel.
+            await self._orders.finish()
+            for principal, switch_id in self._guarded.values():
+                await self._door.disconnects.gone(principal, switch_id)
 
     async def _write(self, send: Send) -> None:
         try:
@@ -200,88 +215,120 @@ class Socket:
                 return
             text = message.get("text")
             body = text.encode() if text is not None else message.get("bytes") or b""
-            if len(body) > MAX_FRAME_BYTES:
-                self._outbox.close(MESSAGE_TOO_BIG, f"a frame may have {MAX_FRAME_BYTES} bytes")
+            may_trade = self._principal is not None and TRADE in self._principal.scopes
+            most = MAX_BODY_BYTES if may_trade else MAX_FRAME_BYTES
+            if len(body) > most:
+                self._outbox.close(MESSAGE_TOO_BIG, f"a frame may have {most} bytes")
             if not self._outbox.is_closing:
                 await self._answer(body, is_text=text is not None)
 
     async def _answer(self, body: bytes, *, is_text: bool) -> None:
         """Do what one frame asks; every way it can fail becomes its answer."""
-        frame_id = None
+        frame_id, request_id = None, new_id()
         try:
             self._spend_token()
             if not is_text:
                 raise InvalidRequest("Frames are JSON text, not binary.")
             request = decode_object(body)
-            frame_id = _frame_id(request)
+            frame_id = frame_id_of(request)
             await self._do(frame_id, request)
         except ExchangeError as error:
-            self._fail(frame_id, error)
+            self.fail(frame_id, error, request_id)
         except Exception:
-            request_id = self._fail(frame_id, InternalError())
+            self.fail(frame_id, InternalError(), request_id)
             log.exception("a frame failed", extra={"request_id": request_id})
 
     async def _do(self, frame_id: int | str, request: dict[str, Any]) -> None:
         op = request.pop("op", None)
         if type(op) is not str:
             raise InvalidRequest(errors={"op": ["must be a string"]})
+        if op in BUCKETS:
+            self._bucket.give_back()  # The caller's own buckets pay.
+            self._orders.start(frame_id, op, request, self._caller(self._principal, self._key))
+            return
         operation = self._ops.get(op)
-        if operation is not None:
-            await operation(frame_id, request)
-        elif op in KNOWN_LATER:
-            raise Refused("not_supported", f"The op {op} is not spoken on this socket yet; use the HTTP API.")
-        else:
+        if operation is None:
             raise InvalidRequest(errors={"op": ["is not known"]})
+        await operation(frame_id, request)
 
-    def _succeed(self, frame_id: int | str, **members: Any) -> None:
+    async def _caller(self, principal: Principal | None, key: str | None) -> Principal:
+        """Who sends an order frame. A key is judged each time: one that is revoked trades no more."""
+        if principal is None:
+            raise NotAuthenticated("Order entry needs auth first.")
+        return (
+            await self._door.authenticator.authenticate_key(key, self._ip) if key is not None else principal
+        )
+
+    def succeed(self, frame_id: int | str, **members: Any) -> None:
+        """Answer a frame."""
         self._outbox.put_or_close(encode({"id": frame_id, "ok": True, **members}))
 
-    def _fail(self, frame_id: int | str | None, error: ExchangeError) -> str:
-        request_id = new_id()
+    def fail(self, frame_id: int | str | None, error: ExchangeError, request_id: str) -> None:
+        """Answer a frame with what went wrong, and when to come again if that is known."""
         document = {"id": frame_id, "ok": False, "error": problem(error, request_id)}
+        if "Retry-After" in error.headers:
+            document["retry_after_s"] = int(error.headers["Retry-After"])
         self._outbox.put_or_close(encode(document))
-        return request_id
+
+    def charge(self) -> None:
+        """An order frame was turned away, and nobody has paid for it. Leaves the tokens of other frames alone."""
+        if not self._unpaid.take():
+            self._count_refused()
 
     def _spend_token(self) -> None:
-        limits = self._door.limits
-        if limits.frames_per_second is None:
-            return
-        now = time.monotonic()
-        refill = (now - self._refilled_at) * limits.frames_per_second
-        self._tokens, self._refilled_at = min(limits.burst, self._tokens + refill), now
-        if self._tokens >= 1:
-            self._tokens -= 1
-            return
+        if not self._bucket.take():
+            self._count_refused()
+            raise RateLimited(f"A socket may send {self._door.limits.frames_per_second:g} frames a second.")
+
+    def _count_refused(self) -> None:
         self._refused += 1
         if self._refused > MAX_REFUSED_FRAMES:
             self._outbox.close(POLICY_VIOLATION, "too many frames")
-        raise RateLimited(f"A socket may send {limits.frames_per_second:g} frames a second.")
 
     # Ops ----------------------------------------------------------------------------------------
 
     async def _ping(self, frame_id: int | str, request: dict[str, Any]) -> None:
-        _refuse_unknown(request)
-        self._succeed(frame_id, sent_at=sent_now())
+        refuse_unknown(request)
+        self.succeed(frame_id, sent_at=sent_now())
 
     async def _auth(self, frame_id: int | str, request: dict[str, Any]) -> None:
         key, ticket = request.pop("key", None), request.pop("ticket", None)
-        if request.pop("cancel_on_disconnect", False) is not False:
-            raise Refused("not_supported", "cancel_on_disconnect is not supported yet.")
-        _refuse_unknown(request)
+        wish = request.pop("cancel_on_disconnect", None)
+        if wish is not None and type(wish) is not bool:
+            raise InvalidRequest(errors={"cancel_on_disconnect": ["must be true or false"]})
+        refuse_unknown(request)
         if (key is None) == (ticket is None):
             raise InvalidRequest("Either key or ticket is needed.", errors={"key": ["or ticket is needed"]})
         principal = await self._authenticate(key, ticket)
         if self._principal is not None and self._principal.account_id != principal.account_id:
             raise InvalidRequest("This socket is another account's; open a new one.")
-        self._principal = principal
-        self._succeed(frame_id, account_id=principal.account_id, scopes=sorted(principal.scopes))
+        if wish is not None:
+            await self._guard(principal, wish=wish)
+        self._principal, self._key = principal, key
+        guarded = placer(principal) in self._guarded
+        self.succeed(
+            frame_id, account_id=principal.account_id, scopes=sorted(principal.scopes), cancel_on_disconnect=guarded
+        )  # fmt: skip
+
+    async def _guard(self, principal: Principal, *, wish: bool) -> None:
+        """Whether the orders of this caller are to go with this socket."""
+        principal.require(TRADE)
+        disconnects, whose = self._door.disconnects, placer(principal)
+        if wish and whose not in self._guarded:
+            self._guarded[whose] = principal, await disconnects.watch(principal, self._lapsed)
+        elif not wish and whose in self._guarded:
+            await disconnects.withdraw(self._guarded.pop(whose)[1])
+
+    def _lapsed(self) -> None:
+        # This process stood still for so long that the engines have cancelled: the client must not believe otherwise.
+        self._outbox.close(SERVICE_RESTART, "this server was away, and your orders are cancelled")
 
     async def _authenticate(self, key: Any, ticket: Any) -> Principal:
         """The caller. Every failure costs a token of the address's sign-in bucket."""
         try:
             if key is not None:
-                return await self._door.authenticator.authenticate_key(_text("key", key), self._ip)
-            return await self._door.authenticator.redeem_ticket(_text("ticket", ticket))
+                return await self._door.authenticator.authenticate_key(text_of("key", key), self._ip)
+            return await self._door.authenticator.redeem_ticket(text_of("ticket", ticket))
         except NotAuthenticated:
             allowance = await self._door.throttle.take("sign_in", principal=None, ip=self._ip)
             if not allowance.allowed:
@@ -289,7 +336,7 @@ class Socket:
             raise
 
     async def _subscribe(self, frame_id: int | str, request: dict[str, Any]) -> None:
-        channel, market = _channel_and_market(request)
+        channel, market = channel_and_market(request)
         if channel == ACCOUNT:
             await self._subscribe_account(frame_id)
             return
@@ -299,7 +346,7 @@ class Socket:
         self._require_room(channel, market_id)
         self._end(channel, market_id)
         # Answer and first frame are queued in one go, so nothing can come in between.
-        self._succeed(frame_id, channel=channel, market_id=market_id)
+        self.succeed(frame_id, channel=channel, market_id=market_id)
         self._subscriptions[channel, market_id] = hub.join_market(self._outbox, channel, market_id, names)
 
     async def _subscribe_account(self, frame_id: int | str) -> None:
@@ -312,7 +359,7 @@ class Socket:
         # Only now, so that no notification falls between the older subscription and this one.
         self._end(ACCOUNT, account_id)
         self._subscriptions[ACCOUNT, account_id] = subscription
-        self._succeed(frame_id, channel=ACCOUNT, seq=subscription.channel.seq)
+        self.succeed(frame_id, channel=ACCOUNT, seq=subscription.channel.seq)
 
     def _require_room(self, channel: str, topic: str) -> None:
         if (channel, topic) not in self._subscriptions and len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
@@ -325,48 +372,11 @@ class Socket:
             self._door.hub.leave(older)
 
     async def _unsubscribe(self, frame_id: int | str, request: dict[str, Any]) -> None:
-        channel, market = _channel_and_market(request)
+        channel, market = channel_and_market(request)
         if channel != ACCOUNT:
             assert market is not None
             topic = (await self._door.market(market)).market_id
         else:
             topic = self._principal.account_id if self._principal is not None else ""
         self._end(channel, topic)
-        self._succeed(frame_id)
-
-
-def _frame_id(request: dict[str, Any]) -> int | str:
-    """The frame's id, taken out of it: a number or a short string."""
-    frame_id = request.pop("id", None)
-    if type(frame_id) is int or (type(frame_id) is str and len(frame_id) <= 64):
-        return frame_id
-    raise InvalidRequest(errors={"id": ["must be an integer or a string of at most 64 characters"]})
-
-
-def _channel_and_market(request: dict[str, Any]) -> tuple[str, str | None]:
-    """What a subscribe or unsubscribe is about; market is None for the account channel."""
-    channel = _text("channel", request.pop("channel", None))
-    market = request.pop("market_id", None)
-    if request.pop("resume_from", None) is not None:
-        raise Refused("not_supported", "resume_from is not supported yet: subscribe for a new snapshot.")
-    _refuse_unknown(request)
-    if channel == ACCOUNT:
-        if market is not None:
-            raise InvalidRequest(errors={"market_id": ["does not go with the account channel"]})
-        return channel, None
-    if channel == "lifecycle":
-        raise Refused("not_supported", "The channel lifecycle is not supported yet.")
-    if channel not in MARKET_CHANNELS:
-        raise InvalidRequest(errors={"channel": ["is not known"]})
-    return channel, _text("market_id", market)
-
-
-def _text(field: str, value: Any) -> str:
-    if type(value) is not str or not 0 < len(value) <= 200:
-        raise InvalidRequest(errors={field: ["must be a string of 1 to 200 characters"]})
-    return value
-
-
-def _refuse_unknown(request: dict[str, Any]) -> None:
-    if request:
-        raise InvalidRequest(errors={field[:64]: ["is not a known field"] for field in list(request)[:20]})
+        self.succeed(frame_id)

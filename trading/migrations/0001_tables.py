@@ -36,6 +36,7 @@ TABLES = [
     "settlement",
     "settlement_account",
     "market_snapshot",
+    "dead_man_switch",
 ]
 UNDO = "".join(f"DROP TABLE IF EXISTS {name} CASCADE;" for name in TABLES)
 UNDO += "DROP FUNCTION IF EXISTS refuse_event_change, commit_batch;"

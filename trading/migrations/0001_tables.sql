@@ -388,3 +388,17 @@ CREATE TABLE market_snapshot (
 );
 -- It comes compressed.
 ALTER TABLE market_snapshot ALTER payload SET STORAGE EXTERNAL;
+
+-- The dead-man switch ----------------------------------------------------------------------------
+-- By when a client must have been heard of again, or his orders are cancelled (trading/dead_man.py). Every engine
+-- process reads the rows that have lapsed, so they stay a day. No `by` means every order of the account.
+
+CREATE TABLE dead_man_switch (
+    id         uuid PRIMARY KEY,
+    account_id uuid        NOT NULL,
+    by         text,
+    reason     text        NOT NULL CHECK (reason IN ('heartbeat', 'disconnected')),
+    due_at     timestamptz NOT NULL
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
+CREATE INDEX dead_man_switch_due ON dead_man_switch (due_at);
+CREATE INDEX dead_man_switch_account ON dead_man_switch (account_id);

@@ -19,9 +19,12 @@ from tests.trading.live.feed_client import FakeShard
 from trading.errors import NotAuthenticated, NotFound
 from trading.ids import new_id
 from trading.live.book_mirror import BookMirror, FeedTicker
+from trading.live.client_frames import SocketLimits
+from trading.live.desk import Desk
 from trading.live.hub import Hub
-from trading.live.sockets import FeedSockets, FoundMarket, SocketLimits, no_such_path
-from trading.principal import READ, Allowance, Principal
+from trading.live.sockets import FeedSockets, FoundMarket, no_such_path
+from trading.principal import READ, TRADE, Allowance, Principal
+from trading.wire import Envelope, Outcome
 
 ANSWER_SECONDS = 5.0
 SMALL_BUFFER = 8_192
@@ -33,7 +36,8 @@ class KnownKeys:
     def __init__(self) -> None:
         self.principal = Principal(new_id(), 1, "k", frozenset({READ}), is_staff=False)
         self.other = Principal(new_id(), 2, "l", frozenset(), is_staff=False)
-        self.keys = {"pm_good": self.principal, "pm_other": self.other}
+        self.trader = Principal(new_id(), 3, "t", frozenset({READ, TRADE}), is_staff=False)
+        self.keys = {"pm_good": self.principal, "pm_other": self.other, "pm_trader": self.trader}
         self.tickets = {"once": self.principal}
 
     async def authenticate_key(self, key: str, ip: str | None) -> Principal:
@@ -47,6 +51,34 @@ class KnownKeys:
             return self.tickets.pop(ticket)
         except KeyError:
             raise NotAuthenticated("This ticket does not count.") from None
+
+
+class HeldGateway:
+    """A Gateway whose commands have their outcomes when the test says so."""
+
+    def __init__(self) -> None:
+        self.sent: list[Envelope] = []
+        self.outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def send(self, envelopes: Sequence[Envelope]) -> list[Outcome | None]:
+        self.sent.extend(envelopes)
+        kind = await asyncio.shield(self.outcome)
+        return [Outcome(envelope.command_id, kind, 3, 7, 1) for envelope in envelopes]
+
+
+class OrderTokens:
+    """A Throttle with so many tokens for orders and any number for cancels."""
+
+    def __init__(self) -> None:
+        self.orders = 1_000_000
+        self.asked: list[tuple[str, int]] = []
+
+    async def take(self, class_name: str, *, cost: int = 1, **whose: Any) -> Allowance:
+        self.asked.append((class_name, cost))
+        if class_name != "order":
+            return Allowance(True, 1, 1, 0)
+        self.orders -= cost
+        return Allowance(self.orders >= 0, max(self.orders, 0), 3, 7)
 
 
 class ThreeFailures:
@@ -135,6 +167,8 @@ class LiveServer:
         self.ended: dict[str, tuple[BookMirror, FeedTicker]] = {}
         self.hub = Hub(url=valkey_url, find_ended=self.find_ended)
         self.keys = KnownKeys()
+        self.gateway = HeldGateway()
+        self.order_tokens = OrderTokens()
         self.markets: dict[str, FoundMarket] = {}
         self.valkey = redis.Redis.from_url(valkey_url)
         self.listening = socket.create_server(("127.0.0.1", 0))
@@ -142,8 +176,10 @@ class LiveServer:
         self.listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
         self.sockets = FeedSockets(
             hub=self.hub,
+            desk=Desk(self.gateway),  # type: ignore[arg-type]
             authenticator=self.keys,
             throttle=ThreeFailures(),
+            order_throttle=self.order_tokens,
             find_market=self.find_market,
             limits=SocketLimits(frames_per_second=None),
         )
