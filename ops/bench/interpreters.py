@@ -3,7 +3,6 @@
 The exchange needs none of this. What cannot be had raises YardstickMissing, and the table says so.
 """
 
-import glob
 import os
 import shutil
 import subprocess
@@ -37,7 +36,10 @@ def interpreter(version: str) -> Path:
         raise YardstickMissing(f"needs Python {version}, which was not found (set BENCH_PYTHON)")
     _call([base, "-m", "venv", "--clear", str(folder)], "no environment could be made")
     quiet = ["--quiet", "--disable-pip-version-check"]
-    _call([str(python), "-m", "pip", "install", *quiet, "-r", str(wanted)], "its packages could not be installed")
+    _call(
+        [str(python), "-m", "pip", "install", *quiet, "-r", str(wanted)],
+        "its packages could not be installed",
+    )
     installed.write_text(wanted.read_text())
     return python
 
@@ -51,8 +53,11 @@ def _candidates(version: str) -> Iterator[str]:
     if found := shutil.which(f"python{version}"):
         yield found
     home = Path.home()
-    for pattern in (f".pyenv/versions/{version}*/bin/python", f".local/share/uv/python/cpython-{version}*/bin/python"):
-        yield from sorted(glob.glob(str(home / pattern)), reverse=True)
+    for pattern in (
+        f".pyenv/versions/{version}*/bin/python",
+        f".local/share/uv/python/cpython-{version}*/bin/python",
+    ):
+        yield from sorted(map(str, home.glob(pattern)), reverse=True)
 
 
 def _is_version(python: str, version: str) -> bool:

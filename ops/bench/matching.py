@@ -124,7 +124,7 @@ def run_package(flow_file: Path, *, name: str, repetitions: int) -> MatchingRun:
 
 def _run(python: str, module: str, *arguments: str) -> MatchingRun:
     found = contestant(python, module, *arguments)
-    return MatchingRun(found["seconds"], Result(found["trades"], found["volume_shares"]))
+    return MatchingRun(found["seconds"], Result(found["trades"], found["volume_shares"], found["raised"]))
 
 
 def contestant(python: str, module: str, *arguments: str) -> dict[str, Any]:
@@ -132,7 +132,12 @@ def contestant(python: str, module: str, *arguments: str) -> dict[str, Any]:
     command = [python, "-m", f"ops.bench.contestants.{module}", *arguments]
     try:
         done = subprocess.run(
-            command, cwd=settings.BASE_DIR, capture_output=True, text=True, timeout=LONGEST_SECONDS, check=False
+            command,
+            cwd=settings.BASE_DIR,
+            capture_output=True,
+            text=True,
+            timeout=LONGEST_SECONDS,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise YardstickMissing(str(error)) from None

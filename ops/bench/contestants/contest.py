@@ -18,10 +18,11 @@ Flow = list[list[Any]]
 
 
 class Result(NamedTuple):
-    """What the flow led to, counted once the clock had stopped."""
+    """What the flow led to, counted once the clock had stopped; `raised`: operations that the contestant failed at."""
 
     trades: int
     volume_shares: int
+    raised: int = 0
 
 
 def compete(prepare: Callable[[Flow], Callable[[], Callable[[], Result]]]) -> None:

@@ -49,8 +49,8 @@ def command_of(step: list[Any]) -> PlaceOrder | CancelOrder:
 def open_market() -> Market:
     market = Market(MARKET)
     create = CreateMarket(
-        market_id=MARKET, question="Is this a benchmark?", outcomes=("Yes", "No"), category="bench", tick_pips=TICK_PIPS,
-        taker_fee_e4=0, maker_fee_e4=0, opens_us=None, closes_us=NOW_US + 24 * HOUR_US,
+        market_id=MARKET, question="Is this a benchmark?", outcomes=("Yes", "No"), category="bench",
+        tick_pips=TICK_PIPS,        taker_fee_e4=0, maker_fee_e4=0, opens_us=None, closes_us=NOW_US + 24 * HOUR_US,
     )  # fmt: skip
     run(market, create, budget_pips=0, now_us=NOW_US)
     return market
@@ -90,9 +90,7 @@ def _order_of(command: Any) -> Order:
     )  # fmt: skip
 
 
-def _cross(
-    order: Order, own: BookSide, opposite: BookSide, trades: list[tuple[str, str, int, int]]
-) -> None:
+def _cross(order: Order, own: BookSide, opposite: BookSide, trades: list[tuple[str, str, int, int]]) -> None:
     """Price-time matching with nothing but the book: what is left is queued."""
     limit = order.book_price_pips * own.sign
     while order.remaining_shares:

@@ -8,7 +8,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from typing import Any
 from uuid import UUID
 
 from eventsourcing.persistence import StoredEvent  # type: ignore[import-not-found]
@@ -16,6 +16,7 @@ from eventsourcing.postgres import (  # type: ignore[import-not-found]
     PostgresApplicationRecorder,
     PostgresDatastore,
 )
+from psycopg.conninfo import conninfo_to_dict
 
 
 def main(url: str, path: str, batch: int, seconds: float) -> None:
@@ -23,11 +24,10 @@ def main(url: str, path: str, batch: int, seconds: float) -> None:
         StoredEvent(UUID(stream), version, name, data.encode())
         for stream, version, name, data in map(json.loads, Path(path).read_text().splitlines())
     ]
-    place = urlsplit(url)
+    place: dict[str, Any] = conninfo_to_dict(url)
     datastore = PostgresDatastore(
-        place.path.lstrip("/"), place.hostname or "127.0.0.1", place.port or 5432, place.username or "",
-        unquote(place.password or ""), pool_open_timeout=10,
-    )  # fmt: skip
+        place["dbname"], place["host"], place["port"], place["user"], place["password"], pool_open_timeout=10
+    )
     recorder = PostgresApplicationRecorder(datastore)
     recorder.create_table()
     stored, begin = 0, time.perf_counter()

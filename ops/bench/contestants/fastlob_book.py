@@ -1,4 +1,7 @@
-"""The book of the PyPI package fastlob: no accounts; its log is switched off, its orders' decimals are made beforehand."""
+"""The book of the PyPI package fastlob: no accounts; its log is switched off, its orders' decimals are made beforehand.
+
+Some operations make it raise KeyError; they are counted, and the flow goes on.
+"""
 
 import logging
 from collections.abc import Callable
@@ -21,22 +24,27 @@ def prepare(flow: Flow) -> Callable[[], Callable[[], Result]]:
             steps.append((number, OrderParams(OrderSide.BID if is_buy else OrderSide.ASK, price, quantity)))
     ids: dict[int, str] = {}
     results: list[Any] = []
+    raised = 0
 
     def work() -> Callable[[], Result]:
+        nonlocal raised
         for number, params in steps:
-            if params is None:
-                book.cancel(ids[number])
-            else:
-                result = book.process(params)
-                ids[number] = result.orderid()
-                results.append(result)
+            try:
+                if params is None:
+                    book.cancel(ids.get(number, ""))
+                else:
+                    result = book.process(params)
+                    ids[number] = result.orderid()
+                    results.append(result)
+            except KeyError:
+                raised += 1
         return count
 
     def count() -> Result:
         book.stop()
         matched = [result for result in results if result._execprices]
         volume = sum(int(shares) for result in matched for shares in result.execprices().values())
-        return Result(sum(result.n_orders_matched() for result in matched), volume)
+        return Result(sum(result.n_orders_matched() for result in matched), volume, raised)
 
     return work
 
