@@ -62,6 +62,7 @@ def matching_flow(*, operations: int, accounts: int, seed: int) -> tuple[Flow, R
     for step in flow:
         if len(step) == 5:
             makers = {owners[maker] for maker in met.get(step[0], ())}
+            assert len(makers) < accounts, "a sweep met every account"
             while (owner := chance.randrange(accounts)) in makers:
                 pass
             owners[step[0]] = owner

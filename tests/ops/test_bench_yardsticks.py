@@ -21,7 +21,7 @@ OPERATIONS = 3_000
 
 
 def test_no_order_of_the_matching_flow_meets_its_own_account():
-    flow, _ = matching_flow(operations=OPERATIONS, accounts=5, seed=1)
+    flow, _ = matching_flow(operations=OPERATIONS, accounts=200, seed=1)
     market = engine.open_market()
     events = [
         event
@@ -34,20 +34,20 @@ def test_no_order_of_the_matching_flow_meets_its_own_account():
 
 
 def test_matching_flow_follows_from_its_seed_and_has_the_shares_it_promises():
-    flow, result = matching_flow(operations=OPERATIONS, accounts=50, seed=2)
-    assert (flow, result) == matching_flow(operations=OPERATIONS, accounts=50, seed=2)
+    flow, result = matching_flow(operations=OPERATIONS, accounts=200, seed=2)
+    assert (flow, result) == matching_flow(operations=OPERATIONS, accounts=200, seed=2)
     assert sum(len(step) == 2 for step in flow) / OPERATIONS == pytest.approx(0.30, abs=0.03)
 
 
 @pytest.mark.parametrize("depth", engine.DEPTHS)
 def test_engine_comes_to_the_same_trades_at_every_depth(depth):
-    flow, expected = matching_flow(operations=OPERATIONS, accounts=50, seed=3)
+    flow, expected = matching_flow(operations=OPERATIONS, accounts=200, seed=3)
     assert expected.trades > 500
     assert engine.DEPTHS[depth](flow)()() == expected
 
 
 def test_contestant_tells_its_seconds_and_result_as_one_line(tmp_path):
-    flow, expected = matching_flow(operations=200, accounts=50, seed=4)
+    flow, expected = matching_flow(operations=200, accounts=200, seed=4)
     file = tmp_path / "flow.json"
     file.write_text(json.dumps(flow))
     found = contestant(sys.executable, "engine", str(file), "2", "book")
@@ -130,6 +130,12 @@ def _server(*, answer_s):
         ports.append(server.sockets[0].getsockname()[1])
         bound.set()
 
+    async def stop():
+        handlers = asyncio.all_tasks() - {asyncio.current_task()}
+        for handler in handlers:
+            handler.cancel()
+        await asyncio.gather(*handlers, return_exceptions=True)
+
     loop.create_task(start())
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -137,5 +143,6 @@ def _server(*, answer_s):
     try:
         yield f"http://127.0.0.1:{ports[0]}"
     finally:
+        asyncio.run_coroutine_threadsafe(stop(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
