@@ -1,6 +1,7 @@
 """Figures, the one table, and bench.json. Measures nothing and judges only whether an aim was met."""
 
 import json
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -212,5 +213,6 @@ def _text(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:,.2f}"
 
 
-def _rounded(value: float) -> float:
-    return round(value, 3)
+def _rounded(value: float) -> float | None:
+    """None for what never came: JSON knows no infinity."""
+    return round(value, 3) if math.isfinite(value) else None

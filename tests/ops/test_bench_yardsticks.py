@@ -146,3 +146,11 @@ def _server(*, answer_s):
         asyncio.run_coroutine_threadsafe(stop(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
+
+
+def test_what_never_came_is_null_in_the_document():
+    document = Figure(
+        "read models caught up", "s", [float("inf")], target=6, smaller_is_better=True
+    ).document()
+    assert json.loads(json.dumps(document, allow_nan=False))["median"] is None
+    assert document["target_met"] is False
