@@ -17,10 +17,12 @@ from typing import Any
 import httpx
 import psycopg
 
+from ops.bench.open_loop import RateRun, offer
 from ops.bench.stage import OPERATOR, Stage, StageError
 
 PROCESSES = ("web", "live", "engine", "projector", "worker", "beat")
 SCRIPT = Path(__file__).with_name("orders.lua")
+RIVAL_SCRIPT = Path(__file__).with_name("gateway.lua")
 IDLE_SCRIPT = Path(__file__).with_name("report.lua")
 IDLE_PATHS = {"web": "/health", "live": "/ws/health"}
 LANE_NAMES = {"web": "web lane", "live": "fast lane"}
@@ -30,6 +32,7 @@ MARKETS = 64
 DEPOSIT = "1000000.0000"
 THREADS = 2
 SETTLE_SECONDS = 10.0
+CATCH_UP_SECONDS = 60.0
 
 
 def wrk_is_installed() -> bool:
@@ -49,6 +52,7 @@ class HttpRun:
     p50_ms: float
     p99_ms: float
     orders: int = 0
+    caught_up_s: float = 0.0
 
     @property
     def accepted_per_s(self) -> float:
@@ -68,9 +72,9 @@ class HttpStage:
         self._targets = stage.folder / "targets.txt"
         staff = stage.manage(database, "create_api_key", OPERATOR, "--scopes", "read,trade,admin").split()[-1]
         with httpx.Client(base_url=f"{stage.base_url('web')}/api/v1", timeout=30) as client:
-            keys = [_new_trader(client) for _ in range(KEYS)]
-            markets = [_new_market(client, staff, number) for number in range(MARKETS)]
-        self._targets.write_text(f"{' '.join(keys)}\n{' '.join(markets)}\n")
+            self._keys = [_new_trader(client) for _ in range(KEYS)]
+            self._markets = [_new_market(client, staff, number) for number in range(MARKETS)]
+        self._targets.write_text(f"{' '.join(self._keys)}\n{' '.join(self._markets)}\n")
 
     def close(self) -> None:
         self._connection.close()
@@ -80,12 +84,31 @@ class HttpStage:
         prefix = f"b{secrets.token_hex(4)}"
         url = self._stage.base_url(lane)
         run = _wrk(SCRIPT, url, connections, seconds, str(self._targets), prefix, str(items))
-        return HttpRun(**run, orders=self._committed(prefix))
+        caught_up_s = self._caught_up_s()
+        return HttpRun(**run, orders=self._committed(prefix), caught_up_s=caught_up_s)
+
+    def at_rate(self, lane: str, *, per_s: float, seconds: float) -> tuple[RateRun, int]:
+        """Single orders at a fixed rate, and the order events that came of them."""
+        prefix = f"r{secrets.token_hex(4)}"
+        url = self._stage.base_url(lane)
+        run = offer(url, keys=self._keys, markets=self._markets, per_s=per_s, seconds=seconds, prefix=prefix)
+        return run, self._committed(prefix)
 
     def idle(self, lane: str, *, connections: int, seconds: float) -> HttpRun:
         """Requests that do nothing, on the same server: what the lane's HTTP alone allows."""
         url = self._stage.base_url(lane) + IDLE_PATHS[lane]
         return HttpRun(**_wrk(IDLE_SCRIPT, url, connections, seconds))
+
+    def _caught_up_s(self) -> float:
+        """Seconds until every read model has all that is in the log now; infinite past CATCH_UP_SECONDS."""
+        begin = time.perf_counter()
+        heads = dict(self._connection.execute("SELECT slot, next_offset FROM slot").fetchall())
+        while time.perf_counter() - begin < CATCH_UP_SECONDS:
+            rows = self._connection.execute("SELECT slot, next_offset FROM projection_checkpoint").fetchall()
+            if all(offset >= heads[slot] for slot, offset in rows):
+                return time.perf_counter() - begin
+            time.sleep(0.05)
+        return float("inf")
 
     def _committed(self, prefix: str) -> int:
         """Order events of a run, once what wrk left on the way has settled."""
@@ -115,6 +138,11 @@ def open_http_stage(stage: Stage, database: str) -> Iterator[HttpStage]:
             yield ready
         finally:
             ready.close()
+
+
+def rival_orders(url: str, *, connections: int, seconds: float) -> HttpRun:
+    """Single orders to the gateway of another engine."""
+    return HttpRun(**_wrk(RIVAL_SCRIPT, url, connections, seconds))
 
 
 def _new_trader(client: httpx.Client) -> str:

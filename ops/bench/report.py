@@ -1,6 +1,7 @@
 """Figures, the one table, and bench.json. Measures nothing and judges only whether an aim was met."""
 
 import json
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,17 +15,20 @@ NOT_MEASURED = "not measured"
 class Figure:
     """One thing measured several times. Without samples it was not measured, and `note` says why.
 
-    `aim` is a least value, or a most value where `smaller_is_better`. `label` is what it is called as a yardstick.
+    `target` must be met, `aim` is hoped for: least values, or most values where `smaller_is_better`. `also` are further
+    yardsticks. `label` is what it is called as a yardstick.
     """
 
     name: str
     unit: str
     samples: list[float] = field(default_factory=list)
     yardstick: "Figure | None" = None
+    target: float | None = None
     aim: float | None = None
     smaller_is_better: bool = False
     note: str = ""
     label: str = ""
+    also: "list[Figure]" = field(default_factory=list)
 
     @property
     def is_measured(self) -> bool:
@@ -37,15 +41,26 @@ class Figure:
     @property
     def ratio(self) -> float | None:
         """How many times the yardstick this is, by the medians."""
-        if self.yardstick is None or not self.is_measured or not self.yardstick.is_measured:
+        return None if self.yardstick is None else self.times(self.yardstick)
+
+    def times(self, other: "Figure") -> float | None:
+        """This by the other, by the medians; None where either was not measured."""
+        if not self.is_measured or not other.is_measured:
             return None
-        return self.median / self.yardstick.median
+        return self.median / other.median
+
+    @property
+    def meets_target(self) -> bool | None:
+        return self._reaches(self.target)
 
     @property
     def meets_aim(self) -> bool | None:
-        if self.aim is None or not self.is_measured:
+        return self._reaches(self.aim)
+
+    def _reaches(self, wanted: float | None) -> bool | None:
+        if wanted is None or not self.is_measured:
             return None
-        return self.median <= self.aim if self.smaller_is_better else self.median >= self.aim
+        return self.median <= wanted if self.smaller_is_better else self.median >= wanted
 
     def document(self) -> dict[str, Any]:
         """As bench.json has it."""
@@ -65,6 +80,15 @@ class Figure:
             **measured,
             "yardstick": beside,
             "times_yardstick": ratio,
+            "also_beside": [
+                {
+                    "yardstick": other.name,
+                    "times": None if (by := self.times(other)) is None else round(by, 3),
+                }
+                for other in self.also
+            ],
+            "target": self.target,
+            "target_met": self.meets_target,
             "aim": self.aim,
             "aim_met": self.meets_aim,
             "note": self.note,
@@ -120,8 +144,8 @@ class Report:
 
     def table(self) -> str:
         """The table with the conditions above it and the counts below."""
-        head = ["figure", "median", "range", "unit", "yardstick", "times", "aim"]
-        rows = [head, *map(_row, self.figures)]
+        head = ["figure", "median", "range", "unit", "yardstick", "times", "target", "aim"]
+        rows = [head, *(row for figure in self.figures for row in _rows(figure))]
         widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
         lines = [_line(row, widths) for row in rows]
         lines.insert(1, "-" * len(lines[0]))
@@ -143,26 +167,41 @@ class Report:
         return texts
 
 
+def _rows(figure: Figure) -> list[list[str]]:
+    """A row of the table, and one below it for each further yardstick."""
+    further = []
+    for other in figure.also:
+        by = figure.times(other)
+        times = NOT_MEASURED if by is None else f"{by:.2f}"
+        further.append(["", "", "", "", other.label or other.name, times, "", ""])
+    return [_row(figure), *further]
+
+
 def _row(figure: Figure) -> list[str]:
     beside, times = "", ""
     if figure.yardstick is not None:
         beside = figure.yardstick.label or figure.yardstick.name
         times = NOT_MEASURED if figure.ratio is None else f"{figure.ratio:.2f}"
+    wanted = [
+        _verdict(figure, figure.target, figure.meets_target),
+        _verdict(figure, figure.aim, figure.meets_aim),
+    ]
     if not figure.is_measured:
-        return [figure.name, NOT_MEASURED, "", figure.unit, beside, times, _aim_text(figure)]
+        return [figure.name, NOT_MEASURED, "", figure.unit, beside, times, *wanted]
     spread = f"{_text(min(figure.samples))} to {_text(max(figure.samples))}"
-    return [figure.name, _text(figure.median), spread, figure.unit, beside, times, _aim_text(figure)]
+    return [figure.name, _text(figure.median), spread, figure.unit, beside, times, *wanted]
 
 
-def _aim_text(figure: Figure) -> str:
-    if figure.aim is None:
+def _verdict(figure: Figure, wanted: float | None, met: bool | None) -> str:
+    if wanted is None:
         return ""
-    verdict = {True: "met", False: "missed", None: ""}[figure.meets_aim]
-    return f"{_text(figure.aim)} {verdict}".strip()
+    bound = "≤" if figure.smaller_is_better else "≥"
+    verdict = {True: "met", False: "missed", None: ""}[met]
+    return f"{bound} {_text(wanted)} {verdict}".strip()
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    left = {0, 3, 4, 6}
+    left = {0, 3, 4, 6, 7}
     cells = [
         text.ljust(width) if column in left else text.rjust(width)
         for column, (text, width) in enumerate(zip(row, widths, strict=True))
@@ -174,5 +213,6 @@ def _text(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:,.2f}"
 
 
-def _rounded(value: float) -> float:
-    return round(value, 3)
+def _rounded(value: float) -> float | None:
+    """None for what never came: JSON knows no infinity."""
+    return round(value, 3) if math.isfinite(value) else None

@@ -1,10 +1,14 @@
-"""What PostgreSQL alone does on this machine: the same events by raw COPY, and a commit of one row."""
+"""What PostgreSQL does on this machine with the same events: raw COPY, the recorder of the PyPI package eventsourcing;
+and a commit of one row."""
 
+import json
 import time
 from typing import Any
 
 import psycopg
 
+from ops.bench.interpreters import interpreter
+from ops.bench.matching import contestant
 from ops.bench.stage import Stage
 from trading.eventlog.append import COPY_EVENTS
 
@@ -40,6 +44,31 @@ def raw_copy(stage: Stage, database: str, *, lines: list[bytes], batch: int, sec
         took_s = time.perf_counter() - begin
         assert _number(connection, b"SELECT count(*) FROM event WHERE slot < 16") == copied
     return copied / took_s
+
+
+def recorder_inserts(stage: Stage, database: str, *, lines: list[bytes], batch: int, seconds: float) -> float:
+    """Events a second by eventsourcing's `insert_events`, `batch` events each, with the bytes of `data` as its state.
+
+    Raises YardstickMissing where the package cannot run.
+    """
+    python = interpreter("3.11")
+    path = stage.folder / "events.jsonl"
+    with path.open("w") as file:
+        for line in lines:
+            # COPY text: slot, offset, stream, version, type, data; only backslashes are escaped in what is JSON.
+            _, _, stream, version, name, data = line.decode().split("\t")[:6]
+            file.write(json.dumps([stream, int(version), name, data.replace("\\\\", "\\")]) + "\n")
+    found = contestant(
+        str(python),
+        "eventsourcing_recorder",
+        stage.database_url(database),
+        str(path),
+        str(batch),
+        str(seconds),
+    )
+    with stage.connect(database) as connection:
+        assert _number(connection, b"SELECT count(*) FROM stored_events") == found["stored"]
+    return float(found["stored"] / found["seconds"])
 
 
 def durable_commits(stage: Stage, database: str, *, seconds: float) -> float:
