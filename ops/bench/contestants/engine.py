@@ -13,7 +13,7 @@ from ops.bench.contestants.contest import Flow, Result, compete
 from trading.engine.book import Book, BookSide
 from trading.engine.commands import CancelOrder, CreateMarket, PlaceOrder
 from trading.engine.decide import run
-from trading.engine.events import OrderMatched
+from trading.engine.events import OrderMatched, OrderPlaced
 from trading.engine.market import Market, Order
 
 MARKET = "01890000-0000-7000-8000-000000000001"
@@ -83,11 +83,12 @@ def prepare_book(flow: Flow) -> Work:
 
 
 def _order_of(command: Any) -> Order:
-    return Order(
-        order_id=command.order_id, account_id=command.account_id, client_order_id=command.client_order_id,
-        outcome=0, side=command.side, order_type="limit", price_pips=command.price_pips,
-        quantity_shares=command.quantity_shares, time_in_force="GTC",
+    placed = OrderPlaced(
+        account=command.account_id, cash=0, client_order_id=command.client_order_id, order=command.order_id, outcome=0,
+        price=command.price_pips, quantity=command.quantity_shares, reserved=0, side=command.side, tif="GTC",
+        type="limit",
     )  # fmt: skip
+    return Order(placed, at_us=NOW_US, seq=0)
 
 
 def _cross(order: Order, own: BookSide, opposite: BookSide, trades: list[tuple[str, str, int, int]]) -> None:
