@@ -21,7 +21,7 @@ from trading.eventlog.append import EMPTY, Head
 from trading.eventlog.codec import chain_hash, timestamp_text
 from trading.ids import market_slot
 from trading.order_view import order_view
-from trading.wire import Envelope, Outcome
+from trading.wire import FRAME_FIELD, Envelope, Outcome, command_stream
 
 _metadata = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -287,6 +287,18 @@ class Auditor:
                     "memory is a replay", ours is not None and _hash(ours) == _hash(market),
                     f"market {market_id} in {shard_name} is at {market.seq}, the log at {ours.seq if ours else 0}",
                 )  # fmt: skip
+
+    def check_answer(self, envelope: Envelope, outcome: Outcome | None) -> None:
+        """When all is calm everybody is answered."""
+        self._expect(
+            "answers again", outcome is not None, f"market {envelope.command.market_id} does not answer any more"
+        )
+
+    def check_streams(self, streams: dict[bytes, list[Any]]) -> None:
+        """When all is quiet, what was written has been consumed, and nothing consumed is kept."""
+        for slot, row in enumerate(self._tables.slots):
+            left = [entry for entry, fields in streams.get(command_stream(slot).encode(), []) if FRAME_FIELD in fields]
+            self._expect("consumed", not left, f"slot {slot}, consumed to {row.command_offset}, still has {left}")
 
     def finish(self, book_of: Callable[[str], dict[str, Any]], lost_feeds: bool) -> None:
         """All is quiet, and everything has to be in its place."""

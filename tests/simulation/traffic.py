@@ -4,6 +4,8 @@ import asyncio
 import random
 from typing import Any
 
+from msgspec import structs
+
 from tests.simulation.clock import VirtualLoop
 from trading.engine import commands as cmd
 from trading.gateway import NOBODY, Gateway, seal
@@ -41,6 +43,13 @@ class Traffic:
         for _ in range(self._wanted_markets):
             await self._new_market()
         await asyncio.gather(*(self._client() for _ in range(clients)), self._admin())
+
+    async def probe(self) -> None:
+        """Nothing goes wrong any more: every market has to answer."""
+        commands = [cmd.CancelOrders(market_id, self._accounts[0], None, None) for market_id in self._auditor.markets]
+        envelopes = [self._sealed(command, self._accounts[0], None) for command in commands]
+        for envelope, outcome in zip(envelopes, await self._send(envelopes), strict=True):
+            self._auditor.check_answer(envelope, outcome)
 
     async def _client(self) -> None:
         rng = self._rng
@@ -196,6 +205,4 @@ class Traffic:
 
 
 def _replace(command: Any, **changes: Any) -> Any:
-    from msgspec import structs
-
     return structs.replace(command, **changes)

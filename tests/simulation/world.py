@@ -119,7 +119,11 @@ class SimulatedShard(Shard):
 class World:
     """A seed's exchange. `run` answers its report; a broken invariant is in there, not raised."""
 
-    def __init__(self, seed: int, commands: int, *, trace: Callable[[str], object] | None = None) -> None:
+    def __init__(
+        self, seed: int, commands: int, *, trace: Callable[[str], object] | None = None,
+        change: Callable[["World"], object] = lambda world: None,
+    ) -> None:  # fmt: skip
+        self.change = change  # what a test does to the world, once the code under test is in its place
         self.loop = VirtualLoop()
         self.report = Report(seed, commands=commands)
         self.rng = random.Random(f"world {seed}")
@@ -302,12 +306,14 @@ class World:
             trouble.cancel()
             self.chance.is_calm = True
             self._armed = None
-            self._lost_at_end = self._lost_feeds
             await asyncio.sleep(CALM_US / 1e6)
+            await self.traffic.probe()
+            await asyncio.sleep(0.5)
             looks.cancel()
             for gateway in self.gateways:
                 await gateway.stop()
             self.auditor.finish(self._book, self._lost_feeds)
+            self.auditor.check_streams(self.bus.streams)
             self.check_memories()
             self.loop.stop()
         except asyncio.CancelledError:
@@ -319,6 +325,7 @@ class World:
         """The seed from begin to end."""
         report = self.report
         with given(self):
+            self.change(self)
             for _ in range(self._wanted_shards):
                 self.start_shard()
             task = self.loop.create_task(self._course())
