@@ -217,14 +217,36 @@ class Process:
             raise SimulatedCrash(self.name)
 
 
+class Job(concurrent.futures.Future[Any]):
+    """A future that blocks the simulated thread alone."""
+
+    def __init__(self, process: Process) -> None:
+        super().__init__()
+        self._process = process
+
+    def await_end(self) -> None:
+        if not self.done():
+            wake = self._process.waiter()
+            self.add_done_callback(wake)
+            self._process.block()
+
+    def result(self, timeout: float | None = None) -> Any:
+        self.await_end()
+        return super().result(0)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        self.await_end()
+        return super().exception(0)
+
+
 class Writers:
     """The shard's pool of writers: each job is a thread of its process."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
 
-    def submit(self, job: Callable[..., Any], *arguments: Any) -> "concurrent.futures.Future[Any]":
-        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+    def submit(self, job: Callable[..., Any], *arguments: Any) -> Job:
+        future = Job(self._process)
 
         def work() -> None:
             try:
@@ -235,13 +257,10 @@ class Writers:
         self._process.start(work)
         return future
 
-    def wait(self, jobs: Collection["concurrent.futures.Future[Any]"]) -> None:
+    def wait(self, jobs: Collection[Job]) -> None:
         """As concurrent.futures.wait: until all of them have ended."""
         for job in jobs:
-            if not job.done():
-                wake = self._process.waiter()
-                job.add_done_callback(wake)
-                self._process.block()
+            job.await_end()
 
     def shutdown(self) -> None:
         """Nothing is left to do."""

@@ -181,12 +181,12 @@ class Traffic:
         """Suspends and resumes; closes, resolves and voids, with a new market in each one's place."""
         rng = self._rng
         while self.left > 0:
-            await asyncio.sleep(rng.expovariate(1 / 4.0))
+            await asyncio.sleep(rng.expovariate(1 / 3.0))
             market_id, outcomes = rng.choice(self.markets)
-            market = self._auditor.markets.get(market_id)
-            if market is not None and market.status == "suspended":
-                await self._as_admin(cmd.ResumeMarket(market_id))
-                continue
+            for paused, _ in self.markets:
+                market = self._auditor.markets.get(paused)
+                if market is not None and market.status == "suspended":
+                    await self._as_admin(cmd.ResumeMarket(paused))
             roll = rng.random()
             if roll < 0.5:
                 await self._as_admin(cmd.SuspendMarket(market_id, "a pause"))
