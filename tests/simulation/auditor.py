@@ -106,7 +106,9 @@ class Auditor:
         self._check_money()
         if events:
             last = events[-1]
-            self._log(f"commit {session.name[-12:]} {len(events)} {last.slot}-{last.slot_offset} {last.hash.hex()[:16]}")
+            self._log(
+                f"commit {session.name[-12:]} {len(events)} {last.slot}-{last.slot_offset} {last.hash.hex()[:16]}"
+            )
 
     def _check_owner(self, session: Any) -> None:
         for slot, epoch in session.committed_slots.items():
@@ -151,9 +153,13 @@ class Auditor:
         self.executed[request_id] = done
         wish = self.wishes[request_id]
         key = (wish.envelope.account_id, wish.envelope.key)
-        self._expect("once", key not in self.keys, f"key {key} was executed by {self.keys.get(key)} and {request_id}")
+        self._expect(
+            "once", key not in self.keys, f"key {key} was executed by {self.keys.get(key)} and {request_id}"
+        )
         self.keys[key] = request_id
-        self._expect("claimed", key in self._tables.claims, f"{request_id} was executed and {key} is not claimed")
+        self._expect(
+            "claimed", key in self._tables.claims, f"{request_id} was executed and {key} is not claimed"
+        )
         self._expect(
             "504 is final", wish.was_claimed_at_504 is not False,
             f"command {request_id} was executed after its sender could look it up in vain",
@@ -161,7 +167,11 @@ class Auditor:
         return done
 
     def _follow(self, market: Market, typed: ev.Event, event: EventRecord, orders: dict[str, Any]) -> None:
-        names = [leg.order for leg in typed.legs] if type(typed) is ev.OrderMatched else [getattr(typed, "order", None)]
+        names = (
+            [leg.order for leg in typed.legs]
+            if type(typed) is ev.OrderMatched
+            else [getattr(typed, "order", None)]
+        )
         before = {}
         for name in names:
             if name is not None and (order := market.orders.get(name)) is not None:
@@ -215,17 +225,25 @@ class Auditor:
             self._expect("as in the log", done is None, f"{request_id} is said to be {kind}, the log has it")
         elif kind == "refused":
             told = getattr(done.first, "reason", None) if done else None
-            self._expect("as in the log", told == payload[0], f"{request_id} was refused: {payload[0]}, log: {told}")
+            self._expect(
+                "as in the log", told == payload[0], f"{request_id} was refused: {payload[0]}, log: {told}"
+            )
         elif kind == "order":
-            self._expect("acknowledged is durable", done is not None, f"{request_id} is told of, not in the log")
+            self._expect(
+                "acknowledged is durable", done is not None, f"{request_id} is told of, not in the log"
+            )
             view = _frozen(tuple(payload))
             seen = [v for offset, v in self._views.get(payload[0], []) if offset <= outcome.offset]
             self._expect(
-                "as in the log", bool(seen) and seen[-1] == view, f"{request_id} was told {view}, log: {seen[-1:]}"
+                "as in the log",
+                bool(seen) and seen[-1] == view,
+                f"{request_id} was told {view}, log: {seen[-1:]}",
             )
         elif kind == "count":
             told = done.cancelled if done else 0
-            self._expect("as in the log", payload == told, f"{request_id} cancelled {told} orders, not {payload}")
+            self._expect(
+                "as in the log", payload == told, f"{request_id} cancelled {told} orders, not {payload}"
+            )
         elif kind == "market" and done is None:
             self._expect("acknowledged is durable", False, f"{request_id} is told of, not in the log")
 
@@ -291,14 +309,21 @@ class Auditor:
     def check_answer(self, envelope: Envelope, outcome: Outcome | None) -> None:
         """When all is calm everybody is answered."""
         self._expect(
-            "answers again", outcome is not None, f"market {envelope.command.market_id} does not answer any more"
+            "answers again",
+            outcome is not None,
+            f"market {envelope.command.market_id} does not answer any more",
         )
 
-    def check_streams(self, streams: dict[bytes, list[Any]]) -> None:
+    def check_streams(self, streams: dict[bytes, list[Any]], last_ids: dict[bytes, tuple[int, int]]) -> None:
         """When all is quiet, what was written has been consumed, and nothing consumed is kept."""
         for slot, row in enumerate(self._tables.slots):
-            left = [entry for entry, fields in streams.get(command_stream(slot).encode(), []) if FRAME_FIELD in fields]
-            self._expect("consumed", not left, f"slot {slot}, consumed to {row.command_offset}, still has {left}")
+            stream = command_stream(slot).encode()
+            left = [entry for entry, fields in streams.get(stream, []) if FRAME_FIELD in fields]
+            milliseconds, sequence = map(int, row.command_offset.split("-"))
+            self._expect(
+                "consumed", not left and (milliseconds, sequence) >= last_ids.get(stream, (0, 0)),
+                f"slot {slot}, consumed to {row.command_offset}, last {last_ids.get(stream)}, still has {left}",
+            )  # fmt: skip
 
     def finish(self, book_of: Callable[[str], dict[str, Any]], lost_feeds: bool) -> None:
         """All is quiet, and everything has to be in its place."""
@@ -315,7 +340,9 @@ class Auditor:
             )  # fmt: skip
             if not lost_feeds:
                 seq = self._mirrors.get(market_id, (0, {}))[0]
-                self._expect("feed", seq == market.seq, f"the feed of {market_id} ended at {seq} of {market.seq}")
+                self._expect(
+                    "feed", seq == market.seq, f"the feed of {market_id} ended at {seq} of {market.seq}"
+                )
                 self._check_mirror(market)
 
     def digest(self) -> str:

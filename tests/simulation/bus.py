@@ -122,7 +122,10 @@ class Bus:
         return 1
 
     def _end(self, keys: list[str], args: list[Any]) -> int:
-        if any(self.strings.get(k) != f"{epoch}{publish.WRITING}" for k, epoch in zip(keys, args[1:], strict=True)):
+        if any(
+            self.strings.get(k) != f"{epoch}{publish.WRITING}"
+            for k, epoch in zip(keys, args[1:], strict=True)
+        ):
             return 0
         for key, epoch in zip(keys, args[1:], strict=True):
             self.strings[key] = str(epoch)

@@ -24,7 +24,9 @@ class Handle:
 
     __slots__ = ("arguments", "callback", "context", "is_cancelled", "when_us")
 
-    def __init__(self, when_us: int, callback: Callable[..., object], arguments: tuple[Any, ...], context: Any) -> None:
+    def __init__(
+        self, when_us: int, callback: Callable[..., object], arguments: tuple[Any, ...], context: Any
+    ) -> None:
         self.when_us = when_us
         self.callback: Callable[..., object] | None = callback
         self.arguments = arguments
@@ -87,7 +89,9 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     # --- The clock ----------------------------------------------------------------------------------
 
-    def at(self, when_us: int, callback: Callable[..., object], *arguments: Any, context: Any = None) -> Handle:
+    def at(
+        self, when_us: int, callback: Callable[..., object], *arguments: Any, context: Any = None
+    ) -> Handle:
         """Has something happen at a moment."""
         handle = Handle(when_us, callback, arguments, context)
         self._number += 1

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pmarket.settings")
 
-from tests.simulation.world import Report, World  # noqa: E402  (Django's settings are named first)
+from tests.simulation.world import Report, World
 
 
 def run_seed(seed: int, commands: int) -> Report:
@@ -47,7 +47,9 @@ def main() -> int:
         if report.failure:
             failed += 1
             print(f"\nseed {report.seed} FAILED: {report.failure}")
-            print(f"  python -m tests.simulation --seed {report.seed} --commands {arguments.commands} --trace")
+            print(
+                f"  python -m tests.simulation --seed {report.seed} --commands {arguments.commands} --trace"
+            )
         if len(done) % 10 == 0 or len(done) == len(seeds):
             took = time.monotonic() - started
             print(f"{len(done)} of {len(seeds)} seeds, {failed} failed, {took:.0f} s", file=sys.stderr)
@@ -101,5 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=1, help="processes side by side (default 1)")
     parser.add_argument("--report", metavar="FILE", help="write a report in Markdown")
     parser.add_argument("--seed", type=int, help="run this seed alone")
-    parser.add_argument("--trace", action="store_true", help="with --seed: print every step, and a failure's traceback")
+    parser.add_argument(
+        "--trace", action="store_true", help="with --seed: print every step, and a failure's traceback"
+    )
     return parser

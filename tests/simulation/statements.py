@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 import psycopg
 
-from tests.simulation.tables import BatchRow, CashRow, ClaimRow, Conflict, EventRecord, Key, Tables
+from tests.simulation.tables import BatchRow, ClaimRow, Conflict, EventRecord, Key, Tables
 from trading.ids import MARKET_SLOTS
 from trading.shard import commit, give_back, reserve, slots
 
@@ -181,7 +181,9 @@ def _take(tables: Tables, session: Any, args: Any) -> Any:
             row.epoch += 1
             row.owner = owner
 
-    return [(n, row.epoch + 1, row.next_offset, row.command_offset, row.recorded_us) for n, row in rows], change
+    return [
+        (n, row.epoch + 1, row.next_offset, row.command_offset, row.recorded_us) for n, row in rows
+    ], change
 
 
 def _free(tables: Tables, chosen: list[int]) -> Any:
@@ -229,9 +231,7 @@ def _let_go(tables: Tables, session: Any, args: Any) -> Any:
 def _reserve_keys(tables: Tables, args: Any) -> list[Key]:
     keys = _slot_keys(_ints(args["slots"]))
     keys += [("cash", account) for account in _plain(args["needy"])]
-    keys += [
-        ("claim", *claim) for claim in zip(_plain(args["accounts"]), _quoted(args["keys"]), strict=True)
-    ]
+    keys += [("claim", *claim) for claim in zip(_plain(args["accounts"]), _quoted(args["keys"]), strict=True)]
     return keys
 
 
@@ -481,7 +481,9 @@ def _around(tables: Tables, session: Any, args: Any) -> Any:
     stream, one, other = args
     events = tables.events.get(stream, [])
     found = [e for e in events[one - 1 : other] if e.version in (one, other)]
-    return [(e.version, e.slot_offset, e.type, e.data, e.hash, e.recorded_us, e.metadata) for e in found], None
+    return [
+        (e.version, e.slot_offset, e.type, e.data, e.hash, e.recorded_us, e.metadata) for e in found
+    ], None
 
 
 # --- Dead letters ---------------------------------------------------------------------------------

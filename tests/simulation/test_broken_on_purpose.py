@@ -19,6 +19,7 @@ from trading.shard.markets import Markets
 from trading.shard.ownership import Ownership
 from trading.shard.publish import Publisher
 from trading.shard.tenure import Tenure
+from trading.wire import command_stream
 
 COMMANDS = 1000
 MOST_SEEDS = 40
@@ -28,24 +29,6 @@ Patch = pytest.MonkeyPatch
 
 def no_epoch_is_checked(patch: Patch, world: World) -> None:
     world.server.tables.checks_epochs = False
-
-
-def taking_raises_no_epoch(patch: Patch, world: World) -> None:
-    sql = next(text for text in statements.STATEMENTS if text.startswith("UPDATE slot SET epoch = epoch + 1"))
-    real = statements.STATEMENTS[sql]
-
-    def run(tables: Any, session: Any, args: Any) -> Any:
-        rows, change = real.run(tables, session, args)
-
-        def same_epoch() -> None:
-            change()
-            for slot, *_ in rows:
-                tables.slots[slot].epoch -= 1
-
-        return [(slot, epoch - 1, *rest) for slot, epoch, *rest in rows], same_epoch
-
-    patch.setitem(statements.STATEMENTS, sql, real._replace(run=run))
-    patch.setattr(statements, "_found", {})
 
 
 def credits_are_given_twice(patch: Patch, world: World) -> None:
@@ -175,7 +158,15 @@ def streams_are_not_trimmed(patch: Patch, world: World) -> None:
 
 def streams_of_taken_slots_are_not_read(patch: Patch, world: World) -> None:
     real = Inbox.follow
-    patch.setattr(Inbox, "follow", lambda self, owned: real(self, [o for o in owned if o.epoch == 1]))
+
+    def follow(self: Inbox, owned: Any) -> None:
+        taken = list(owned)
+        real(self, taken)
+        for slot in taken:
+            if slot.epoch > 1:
+                self._cursors[command_stream(slot.slot).encode()] = b"9999999999999-0"
+
+    patch.setattr(Inbox, "follow", follow)
 
 
 def first_event_of_a_batch_has_no_predecessor(patch: Patch, world: World) -> None:
@@ -254,8 +245,7 @@ def no_slot_is_taken_from_the_dead(patch: Patch, world: World) -> None:
 
 
 BUGS: dict[Callable[[Patch, World], None], set[str]] = {
-    no_epoch_is_checked: {"only the owner commits", "dense log", "hash chain"},
-    taking_raises_no_epoch: {"only the owner commits", "dense log"},
+    no_epoch_is_checked: {"only the owner commits", "dense log", "hash chain", "money"},
     credits_are_given_twice: {"money"},
     what_is_left_of_the_taken_is_kept: {"money"},
     reserves_are_not_counted: {"money", "reserves", "CheckViolation"},
@@ -273,7 +263,7 @@ BUGS: dict[Callable[[Patch, World], None], set[str]] = {
     first_event_of_a_batch_has_no_predecessor: {"hash chain"},
     log_has_a_hole: {"dense log"},
     time_is_the_shards_own: {"time never runs backwards"},
-    markets_are_kept_when_their_slots_are_lost: {"memory is a replay", "hash chain", "published after commit"},
+    markets_are_kept_when_their_slots_are_lost: {"memory is a replay", "hash chain", "published after commit", "CheckViolation", "AssertionError"},
     books_are_not_written_afresh: {"published books", "feed"},
     a_changed_level_is_not_told: {"feed"},
     emptied_levels_stay_in_the_book: {"published books", "feed"},

@@ -22,7 +22,15 @@ from trading.shard.faults import SlotLost
 from trading.shard.give_back import give_back_batch
 from trading.shard.markets import live_market_ids
 from trading.shard.reserve import Claim, is_contended, reserve, stored_claim
-from trading.shard.slots import forget_dead_shards, heartbeat, let_go, prepare_connection, roster, sign_off, take_slots
+from trading.shard.slots import (
+    forget_dead_shards,
+    heartbeat,
+    let_go,
+    prepare_connection,
+    roster,
+    sign_off,
+    take_slots,
+)
 from trading.snapshots.replay import current_state
 from trading.wire import Envelope
 
@@ -109,7 +117,9 @@ class Course:
         self.heads = dict.fromkeys(self.markets, EMPTY)
         self.clock_us = NOW_US
         for account in self.accounts[:3]:  # the fourth has no cash row
-            both.pair[0].execute("INSERT INTO cash_account (account_id, cash_pips) VALUES (%s, 100000)", [account])
+            both.pair[0].execute(
+                "INSERT INTO cash_account (account_id, cash_pips) VALUES (%s, 100000)", [account]
+            )
             both.server.tables.cash[account] = CashRow(100_000)
         for shard_id in SHARDS:
             both.call(prepare_connection, shard_id)
@@ -175,7 +185,7 @@ class Course:
             market = self.rng.choice(self.markets)
             slot = market_slot(market)
             if slot in offsets:
-                data = '{"text":"a \\"quoted\\" \\\\ one"}'.encode()
+                data = b'{"text":"a \\"quoted\\" \\\\ one"}'
                 row, heads[market] = encode_row(
                     slot, offsets[slot], market, heads[market], "order_placed/1", data, b"{}", recorded_at
                 )
@@ -188,7 +198,7 @@ class Course:
             account: CashChange(amount, self.rng.randint(-5, 50), self.rng.randint(0, 5))
             for account, amount in reservation.granted.items()
         }
-        refused = {claim: "not_found" for claim in sorted(reservation.claimed)[:1]}
+        refused = dict.fromkeys(sorted(reservation.claimed)[:1], "not_found")
         plan = CommitPlan(
             self.rng.choice((reservation.batch_id, reservation.batch_id, None)), mine,
             [offsets[owned.slot] for owned in mine], [f"{self.clock_us}-{n}" for n, _ in enumerate(mine)], recorded_at,
@@ -238,7 +248,10 @@ def _tried(function: Any, *arguments: Any, **named: Any) -> tuple[str, Any]:
     try:
         answer = function(*arguments, **named)
     except (SlotLost, psycopg.Error) as error:
-        return "error", (type(error).__mro__[1].__name__, error.sqlstate if isinstance(error, psycopg.Error) else "")
+        return "error", (
+            type(error).__mro__[1].__name__,
+            error.sqlstate if isinstance(error, psycopg.Error) else "",
+        )
     return "answer", answer
 
 

@@ -46,7 +46,9 @@ class Traffic:
 
     async def probe(self) -> None:
         """Nothing goes wrong any more: every market has to answer."""
-        commands = [cmd.CancelOrders(market_id, self._accounts[0], None, None) for market_id in self._auditor.markets]
+        commands = [
+            cmd.CancelOrders(market_id, self._accounts[0], None, None) for market_id in self._auditor.markets
+        ]
         envelopes = [self._sealed(command, self._accounts[0], None) for command in commands]
         for envelope, outcome in zip(envelopes, await self._send(envelopes), strict=True):
             self._auditor.check_answer(envelope, outcome)
@@ -77,7 +79,9 @@ class Traffic:
             self.told[kind] = self.told.get(kind, 0) + 1
             if kind == "order" and type(envelope.command) is cmd.PlaceOrder and outcome.payload[14] == "open":
                 mine = self._open[envelope.account_id]
-                mine.append((envelope.command.market_id, envelope.command.order_id, envelope.command.client_order_id))
+                mine.append(
+                    (envelope.command.market_id, envelope.command.order_id, envelope.command.client_order_id)
+                )
                 del mine[:-30]
         return outcomes
 
@@ -107,7 +111,11 @@ class Traffic:
             named = (order_id, None) if client_id is None or rng.random() < 0.5 else (None, client_id)
             quantity = rng.choice((None, rng.randint(1, 40)))
             reduce_by = rng.randint(1, 5) if quantity is None and rng.random() < 0.5 else None
-            price = rng.randint(20, 80) * TICK_PIPS if quantity is reduce_by is None or rng.random() < 0.3 else None
+            price = (
+                rng.randint(20, 80) * TICK_PIPS
+                if quantity is reduce_by is None or rng.random() < 0.3
+                else None
+            )
             own_id = f"a{rng.getrandbits(40)}" if rng.random() < 0.5 else None
             amend = cmd.AmendOrder(where, account, *named, quantity, reduce_by, price)
             if own_id:

@@ -19,8 +19,8 @@ from tests.simulation.traffic import Traffic
 from trading import gateway as gateway_module
 from trading import ids
 from trading.gateway import Gateway
-from trading.shard import crash_points, faults, inbox, process, slots, tenure
 from trading.shard import commit as commit_module
+from trading.shard import crash_points, faults, inbox, process, slots, tenure
 from trading.shard.process import Shard
 
 ACCOUNTS = 10
@@ -28,6 +28,11 @@ RICH_PIPS, POOR_PIPS = 20_000_000, 400_000
 LONGEST_US = 600_000_000
 CALM_US = 14_000_000
 HOST = "sim"
+FREEZES_US = (300_000, 5_600_000, 9_000_000, 9_000_000)
+IN_A_BATCH = (
+    "after_read", "before_reserve", "after_reserve", "before_match", "after_match", "before_commit",
+    "between_copy_and_commit", "after_commit", "before_publish", "between_books_and_replies",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(slots=True)
@@ -138,6 +143,7 @@ class World:
         self._ids = random.Random(f"ids {seed}")
         self._last_id = 0
         self._armed: str | None = None
+        self._freezes_at: str | None = None
         # Two points that this seed in any case crashes at, so that each has its turn, also those that are rarely reached.
         points, first = crash_points.POINTS, 2 * seed
         self._due = {points[n % len(points)]: self.rng.randint(1, 4) for n in (first, first + 1)}
@@ -218,6 +224,12 @@ class World:
     def _reached(self, name: str) -> None:
         reached = self.report.reached
         reached[name] = reached.get(name, 0) + 1
+        if name == self._freezes_at:
+            self._freezes_at = None
+            machine = self._current()
+            machine.frozen_until_us = self.loop.now_us + self.rng.choice(FREEZES_US)
+            self.log(f"frozen {machine.name} at {name}")
+            machine.pause(0)
         is_due = False
         if name in self._due:
             self._due[name] -= 1
@@ -260,8 +272,11 @@ class World:
                 continue
             shard = rng.choice(self.shards)
             if roll < 0.74:
-                kind, until = "freeze", self.loop.now_us + rng.choice((300_000, 3_000_000, 5_600_000, 9_000_000))
-                shard.machine.frozen_until_us = until
+                # In the middle of something: what it wakes up with is a batch of the past.
+                kind, self._freezes_at = (
+                    "freeze",
+                    rng.choice(IN_A_BATCH if rng.random() < 0.7 else crash_points.POINTS),
+                )
             elif roll < 0.82:
                 kind, shard.stopping = "clean stop", True
             elif roll < 0.86:
@@ -306,7 +321,11 @@ class World:
                 continue
             for slot, owned in own.slots.items():
                 row = tables.slots[slot]
-                if (row.owner, row.epoch, row.next_offset) == (shard.shard_id, owned.epoch, owned.next_offset):
+                if (row.owner, row.epoch, row.next_offset) == (
+                    shard.shard_id,
+                    owned.epoch,
+                    owned.next_offset,
+                ):
                     self.auditor.check_memory(shard.shard_id, slot, own.markets.loaded)
 
     async def _course(self) -> None:
@@ -317,7 +336,7 @@ class World:
             await self.traffic.run(clients=6)
             trouble.cancel()
             self.chance.is_calm = True
-            self._armed, self._due = None, {}
+            self._armed, self._freezes_at, self._due = None, None, {}
             await asyncio.sleep(CALM_US / 1e6)
             await self.traffic.probe()
             await asyncio.sleep(0.5)
@@ -325,7 +344,7 @@ class World:
             for gateway in self.gateways:
                 await gateway.stop()
             self.auditor.finish(self._book, self._lost_feeds)
-            self.auditor.check_streams(self.bus.streams)
+            self.auditor.check_streams(self.bus.streams, self.bus.last_ids)
             self.check_memories()
             self.loop.stop()
         except asyncio.CancelledError:
@@ -370,7 +389,11 @@ def given(world: World) -> Iterator[None]:
         world._current().pause(round(seconds * 1e6))
 
     clock = SimpleNamespace(
-        time=loop.time, monotonic=loop.time, perf_counter=loop.time, time_ns=lambda: loop.now_us * 1000, sleep=sleep
+        time=loop.time,
+        monotonic=loop.time,
+        perf_counter=loop.time,
+        time_ns=lambda: loop.now_us * 1000,
+        sleep=sleep,
     )
 
     def wait(jobs: Any) -> None:
