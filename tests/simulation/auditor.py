@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from tests.simulation.tables import EventRecord, Tables
 from trading.engine import events as ev
@@ -98,7 +99,7 @@ class Auditor:
                 f"slot {slot} ends at {self._tables.slots[slot].next_offset}, its events at {self._next_offsets[slot]}",
             )  # fmt: skip
         for order, market_id, slot in orders.values():
-            view = tuple(order_view(order, market_id))
+            view = structs.astuple(order_view(order, market_id))
             self._views.setdefault(order.order_id, []).append((self._next_offsets[slot] - 1, _frozen(view)))
         for market_id, market in touched.items():
             self._inside[market_id] = market.collateral_pips + market.fees_pips

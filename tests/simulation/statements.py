@@ -115,6 +115,16 @@ def _heartbeat(tables: Tables, session: Any, args: Any) -> Any:
     return [], lambda: tables.shards.__setitem__(shard_id, (now_us, state))
 
 
+@_means(
+    "SELECT id::text, account_id::text, by, (extract(epoch FROM due_at) * 1000000)::bigint, reason "
+    "FROM dead_man_switch WHERE due_at <= clock_timestamp() AND due_at >= greatest("
+    "clock_timestamp() - %s::interval, to_timestamp(%s / 1000000.0)) ORDER BY due_at, id"
+)
+def _lapsed(tables: Tables, session: Any, args: Any) -> Any:
+    """Nobody here has a switch."""
+    return [], None
+
+
 @_means("DELETE FROM shard WHERE shard_id = %s")
 def _forget_shard(tables: Tables, session: Any, args: Any) -> Any:
     return [], lambda: tables.shards.pop(args[0], None)

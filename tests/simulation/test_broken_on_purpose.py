@@ -173,7 +173,7 @@ def first_event_of_a_batch_has_no_predecessor(patch: Patch, world: World) -> Non
     real = batch.encode_row
 
     def encode(slot: int, offset: int, stream: str, head: Any, *rest: Any) -> Any:
-        wrong = head._replace(hash=EMPTY.hash) if head.version == 7 else head
+        wrong = structs.replace(head, hash=EMPTY.hash) if head.version == 7 else head
         return real(slot, offset, stream, wrong, *rest)
 
     patch.setattr(batch, "encode_row", encode)
@@ -230,7 +230,9 @@ def emptied_levels_stay_in_the_book(patch: Patch, world: World) -> None:
 
 def orders_are_told_without_their_fills(patch: Patch, world: World) -> None:
     real = batch.order_view
-    patch.setattr(batch, "order_view", lambda order, market_id: real(order, market_id)._replace(fills=[]))
+    patch.setattr(
+        batch, "order_view", lambda order, market_id: structs.replace(real(order, market_id), fills=[])
+    )
 
 
 def no_slot_is_taken_from_the_dead(patch: Patch, world: World) -> None:
