@@ -128,7 +128,7 @@ def test_schema_is_valid_and_names_the_order_paths(exchange: RunningExchange) ->
         assert described["paths"][path].keys() >= methods, path
     order = described["components"]["schemas"]["Order"]["properties"]
     assert {"order_id", "fills", "as_of", "average_price", "expires_at"} <= order.keys()
-    assert described["components"]["schemas"]["HeartbeatSchema"]["required"] == ["timeout_s"]
+    assert described["components"]["schemas"]["HeartbeatSchemaRequest"]["required"] == ["timeout_s"]
 
 
 def test_schema_has_a_page(exchange: RunningExchange) -> None:
