@@ -341,6 +341,19 @@ def batch_items() -> list[tuple[Hostile, Any]]:
     return items
 
 
+def frames(market_id: str) -> Iterator[tuple[Hostile, str]]:
+    """Every hostile order request that begins as an object, letter by letter, as a frame that places an order."""
+    head = '{"id": 5, "op": "place", "market_id": "' + market_id + '", '
+    for each in bodies():
+        body = each.body or b""
+        if not body.startswith(b'{"') or len(body) > 900_000 or b'"market_id"' in body:
+            continue
+        try:
+            yield each, head + body[1:].decode()
+        except UnicodeDecodeError:
+            continue  # A text frame is UTF-8, or the connection ends.
+
+
 def _can_be_carried(value: Any) -> bool:
     """Whether a batch may hold it: nothing that ruins the whole batch, and no number Python would write otherwise."""
     if isinstance(value, float) or (isinstance(value, int) and abs(value) >= 2**63):

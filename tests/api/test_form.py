@@ -119,6 +119,7 @@ def test_schema_is_valid_and_names_the_order_paths(exchange: RunningExchange) ->
         "/api/v1/markets/{market}/orders/{order_id}": {"get", "patch", "delete"},
         "/api/v1/markets/{market}/orders/by-client-id/{client_order_id}": {"get", "patch", "delete"},
         "/api/v1/orders": {"delete"},
+        "/api/v1/account/heartbeat": {"post"},
         "/api/v1/orders/batch": {"post"},
         "/api/v1/orders/{order_id}": {"get", "patch", "delete"},
         "/api/v1/orders/by-client-id/{client_order_id}": {"get", "patch", "delete"},
@@ -126,7 +127,8 @@ def test_schema_is_valid_and_names_the_order_paths(exchange: RunningExchange) ->
     }.items():
         assert described["paths"][path].keys() >= methods, path
     order = described["components"]["schemas"]["Order"]["properties"]
-    assert {"order_id", "fills", "as_of", "average_price"} <= order.keys()
+    assert {"order_id", "fills", "as_of", "average_price", "expires_at"} <= order.keys()
+    assert described["components"]["schemas"]["HeartbeatSchemaRequest"]["required"] == ["timeout_s"]
 
 
 def test_schema_has_a_page(exchange: RunningExchange) -> None:

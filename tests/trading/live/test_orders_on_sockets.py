@@ -4,6 +4,7 @@ import asyncio
 import datetime as dt
 import json
 import secrets
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 import websockets
 
 from tests.api.bot import checked_order, new_client_id
+from tests.api.hostile import frames
 from tests.running_exchange import RunningExchange, Trader
 from tests.trading.live.conftest import Client, until
 
@@ -199,6 +201,23 @@ async def test_revoked_key_trades_no_more_on_its_open_socket(exchange, alice, ma
     assert answer["error"]["code"] == "not_authenticated"
 
 
+async def test_hostile_orders_are_answered_as_over_http_and_the_socket_goes_on(exchange, market):
+    trader = exchange.new_trader()
+    hostile = list(frames(market))
+    async with trading(exchange, trader.key) as client:
+        for each, text in hostile:
+            answer = await client.raw(text)
+            assert (answer["error"]["status"], answer["error"]["code"]) == each.answer, each.what
+            assert len(json.dumps(answer)) < 10_000
+            assert answer["id"] in (5, None)
+        assert (await done(client.ask("cancel_all"), 200))["cancelled"] == 0
+        assert (await client.ask("ping"))["ok"]
+    assert len(hostile) > 200
+    url = f"{exchange.http}/api/v1/account"
+    account = (await asyncio.to_thread(httpx.get, url, headers=trader.headers)).json()
+    assert (account["cash"], account["reserved"]) == ("10000.0000", "0.0000")
+
+
 # What goes with a socket --------------------------------------------------------------------------
 
 
@@ -282,6 +301,21 @@ async def test_orders_go_with_a_live_process_that_dies(exchange, market):
             )  # in the main thread: the process ends with the thread it came from
             await asyncio.to_thread(exchange.wait_healthy)
     assert await ended(exchange, trader, order["order_id"]) == {("cancelled", "disconnected")}
+
+
+async def test_orders_go_with_a_live_process_that_is_stopped(exchange, market):
+    trader = exchange.new_trader()
+    async with trading(exchange, trader.key, cancel_on_disconnect=True) as client:
+        order = await done(client.ask("place", **wanted(market)), 201)
+        exchange.kill("live", signal.SIGTERM)
+        try:
+            # It has cancelled before it went.
+            assert await ended(exchange, trader, order["order_id"]) == {("cancelled", "disconnected")}
+            with exchange.connect() as database:
+                assert not _watched(database, trader)
+        finally:
+            exchange.start_process("live")
+            await asyncio.to_thread(exchange.wait_healthy)
 
 
 # The dead-man switch ------------------------------------------------------------------------------
