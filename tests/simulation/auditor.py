@@ -249,7 +249,7 @@ class Auditor:
             self._expect("acknowledged is durable", False, f"{request_id} is told of, not in the log")
 
     def _check_repeat(self, key: tuple[str, str], envelope: Envelope, payload: list[Any]) -> None:
-        order_id, market_id, is_same, refusal = payload
+        order_id, market_id, is_same, _ = payload
         first = self.wishes.get(self.keys.get(key, ""))
         if first is None:
             # It has left nothing in the log: a cancel of nothing, or a command for a market that is not there.

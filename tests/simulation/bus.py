@@ -1,4 +1,4 @@
-"""Valkey as gateways and shards see it: streams, channels, the scripts' meanings; and all the ways to lose a message."""
+"""Valkey as gateways and shards see it: streams, channels, what its scripts mean; and the ways to lose a message."""
 
 import asyncio
 import random

@@ -181,7 +181,7 @@ class Process:
         self._block()
 
     def waiter(self) -> Callable[..., None]:
-        """A function that wakes the calling thread, once, out of the `block` that is to follow; later calls do nothing."""
+        """A function that wakes the calling thread out of the `block` that is to follow; once, however often called."""
         thread, loop, done = greenlet.getcurrent(), self.loop, False
 
         def wake(value: Any = None) -> None:

@@ -38,7 +38,9 @@ def main() -> int:
     arguments = _parser().parse_args()
     if arguments.seed is not None:
         return _one(arguments.seed, arguments.commands, arguments.trace)
-    started = time.monotonic()
+    from tests.simulation.written import commit_at_work, write_report
+
+    started, commit = time.monotonic(), commit_at_work()  # by its end the working copy may be another's
     done: list[Report] = []
     seeds = range(arguments.first, arguments.first + arguments.seeds)
     failed = 0
@@ -53,11 +55,11 @@ def main() -> int:
         if len(done) % 10 == 0 or len(done) == len(seeds):
             took = time.monotonic() - started
             print(f"{len(done)} of {len(seeds)} seeds, {failed} failed, {took:.0f} s", file=sys.stderr)
+        if arguments.report and len(done) % 500 == 0:  # so that a run that is cut short has a report as well
+            write_report(arguments.report, done, time.monotonic() - started, arguments, commit=commit)
     print(summary(done, time.monotonic() - started))
     if arguments.report:
-        from tests.simulation.written import write_report
-
-        write_report(arguments.report, done, time.monotonic() - started, arguments)
+        write_report(arguments.report, done, time.monotonic() - started, arguments, commit=commit)
     return 1 if failed else 0
 
 

@@ -176,7 +176,7 @@ class Course:
     def commit(self) -> None:
         if not self.reserved:
             return
-        shard_id, reservation, mine = self.reserved.pop(self.rng.randrange(len(self.reserved)))
+        _, reservation, mine = self.reserved.pop(self.rng.randrange(len(self.reserved)))
         self.clock_us += self.rng.randint(0, 1_000_000)
         recorded_at = timestamp_text(self.clock_us)
         offsets = {owned.slot: owned.next_offset for owned in mine}
@@ -216,7 +216,7 @@ class Course:
             self.both.call(give_back_batch, reservation.batch_id)
 
     def look(self) -> None:
-        kind, seen = self.both.call(roster)
+        kind, _ = self.both.call(roster)
         assert kind == "answer"
         self.both.call(live_market_ids, self.rng.sample(self.slots, 1))
         self.both.call(forget_dead_shards)
@@ -263,7 +263,9 @@ def _real_rows(connection: Any) -> Any:
     return {
         "slot": rows(f"SELECT owner, epoch, next_offset, command_offset, {micros} FROM slot ORDER BY slot"),
         "stream": rows("SELECT id::text, slot, version, hash FROM stream ORDER BY id"),
-        "event": rows(f"SELECT slot, slot_offset, stream_id::text, version, type, hash, {micros} FROM event ORDER BY 3, 4"),
+        "event": rows(
+            f"SELECT slot, slot_offset, stream_id::text, version, type, hash, {micros} FROM event ORDER BY 3, 4"
+        ),
         "cash": rows("SELECT account_id::text, cash_pips, reserved_pips, fees_paid_pips FROM cash_account ORDER BY 1"),
         "batch": rows(
             "SELECT batch_id::text, slots, epochs, accounts::text[], amounts, claim_accounts::text[], claim_keys "

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import greenlet
+
 from tests.simulation.auditor import Auditor, Violation
 from tests.simulation.bus import Bus, Client, FakeAioredis, FakeSubscriber
 from tests.simulation.clock import Process, VirtualLoop, Writers
@@ -144,7 +146,7 @@ class World:
         self._last_id = 0
         self._armed: str | None = None
         self._freezes_at: str | None = None
-        # Two points that this seed in any case crashes at, so that each has its turn, also those that are rarely reached.
+        # Two points at which this seed crashes in any case, so that those rarely reached have their turn as well.
         points, first = crash_points.POINTS, 2 * seed
         self._due = {points[n % len(points)]: self.rng.randint(1, 4) for n in (first, first + 1)}
         self._shards_made = 0
@@ -243,8 +245,6 @@ class World:
             machine.kill()
 
     def _current(self) -> Process:
-        import greenlet
-
         thread = greenlet.getcurrent()
         for shard in self.shards:
             if thread in shard.machine._threads:
@@ -290,7 +290,12 @@ class World:
                 self.bus.is_down = True
                 self.bus.cut()
                 self.loop.after(rng.choice((100_000, 1_500_000)), self._bus_back)
-            elif roll < 0.96:
+            elif roll < 0.95 and len(self.gateways) > 1:
+                # Its clients hear nothing any more, and give up when others would be told 504.
+                kind = "gateway gone"
+                await self.gateways.pop(rng.randrange(len(self.gateways))).stop()
+                await self.start_gateway()
+            elif roll < 0.97:
                 kind = "PostgreSQL stopped"
                 self.server.stop()
                 self.loop.after(rng.choice((100_000, 1_500_000)), self._server_back)
