@@ -21,12 +21,13 @@ from ops.bench.http_load import (
 from ops.bench.interpreters import YardstickMissing
 from ops.bench.matching_table import matching_part
 from ops.bench.plain_loop import run_plain_loop
+from ops.bench.replay_table import replay_part
 from ops.bench.report import Count, Figure, Report
 from ops.bench.rival_gateway import rival_gateway
 from ops.bench.stage import Stage, StageError
 from ops.bench.yardsticks import durable_commits, raw_copy, recorded_events, recorder_inserts
 
-PARTS = ("matching", "commit", "http", "rate", "batch")
+PARTS = ("matching", "commit", "http", "rate", "batch", "replay")
 BATCH_ITEMS = 100
 BATCH_CONNECTIONS = 8
 CONNECTIONS = (16, 64)
@@ -69,6 +70,8 @@ def run_suite(options: Options, *, say: Callable[[str], None]) -> Report:
             _commit_part(stage, options, report, say)
         if {"http", "rate", "batch"} & set(options.parts):
             _http_parts(stage, options, report, say)
+        if "replay" in options.parts:
+            replay_part(stage, report=report, say=say)
     return report
 
 

@@ -98,6 +98,7 @@ class Matrix:
     @asynccontextmanager
     async def _provoked(self, point: str) -> AsyncIterator[None]:
         """Does what leads the engine to a point that traffic alone does not lead to."""
+        sending: asyncio.Task[None] | None = None
         if point in AT_STOP:
             await self._engine_at_work()
             self.exchange.signal(ENGINE, signal.SIGTERM)
@@ -107,13 +108,14 @@ class Matrix:
         elif point in AT_POISON:
             await asyncio.to_thread(self._poison)
         elif point in AT_LARGE_BATCH:
-            await self._engine_at_work()
-            await asyncio.to_thread(self._send_many)
+            sending = asyncio.create_task(asyncio.to_thread(self._send_many))
         elif point in AT_CONTENTION:
             await asyncio.to_thread(self._contend)
         try:
             yield
         finally:
+            if sending is not None:
+                await sending
             if point in AT_SHARING:
                 await asyncio.to_thread(self.exchange.kill, SECOND, signal.SIGTERM)
             elif point in AT_CONTENTION:
@@ -137,7 +139,7 @@ class Matrix:
             valkey.xadd(command_stream(slot), {FRAME_FIELD: encode_frame(new_id(), [order])})
 
     def _send_many(self) -> None:
-        """So many orders at once that their events go through COPY."""
+        """So many orders at once that their events go through COPY, again and again while the engine lives."""
         order = {
             "market_id": self.calm_market,
             "outcome": "Yes",
@@ -145,11 +147,12 @@ class Matrix:
             "price": "0.0001",
             "quantity": 1,
         }
-        with contextlib.suppress(httpx.HTTPError):
-            httpx.post(
-                f"{self.exchange.live_http}/api/v1/orders/batch", json={"orders": [order] * 300}, timeout=1.0,
-                headers=self.poor.headers,
-            )  # fmt: skip
+        while self.exchange.is_alive(ENGINE):
+            with contextlib.suppress(httpx.HTTPError):
+                httpx.post(
+                    f"{self.exchange.live_http}/api/v1/orders/batch", json={"orders": [order] * 300}, timeout=1.0,
+                    headers=self.poor.headers,
+                )  # fmt: skip
 
     def _contend(self) -> None:
         """All cash of the poor account is held by what looks like another shard's batch, and it sends an order."""
