@@ -25,6 +25,14 @@ def _key_use_is_not_written(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     key_usage._noted_at.clear()
 
 
+@pytest.fixture(autouse=True)
+def _keys_are_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody announces what a test writes in its transaction; test_revocations.py is about what is remembered."""
+    from accounts.authentication import ApiKeyAuthentication, KnownKeys
+
+    monkeypatch.setattr(ApiKeyAuthentication, "_known", KnownKeys(generation=lambda: None))
+
+
 @pytest.fixture
 def nobody(db: None) -> "Caller":
     """A caller without credentials."""

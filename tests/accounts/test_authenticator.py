@@ -139,7 +139,7 @@ async def test_the_memory_for_keys_is_bounded(monkeypatch, issued):
     for number in range(12):
         with pytest.raises(NotAuthenticated):
             await door.authenticate_key(f"pm_{number}", None)
-    assert len(door._cache) <= 5
+    assert len(door._known._known) <= 5
 
 
 async def test_keys_that_come_while_a_read_is_under_way_share_the_next_one(issued, reads):

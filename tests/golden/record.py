@@ -84,7 +84,7 @@ def state_of(connection: Any) -> dict[str, Any]:
 
 def replayed(connection: Any, market_id: str) -> str:
     """The digest of a market's state after its events."""
-    from tests.engine.test_golden import digest
+    from tests.golden.facts import digest
     from trading.engine.apply import apply
     from trading.engine.codec import event_from
     from trading.engine.market import Market
