@@ -30,6 +30,8 @@ def reports(seeds: Sequence[int], commands: int, jobs: int) -> Iterator[Report]:
     if jobs == 1:
         yield from map(_run, tasks)
         return
+    # As `python -m tests.simulation` has it, so that it repeats what is seen here.
+    os.environ["PYTHONHASHSEED"] = "0"
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
         yield from pool.imap_unordered(_run, tasks)
 
@@ -80,6 +82,14 @@ def total(counts: Sequence[dict[str, int]]) -> Counter[str]:
     for each in counts:
         added.update(each)
     return added
+
+
+def told(report: Report) -> str:
+    """A failed seed, and the one command that repeats it."""
+    return (
+        f"seed {report.seed} FAILED: {report.failure}\n"
+        f"  python -m tests.simulation --seed {report.seed} --commands {report.commands} --trace"
+    )
 
 
 def summary(done: list[Report], took_s: float) -> str:

@@ -17,9 +17,13 @@ _OUTAGE_STATES = frozenset({"25P03", "25P04", "25006"})
 _OUTAGE_CLASSES = frozenset({"08", "53", "57"})  # connection, resources, an operator's intervention
 
 
+class ClaimGone(Exception):
+    """A key was claimed by another's batch, which has been given back since: nothing has happened under it."""
+
+
 def is_outage(error: Exception) -> bool:
     """Whether an error says something of a server or of time, and nothing of the commands at work."""
-    if isinstance(error, psycopg.OperationalError | redis.RedisError | SlotLost | TooLate):
+    if isinstance(error, psycopg.OperationalError | redis.RedisError | SlotLost | TooLate | ClaimGone):
         return True
     state = error.sqlstate or "" if isinstance(error, psycopg.Error) else ""
     return state in _OUTAGE_STATES or state[:2] in _OUTAGE_CLASSES

@@ -13,7 +13,7 @@ from trading.array_literals import array_of, bytea, quoted
 from trading.engine.commands import PlaceOrder
 from trading.ids import new_id
 from trading.shard.crash_points import reach
-from trading.shard.faults import SlotLost
+from trading.shard.faults import ClaimGone, SlotLost
 from trading.shard.slots import OwnedSlot
 from trading.wire import Envelope
 
@@ -103,13 +103,17 @@ class Stored(NamedTuple):
 
 
 def stored_claim(connection: Any, claim: Claim) -> Stored:
-    """The command that a key was claimed for, and whether it is the same as this one."""
+    """The command that a key was claimed for, and whether it is the same as this one.
+
+    Raises ClaimGone where that batch was given back in between; the next attempt claims the key.
+    """
     row = connection.execute(
         "SELECT order_id::text, market_id::text, command_hash = %s, refusal FROM client_order "
         "WHERE account_id = %s AND key = %s",
         [claim.command_hash, claim.account_id, claim.key],
     ).fetchone()
-    assert row is not None, "a key that cannot be claimed must be there"
+    if row is None:
+        raise ClaimGone(f"the key {claim.key} was given back")
     return Stored(*row)
 
 
