@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -118,6 +119,8 @@ class Matrix:
                 await sending
             if point in AT_SHARING:
                 await asyncio.to_thread(self.exchange.kill, SECOND, signal.SIGTERM)
+            elif point in AT_POISON:
+                await asyncio.to_thread(self._take_back_poison)
             elif point in AT_CONTENTION:
                 await asyncio.to_thread(self._end_contention)
 
@@ -133,10 +136,20 @@ class Matrix:
     def _poison(self) -> None:
         """An order that the log cannot take, in a frame that no gateway writes."""
         order = place(self.sick_market, new_id(), "buy", 1000, 1)
-        order = replace(order, command=replace(order.command, client_order_id="\0"))
+        # It must outlive the two failures that come before it is tried alone.
+        order = replace(
+            order,
+            command=replace(order.command, client_order_id="\0"),
+            deadline_us=order.deadline_us + 30_000_000,
+        )
         slot = market_slot(self.sick_market)
         with self.exchange.valkey() as valkey:
-            valkey.xadd(command_stream(slot), {FRAME_FIELD: encode_frame(new_id(), [order])})
+            self.poison = valkey.xadd(command_stream(slot), {FRAME_FIELD: encode_frame(new_id(), [order])})
+
+    def _take_back_poison(self) -> None:
+        """The next engine has another point to come to."""
+        with self.exchange.valkey() as valkey:
+            valkey.xdel(command_stream(market_slot(self.sick_market)), self.poison)
 
     def _send_many(self) -> None:
         """So many orders at once that their events go through COPY, again and again while the engine lives."""
@@ -179,6 +192,7 @@ class Matrix:
             )
 
     held_batch = new_id()
+    poison: Any = None
 
     def poor_account(self) -> str:
         with self.exchange.connect() as database:
