@@ -19,6 +19,7 @@ from trading.shard.markets import Markets
 from trading.shard.ownership import Ownership
 from trading.shard.publish import Publisher
 from trading.shard.tenure import Tenure
+from trading.snapshots import store
 from trading.wire import command_stream
 
 COMMANDS = 1000
@@ -233,6 +234,17 @@ def orders_are_told_without_their_fills(patch: Patch, world: World) -> None:
     patch.setattr(batch, "order_view", lambda order, market_id: real(order, market_id)._replace(fills=[]))
 
 
+def snapshots_forget_cancel_alls(patch: Patch, world: World) -> None:
+    real = store.decode_state
+
+    def decode(payload: bytes) -> Market:
+        market = real(payload)
+        market.fences.clear()
+        return market
+
+    patch.setattr(store, "decode_state", decode)
+
+
 def no_slot_is_taken_from_the_dead(patch: Patch, world: World) -> None:
     real = Ownership._take
 
@@ -270,6 +282,7 @@ BUGS: dict[Callable[[Patch, World], None], set[str]] = {
     a_changed_level_is_not_told: {"feed"},
     emptied_levels_stay_in_the_book: {"published books", "feed"},
     orders_are_told_without_their_fills: {"as in the log"},
+    snapshots_forget_cancel_alls: {"memory is a replay"},
     no_slot_is_taken_from_the_dead: {"answers again", "comes to an end"},
 }  # fmt: skip
 
