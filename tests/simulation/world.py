@@ -132,6 +132,7 @@ class World:
         self, seed: int, commands: int, *, trace: Callable[[str], object] | None = None,
         change: Callable[["World"], object] = lambda world: None,
     ) -> None:  # fmt: skip
+        self.skew_us = 50_000  # how far a shard's clock is off, at most
         self.change = change  # what a test does to the world, once the code under test is in its place
         self.loop = VirtualLoop()
         self.report = Report(seed, commands=commands)
@@ -206,7 +207,7 @@ class World:
         self._shards_made += 1
         name = f"{HOST if self._shards_made % 2 else 'other'}:{self._shards_made}:{self._ids.getrandbits(24):06x}"
         machine = Process(self.loop, name)
-        shard = SimulatedShard(self, machine, self.rng.randint(-50_000, 50_000))
+        shard = SimulatedShard(self, machine, self.rng.randint(-self.skew_us, self.skew_us))
         self.shards.append(shard)
         machine.on_end.append(lambda: self._ended(shard))
         self.log(f"start {name}")
