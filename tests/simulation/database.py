@@ -295,7 +295,7 @@ class Cursor:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._answer = Answer([])
-        self._copied = b""
+        self.rowcount = 0  # nobody in here asks how many rows a statement has changed
 
     def __enter__(self) -> "Cursor":
         return self

@@ -496,6 +496,53 @@ def _around(tables: Tables, session: Any, args: Any) -> Any:
     ], None
 
 
+@_means(
+    "INSERT INTO market_snapshot (market_id, version, format, slot_offset, event_hash, recorded_at, state_hash, "
+    "payload) VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (market_id, version, format) DO UPDATE SET "
+    "slot_offset = excluded.slot_offset, event_hash = excluded.event_hash, recorded_at = excluded.recorded_at, "
+    "state_hash = excluded.state_hash, payload = excluded.payload, created_at = now()"
+)
+def _keep_snapshot(tables: Tables, session: Any, args: Any) -> Any:
+    row = (*args[:5], us_of(args[5]), *args[6:])
+
+    def change() -> None:
+        kept = [r for r in tables.snapshots.get(row[0], []) if r[:3] != row[:3]]
+        tables.snapshots[row[0]] = [*kept, row]
+
+    return [], change
+
+
+@_means(
+    "SELECT version, (recorded_at AT TIME ZONE 'UTC')::date FROM market_snapshot "
+    "WHERE market_id = %s AND format = %s ORDER BY version"
+)
+def _snapshot_days(tables: Tables, session: Any, args: Any) -> Any:
+    rows = [r for r in tables.snapshots.get(args[0], []) if r[2] == args[1]]
+    return sorted((r[1], r[5] // 86_400_000_000) for r in rows), None
+
+
+@_means(
+    "DELETE FROM market_snapshot WHERE market_id = %s AND "
+    "CASE format WHEN %s THEN version = ANY(%s::bigint[]) ELSE created_at < now() - %s * interval '1 day' END"
+)
+def _thin_out(tables: Tables, session: Any, args: Any) -> Any:
+    market_id, form, versions, _ = args
+
+    def change() -> None:
+        rows = tables.snapshots.get(market_id, [])
+        tables.snapshots[market_id] = [r for r in rows if r[2] != form or r[1] not in versions]
+
+    return [], change
+
+
+@_means(
+    "SELECT metadata::text FROM event WHERE stream_id = %s AND version >= %s AND version <= %s ORDER BY version"
+)
+def _metadata_of(tables: Tables, session: Any, args: Any) -> Any:
+    stream, first, last = args
+    return [(event.metadata,) for event in tables.events.get(stream, [])[first - 1 : last]], None
+
+
 # --- Dead letters ---------------------------------------------------------------------------------
 
 

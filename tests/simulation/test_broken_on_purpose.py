@@ -19,6 +19,7 @@ from trading.shard.markets import Markets
 from trading.shard.ownership import Ownership
 from trading.shard.publish import Publisher
 from trading.shard.tenure import Tenure
+from trading.snapshots import store
 from trading.wire import command_stream
 
 COMMANDS = 1000
@@ -191,6 +192,7 @@ def log_has_a_hole(patch: Patch, world: World) -> None:
 
 
 def time_is_the_shards_own(patch: Patch, world: World) -> None:
+    world.skew_us = 1_000_000
     real = Batch.__init__
 
     def init(self: Batch, *, slots: Any, granted: Any, now_us: int) -> None:
@@ -200,8 +202,17 @@ def time_is_the_shards_own(patch: Patch, world: World) -> None:
     patch.setattr(Batch, "__init__", init)
 
 
-def markets_are_kept_when_their_slots_are_lost(patch: Patch, world: World) -> None:
-    patch.setattr(Markets, "drop", lambda self, numbers: None)
+def memory_is_kept_after_a_failure(patch: Patch, world: World) -> None:
+    real = Tenure.__init__
+    kept: dict[str, Markets] = {}
+
+    def init(self: Tenure, connect: Any, *, shard_id: str, **rest: Any) -> None:
+        real(self, connect, shard_id=shard_id, **rest)
+        if (before := kept.get(shard_id)) is not None:
+            self.markets.loaded, self.markets.heads = before.loaded, before.heads
+        kept[shard_id] = self.markets
+
+    patch.setattr(Tenure, "__init__", init)
 
 
 def books_are_not_written_afresh(patch: Patch, world: World) -> None:
@@ -233,6 +244,17 @@ def orders_are_told_without_their_fills(patch: Patch, world: World) -> None:
     patch.setattr(
         batch, "order_view", lambda order, market_id: structs.replace(real(order, market_id), fills=[])
     )
+
+
+def snapshots_forget_cancel_alls(patch: Patch, world: World) -> None:
+    real = store.decode_state
+
+    def decode(payload: bytes) -> Market:
+        market = real(payload)
+        market.fences.clear()
+        return market
+
+    patch.setattr(store, "decode_state", decode)
 
 
 def no_slot_is_taken_from_the_dead(patch: Patch, world: World) -> None:
@@ -267,11 +289,12 @@ BUGS: dict[Callable[[Patch, World], None], set[str]] = {
     first_event_of_a_batch_has_no_predecessor: {"hash chain"},
     log_has_a_hole: {"dense log"},
     time_is_the_shards_own: {"time never runs backwards"},
-    markets_are_kept_when_their_slots_are_lost: {"memory is a replay", "hash chain", *ITS_OWN_FAULT},
+    memory_is_kept_after_a_failure: {"memory is a replay", "hash chain", *ITS_OWN_FAULT},
     books_are_not_written_afresh: {"published books", "feed"},
     a_changed_level_is_not_told: {"feed"},
     emptied_levels_stay_in_the_book: {"published books", "feed"},
     orders_are_told_without_their_fills: {"as in the log"},
+    snapshots_forget_cancel_alls: {"memory is a replay"},
     no_slot_is_taken_from_the_dead: {"answers again", "comes to an end"},
 }  # fmt: skip
 

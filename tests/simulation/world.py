@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import greenlet
+import psycopg
 
 from tests.simulation.auditor import Auditor, Violation
 from tests.simulation.bus import Bus, Client, FakeAioredis, FakeSubscriber
@@ -24,6 +25,7 @@ from trading.gateway import Gateway
 from trading.shard import commit as commit_module
 from trading.shard import crash_points, faults, inbox, process, slots, tenure
 from trading.shard.process import Shard
+from trading.snapshots.take import take_snapshot
 
 ACCOUNTS = 10
 RICH_PIPS, POOR_PIPS = 20_000_000, 400_000
@@ -130,6 +132,7 @@ class World:
         self, seed: int, commands: int, *, trace: Callable[[str], object] | None = None,
         change: Callable[["World"], object] = lambda world: None,
     ) -> None:  # fmt: skip
+        self.skew_us = 50_000  # how far a shard's clock is off, at most
         self.change = change  # what a test does to the world, once the code under test is in its place
         self.loop = VirtualLoop()
         self.report = Report(seed, commands=commands)
@@ -204,7 +207,7 @@ class World:
         self._shards_made += 1
         name = f"{HOST if self._shards_made % 2 else 'other'}:{self._shards_made}:{self._ids.getrandbits(24):06x}"
         machine = Process(self.loop, name)
-        shard = SimulatedShard(self, machine, self.rng.randint(-50_000, 50_000))
+        shard = SimulatedShard(self, machine, self.rng.randint(-self.skew_us, self.skew_us))
         self.shards.append(shard)
         machine.on_end.append(lambda: self._ended(shard))
         self.log(f"start {name}")
@@ -255,6 +258,22 @@ class World:
         gateway = Gateway("bus")
         await gateway.start()
         self.gateways.append(gateway)
+
+    def _worker(self, machine: Process) -> None:
+        """Takes snapshots of markets in turn, as the worker does; after an outage it begins again."""
+        number = 0
+        while True:
+            machine.pause(1_500_000)
+            with contextlib.suppress(psycopg.Error):
+                session = self.server.connect(machine)
+                for _ in range(2):
+                    number += 1
+                    markets = [market_id for market_id, _ in self.traffic.markets]
+                    if markets:
+                        version = take_snapshot(session.cursor(), markets[number % len(markets)])
+                        self.log(f"snapshot {version}")
+                        self.report.faults["snapshots"] = self.report.faults.get("snapshots", 0) + 1
+                session.close()
 
     # --- What happens to it -------------------------------------------------------------------------
 
@@ -360,8 +379,10 @@ class World:
     def run(self) -> Report:
         """The seed from begin to end."""
         report = self.report
+        worker = Process(self.loop, "worker")
         with given(self):
             self.change(self)
+            worker.start(self._worker, worker)
             for _ in range(self._wanted_shards):
                 self.start_shard()
             task = self.loop.create_task(self._course())
@@ -375,6 +396,7 @@ class World:
                 if self._trace is not None:
                     raise
             finally:
+                worker.kill()
                 for shard in list(self.shards):
                     self.shards.remove(shard)
                     with contextlib.suppress(BaseException):
