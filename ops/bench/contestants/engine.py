@@ -146,7 +146,7 @@ def prepare_match(flow: Flow) -> Work:
                 head = batch.run(slot=0, gateway_id="bench", envelope=envelope, market=market, head=head)
             batch.replies()
             batch.plan(None)
-            trades.extend(trade for found in batch.trades.values() for trade in found)
+            trades.extend(trade for found in batch.trades.values() for trade, _ in found)
         return lambda: Result(len(trades), sum(trade.quantity_shares for trade in trades))
 
     return work
