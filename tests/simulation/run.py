@@ -16,8 +16,12 @@ from tests.simulation.world import Report, World
 
 def run_seed(seed: int, commands: int) -> Report:
     """One seed, quietly."""
+    before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
-    return World(seed, commands).run()
+    try:
+        return World(seed, commands).run()
+    finally:
+        logging.disable(before)
 
 
 def _run(task: tuple[int, int]) -> Report:
