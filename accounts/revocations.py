@@ -4,6 +4,7 @@ Whoever remembers a key remembers the `generation` with it, and forgets it when 
 listen remembers nothing.
 """
 
+import functools
 import logging
 import threading
 import time
@@ -53,8 +54,10 @@ class Revocations:
         while True:
             try:
                 self._listen_once()
-            except redis.RedisError as error:
-                logger.warning("revocations cannot be heard: %s", error)
+            except Exception as error:
+                # Whatever it was: a process that has gone deaf and does not know it would remember revoked keys.
+                outage = isinstance(error, redis.RedisError | OSError)
+                logger.warning("revocations cannot be heard: %s", error, exc_info=not outage)
             self._is_heard = False
             time.sleep(RETRY_S)
 
@@ -80,12 +83,7 @@ class Revocations:
                     self._generation += 1
 
 
-_revocations: Revocations | None = None
-
-
+@functools.cache
 def revocations() -> Revocations:
     """This process's listener."""
-    global _revocations
-    if _revocations is None:
-        _revocations = Revocations(settings.VALKEY_URL)
-    return _revocations
+    return Revocations(settings.VALKEY_URL)

@@ -36,7 +36,7 @@ from trading.shard.slots import (
 from trading.snapshots.replay import current_state
 from trading.wire import Envelope
 
-STEPS = 250
+STEPS = 400
 NOW_US = 1_800_000_000_000_000
 SHARDS = ("far:1:a", "far:2:b")
 

@@ -132,7 +132,7 @@ class Traffic:
         command, account, client_id = rng.choice(self._sent[-200:])
         if type(command) is cmd.PlaceOrder:
             changed = command.quantity_shares + (rng.random() < 0.2)
-            command = _replace(command, order_id=new_id(), quantity_shares=changed)
+            command = structs.replace(command, order_id=new_id(), quantity_shares=changed)
         return command, account, client_id
 
     def _place(self, market_id: str, outcomes: int, account: str) -> tuple[cmd.Command, str, str | None]:
@@ -208,7 +208,3 @@ class Traffic:
             await self._new_market()
             if len(self.markets) > self._wanted_markets:
                 self.markets.remove((market_id, outcomes))
-
-
-def _replace(command: Any, **changes: Any) -> Any:
-    return structs.replace(command, **changes)

@@ -72,17 +72,22 @@ def _placed(market: Market, event: ev.OrderPlaced, at_us: int) -> None:
         _stand_at(order, event.price)
     if event.covered:
         _earmark(market, order, event.covered)
-    market.orders[event.order] = order
-    if event.client_order_id is not None:
-        market.client_orders[event.account, event.client_order_id] = order
-    market.open_counts[event.account] = market.open_counts.get(event.account, 0) + 1
-    if event.expires_us is not None:
-        insort(market.expiring, (event.expires_us, event.order))
-    if event.on_suspend == "cancel":
-        market.cancelled_when_suspended[event.order] = order
+    enter(market, order)
     if order.rests:
         market.side_of(order).add(order)
         market.touched.add((order.book_index, order.is_bid, order.book_price_pips))
+
+
+def enter(market: Market, order: Order) -> None:
+    """Puts an open order into all look-ups but the book; `_forget` takes it out of them."""
+    market.orders[order.order_id] = order
+    if order.client_order_id is not None:
+        market.client_orders[order.account_id, order.client_order_id] = order
+    market.open_counts[order.account_id] = market.open_counts.get(order.account_id, 0) + 1
+    if order.expires_us is not None:
+        insort(market.expiring, (order.expires_us, order.order_id))
+    if order.on_suspend == "cancel":
+        market.cancelled_when_suspended[order.order_id] = order
 
 
 def _stand_at(order: Order, price_pips: int) -> None:

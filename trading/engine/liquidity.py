@@ -77,12 +77,6 @@ def _bettered(makers: Sequence[Order], excess_pips: int, tick_pips: int) -> list
     return [(order, prices[order.order_id]) for order in makers]
 
 
-def against(market: Market, interest: Interest) -> BookSide:
-    """The side of the book that an order trades with."""
-    book = market.books[interest.book_index]
-    return book.asks if interest.is_bid else book.bids
-
-
 def beside(market: Market, interest: Interest) -> list[BookSide]:
     """The same side of every other outcome's book; none where implied matching does not exist."""
     if market.is_binary or len(market.outcomes) * market.tick_pips > SHARE_PIPS:
@@ -123,7 +117,8 @@ def offers(market: Market, interest: Interest, now_us: int) -> Iterator[Offer]:
 
     Ends where the order would be cancelled as a self-trade, and leaves out own orders that would be cancelled.
     """
-    direct = _Cursor(against(market, interest), now_us)
+    book = market.books[interest.book_index]
+    direct = _Cursor(book.asks if interest.is_bid else book.bids, now_us)
     others = [_Cursor(side, now_us) for side in beside(market, interest)]
     while True:
         firsts = [cursor.order for cursor in others]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from trading.engine import events as ev
 from trading.engine.fees import SHARE_PIPS, fee_numerator, fee_pips, reserve_pips
-from trading.engine.liquidity import Interest, Offer, against, beside, best_offer, crosses
+from trading.engine.liquidity import Interest, Offer, beside, best_offer, crosses
 from trading.engine.market import Market, Order
 from trading.engine.trades import trade_id
 
@@ -35,7 +35,7 @@ def _match_direct(market: Market, taker: Order, now_us: int) -> Iterator[ev.Even
 def _match_any(market: Market, taker: Order, now_us: int) -> Iterator[ev.Event]:
     """In the order's own book and, implied, in all others together."""
     interest = interest_of(taker)
-    opposite, others = against(market, interest), beside(market, interest)
+    opposite, others = market.opposite_of(taker), beside(market, interest)
     while taker.remaining_shares:
         direct, firsts = opposite.first(), [side.first() for side in others]
         implied = [order for order in firsts if order is not None]
@@ -190,11 +190,10 @@ def cancelled(market: Market, order: Order, reason: str) -> ev.OrderCancelled:
 
 def expired(market: Market, order: Order) -> ev.OrderExpired:
     """The same for an order whose time is over."""
-    released = order.covered_shares
-    netted = _freed(market, order, released)
+    end = cancelled(market, order, "expired")
     return ev.OrderExpired(
-        account=order.account_id, cash=order.reserved_pips + SHARE_PIPS * netted, netted=netted, order=order.order_id,
-        quantity=order.remaining_shares, released=released,
+        account=end.account, cash=end.cash, netted=end.netted, order=end.order, quantity=end.quantity,
+        released=end.released,
     )  # fmt: skip
 
 

@@ -4,7 +4,6 @@ Each class has one list of the fields that are kept. What follows from them (boo
 except for the order of the queues, which decides who trades first and is kept as it is.
 """
 
-from bisect import insort
 from collections.abc import Callable, Iterable
 from hashlib import sha256
 from operator import attrgetter
@@ -13,6 +12,7 @@ from zlib import crc32
 
 import msgspec
 
+from trading.engine.apply import enter
 from trading.engine.book import Book
 from trading.engine.market import Closing, Fence, Holding, Market, Order
 
@@ -86,7 +86,7 @@ def decode_state(payload: bytes) -> Market:
     _fill_in(market, MARKET_FIELDS, market_values)
     orders = [_order(row) for row in order_rows]
     for order in orders:
-        _enter(market, order)
+        enter(market, order)
     market.books = [Book() for _ in queues]
     for book, sides in zip(market.books, queues, strict=True):
         for side, queue in zip((book.bids, book.asks), sides, strict=True):
@@ -114,15 +114,3 @@ def _fill_in(target: object, fields: tuple[str, ...], values: Iterable[Any]) -> 
         if value is not None and name in _FROM_PLAIN:
             value = _FROM_PLAIN[name](value)
         setattr(target, name, value)
-
-
-def _enter(market: Market, order: Order) -> None:
-    """The look-ups of an open order."""
-    market.orders[order.order_id] = order
-    if order.client_order_id is not None:
-        market.client_orders[order.account_id, order.client_order_id] = order
-    market.open_counts[order.account_id] = market.open_counts.get(order.account_id, 0) + 1
-    if order.expires_us is not None:
-        insort(market.expiring, (order.expires_us, order.order_id))
-    if order.on_suspend == "cancel":
-        market.cancelled_when_suspended[order.order_id] = order
