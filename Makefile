@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench clean
+.PHONY: help run test check format compile bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,11 +30,15 @@ format: $(VENV)/.installed-dev ## Rewrite the code in the house format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.installed-dev ## Measure, print one table and write bench.json
+compile: $(VENV)/.installed-dev ## Compile the engine's hot path to C; needs a C compiler
+	@$(BIN)/python manage.py compile
+
+bench: $(VENV)/.installed-dev ## Measure, print one table and write bench.json; compiles first where it can
+	@$(BIN)/python manage.py compile || echo "measured interpreted" >&2
 	@$(BIN)/python manage.py bench $(ARGS)
 
 clean: ## Forget caches and the demo's data; the environment stays
-	rm -rf .data .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .data .compiled .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 # An environment is made once, and installed into again only when a list has changed.
 $(VENV)/bin/python:

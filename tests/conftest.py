@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+# Bugs planted by tests need the sources; test_compiled.py and COMPILED=1 run the rest on what they compile to.
+os.environ.setdefault("COMPILED", "0")
+
 from ops.embedded import EmbeddedServers
 from tests.running_exchange import RunningExchange
 

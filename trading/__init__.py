@@ -1,0 +1,3 @@
+from trading.compiled import use
+
+use()

@@ -26,6 +26,7 @@ from psycopg import sql
 from ops.embedded import EmbeddedServers
 from ops.embedded.process import free_port
 from ops.supervisor import CommandProcess, Console, child_environment, read_procfile
+from trading import compiled
 from trading.eventlog.append import NewEvent, append_to_accounts
 from trading.ids import account_slot, new_id
 
@@ -128,6 +129,7 @@ class Stage:
             "versions": f"Python {platform.python_version()}, PostgreSQL {version[0]}, "
             f"Valkey {info.get('valkey_version', info['redis_version'])}",
             "PostgreSQL": ", ".join(f"{name}={value}" for name, value in stated.items()),
+            "hot path": "compiled to C (make compile)" if compiled.is_used() else "interpreted",
             "THROTTLE": "0",
             "accounts": len(self.account_ids),
         }

@@ -2,10 +2,10 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
-from trading.engine.book import Level
-from trading.engine.market import Holding, Market, Order
+from trading.engine.market import Market
 
 # The publisher empties it whenever it likes, so it is not part of what a log decides.
 NOT_STATE = {"touched"}
@@ -13,7 +13,7 @@ NOT_STATE = {"touched"}
 
 def state_facts(market: Market) -> dict[str, Any]:
     """Every attribute of the market and all it holds, whatever attributes there are."""
-    return {name: _facts(value) for name, value in vars(market).items() if name not in NOT_STATE}
+    return {name: _facts(getattr(market, name)) for name in _attributes(market) if name not in NOT_STATE}
 
 
 def state_digest(market: Market) -> str:
@@ -27,7 +27,13 @@ def _facts(value: Any) -> Any:
         return [[_facts(key), _facts(item)] for key, item in value.items()]
     if isinstance(value, list | tuple):
         return [_facts(item) for item in value]
-    if isinstance(value, Level | Holding | Order) or hasattr(value, "__slots__"):
-        return {name: _facts(getattr(value, name)) for name in value.__slots__}
-    assert value is None or isinstance(value, int | str | bool), f"cannot compare {type(value)}"
-    return value
+    if value is None or isinstance(value, int | str | bool):
+        return value
+    assert type(value).__module__.startswith("trading.engine."), f"cannot compare {type(value)}"
+    return {name: _facts(getattr(value, name)) for name in _attributes(value)}
+
+
+def _attributes(value: Any) -> Sequence[str]:
+    """Names, however the class keeps its values: compiled, in slots or in a dictionary."""
+    kind = type(value)
+    return getattr(kind, "__mypyc_attrs__", None) or getattr(kind, "__slots__", None) or list(vars(value))

@@ -74,7 +74,7 @@ class Batch:
         if first is not None:
             self.markets[market.market_id] = market
             self.heads.setdefault(slot, {})[market.market_id] = head
-        if type(first) is ev.CommandRefused and envelope.key:
+        if isinstance(first, ev.CommandRefused) and envelope.key:
             self.refused_keys[envelope.account_id, envelope.key] = first.reason
         if gateway_id:
             self._reply(slot, gateway_id, envelope, market, first, subject, cancelled)
