@@ -30,7 +30,7 @@ format: $(VENV)/.installed-dev ## Rewrite the code in the house format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-compile: $(VENV)/.installed-dev ## Compile the engine's hot path to C; needs a C compiler
+compile: $(VENV)/.installed-dev ## Compile the engine's hot path to C; needs a C compiler and Python's headers
 	@$(BIN)/python manage.py compile
 
 bench: $(VENV)/.installed-dev ## Measure, print one table and write bench.json; compiles first where it can
