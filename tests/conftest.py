@@ -4,6 +4,7 @@ The servers are started before Django reads its settings and stopped when pytest
 process use Django's test database; `exchange` has a database and a Valkey of its own: neither disturbs the other.
 """
 
+import logging
 import os
 import shutil
 import tempfile
@@ -62,6 +63,7 @@ assert settings.DATABASES, "pytest-django sets Django up once its settings are r
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    logging.disable()  # Threads that still listen would have the last word.
     SERVERS.stop()
     shutil.rmtree(FOLDER, ignore_errors=True)
 

@@ -13,6 +13,7 @@ from trading import compiled
 
 ROOT = compiled.ROOT
 ASK = "import trading.shard.batch as batch; print(batch.__file__)"
+OUTER = ("PYTEST_XDIST", "PMARKET_TEST")
 # Cases of every rule on both exchanges, what earlier releases have recorded, and a shard at work.
 CASES = [
     "tests/engine/test_self_trade.py", "tests/engine/test_conditions.py", "tests/engine/test_amend_priority.py",
@@ -34,6 +35,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _python(folder: Path, *arguments: str, **variables: str) -> str:
     environment = {**os.environ, "COMPILED_DIR": str(folder), "COMPILED": "1", **variables}
+    # A pytest in there is no part of this one, and has servers of its own.
+    environment = {name: value for name, value in environment.items() if not name.startswith(OUTER)}
     done = subprocess.run(
         [sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
