@@ -35,13 +35,14 @@ MODULES = (
 )
 
 
-def source_of(module: str) -> Path:
-    return ROOT / f"{module.replace('.', '/')}.py"
+def file_of(module: str, suffix: str = ".py") -> Path:
+    """Where a module stands under ROOT, or with SUFFIX under FOLDER."""
+    return Path(f"{module.replace('.', '/')}{suffix}")
 
 
 def digest() -> str:
     """Of all that the compiled modules depend on, in hex."""
-    sources = b"".join(source_of(module).read_bytes() for module in MODULES)
+    sources = b"".join((ROOT / file_of(module)).read_bytes() for module in MODULES)
     return hashlib.sha256(SUFFIX.encode() + sources).hexdigest()
 
 
@@ -72,4 +73,4 @@ class _Finder:
     ) -> importlib.machinery.ModuleSpec | None:
         if name not in MODULES:
             return None
-        return importlib.util.spec_from_file_location(name, FOLDER / f"{name.replace('.', '/')}{SUFFIX}")
+        return importlib.util.spec_from_file_location(name, FOLDER / file_of(name, SUFFIX))

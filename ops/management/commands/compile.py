@@ -42,15 +42,15 @@ class Command(BaseCommand):
 
     @staticmethod
     def _build(folder: Path, built: Path) -> None:
-        for module in compiled.MODULES:
-            target = folder / compiled.source_of(module).relative_to(compiled.ROOT)
+        sources = [compiled.file_of(module) for module in compiled.MODULES]
+        for source in sources:
+            target = folder / source
             target.parent.mkdir(parents=True, exist_ok=True)
             for package in (target.parent, target.parent.parent):
                 if package != folder:
                     (package / "__init__.py").touch()
-            shutil.copyfile(compiled.source_of(module), target)
-        sources = [str(compiled.source_of(module).relative_to(compiled.ROOT)) for module in compiled.MODULES]
-        (folder / "setup.py").write_text(SETUP.format(sources=sources))
+            shutil.copyfile(compiled.ROOT / source, target)
+        (folder / "setup.py").write_text(SETUP.format(sources=[str(source) for source in sources]))
         arguments = ["build_ext", "--build-lib", str(built), "--build-temp", "temporary"]
         done = subprocess.run(
             [sys.executable, "setup.py", *arguments], cwd=folder, capture_output=True, text=True, check=False
