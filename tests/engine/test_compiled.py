@@ -14,11 +14,12 @@ from trading import compiled
 ROOT = compiled.ROOT
 ASK = "import trading.shard.batch as batch; print(batch.__file__)"
 OUTER = ("PYTEST_XDIST", "PMARKET_TEST")
-# Cases of every rule on both exchanges, what earlier releases have recorded, and a shard at work.
+# Cases of every rule on both exchanges, what earlier releases have recorded, snapshots, and a shard at work.
 CASES = [
     "tests/engine/test_self_trade.py", "tests/engine/test_conditions.py", "tests/engine/test_amend_priority.py",
     "tests/engine/test_implied.py", "tests/engine/test_expiry.py", "tests/engine/test_fences.py",
     "tests/engine/test_max_cost.py", "tests/engine/test_fees.py", "tests/golden", "tests/crash/test_shard.py",
+    "tests/trading/snapshots/test_snapshots.py", "tests/trading/snapshots/test_shard_start.py",
 ]  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from trading.engine.apply import enter
 from trading.engine.book import Book
+from trading.engine.events import OrderPlaced
 from trading.engine.market import Closing, Fence, Holding, Market, Order
 
 LAYOUT = 1
@@ -54,6 +55,11 @@ def _format_of(*lists: Iterable[str]) -> str:
 FORMAT = _format_of(MARKET_FIELDS, ORDER_FIELDS, HOLDING_FIELDS, Closing._fields, Fence._fields)
 """Names the layout. Bytes of another format must not be read: the market is loaded from its events."""
 
+# An order is born of its event; of one from a snapshot every field is then written over.
+_TO_FILL_IN = OrderPlaced(
+    account="", cash=0, order="", outcome=0, price=0, quantity=0, reserved=0, side="", tif="", type=""
+)
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Any]).decode
 _market_values = attrgetter(*MARKET_FIELDS)
@@ -93,7 +99,7 @@ def decode_state(payload: bytes) -> Market:
             for index in queue:
                 side.add(orders[index])
     for account_id, *values in holding_rows:
-        holding = market.holdings[account_id] = Holding.__new__(Holding)
+        holding = market.holdings[account_id] = Holding(0)
         _fill_in(holding, HOLDING_FIELDS, values)
     return market
 
@@ -104,7 +110,7 @@ def state_hash(payload: bytes) -> bytes:
 
 
 def _order(values: list[Any]) -> Order:
-    order = Order.__new__(Order)
+    order = Order(_TO_FILL_IN, at_us=0, seq=0)
     _fill_in(order, ORDER_FIELDS, values)
     return order
 
