@@ -115,7 +115,7 @@ class Bot:
         self.client.close()
 
 
-LEFT_OUT = object()
+LEFT_OUT = ...
 
 
 def pips(text: str) -> int:
