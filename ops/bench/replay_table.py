@@ -5,6 +5,7 @@ from collections.abc import Callable
 from ops.bench.replay import measure_opening, measure_replay, weigh, write_history
 from ops.bench.report import Figure, Report
 from ops.bench.stage import Stage
+from trading.garbage import collect_rarely
 
 EVENTS = 1_000_000
 OPEN_ORDERS = 10_000
@@ -32,6 +33,7 @@ def replay_part(stage: Stage, *, report: Report, say: Callable[[str], None], eve
     )
     memory = Figure("memory of 100,000 resting orders", "MB", smaller_is_better=True)
     report.figures += [applied, decoded, read, whole, proved, opened, events_alone, memory]
+    collect_rarely(older=1000)  # as an engine process does
     with stage.database("replay") as database, stage.connect(database) as connection:
         say(f"writing a market's history of {events:,} events")
         market_id = write_history(connection, events=events, open_orders=OPEN_ORDERS)

@@ -1,7 +1,6 @@
 """Several shards in this process: who may take which slot, and that nothing of a slot's former owner remains."""
 
 import random
-import socket
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -91,11 +90,13 @@ def test_only_free_slots_and_those_of_the_dead_are_taken(
 def test_process_that_is_gone_from_this_machine_is_dead_at_once(
     stage: Stage, database: psycopg.Connection[Any]
 ) -> None:
-    gone, elsewhere = f"{THIS_HOST}:999999999:c", f"{socket.gethostname()}/1:999999999:c"
-    for shard_id in (gone, elsewhere):
+    name, boot, namespace = THIS_HOST.split("/")
+    gone, container = f"{THIS_HOST}:999999999:c", f"{name}/{boot}/1:999999999:c"
+    machine = f"{name}/0fedcba9/{namespace}:999999999:c"
+    for shard_id in (gone, container, machine):
         heartbeat(database, shard_id, "running")
-    # A container of the same name has processes of its own: of those nothing is known here.
-    assert roster(database).live == {elsewhere}
+    # A container or machine of the same name has processes of its own: of those nothing is known here.
+    assert roster(database).live == {container, machine}
 
 
 def test_lost_slot_is_not_let_go_for_its_new_owner(stage: Stage, database: psycopg.Connection[Any]) -> None:

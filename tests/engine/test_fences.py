@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.engine.both_markets import CLOSES_US, MarketUnderTest
+from tests.engine.both_markets import CLOSES_US, FastMarket, MarketUnderTest
 from tests.engine.sayings import (
     cancel_all,
     cancelled,
@@ -121,3 +121,17 @@ def test_a_market_that_is_resumed_has_none_of_them_left(
     market.given(suspend())
     assert market.run(resume()) == (*ends[1:], ev.MarketResumed())
     assert market.depth(0)[0] == [(4000, 1)]
+
+
+def test_fences_stay_as_few_as_they_can_be() -> None:
+    market = FastMarket()
+    market.given(create(closes_us=CLOSES_US))
+    for number in range(10):
+        market.given(cancel_all("bob", fence=f"o{number}"), cancel_all("bob", fence=f"o{number}", side="buy"))
+        market.given(cancel_all(f"other {number}", fence="o5"))
+    assert {account: len(fences) for account, fences in market.market.fences.items()} == {
+        "bob": 2, **{f"other {number}": 1 for number in range(10)},
+    }  # fmt: skip
+    market.now_us += 60_000_001
+    market.given(cancel_all("cat", fence="o5"))
+    assert list(market.market.fences) == ["cat"]

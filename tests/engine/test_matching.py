@@ -2,8 +2,9 @@
 
 import pytest
 
-from tests.engine.both_markets import MarketUnderTest, assert_book
+from tests.engine.both_markets import CLOSES_US, START_US, FastMarket, MarketUnderTest, assert_book
 from tests.engine.sayings import cancel, cancelled, create, leg, matched, opened, place, placed, rejected
+from trading.engine.liquidity import Interest, shares_on_offer
 
 
 def test_an_order_that_meets_nothing_rests_and_reserves_its_cost(market: MarketUnderTest) -> None:
@@ -257,3 +258,25 @@ def test_the_extreme_prices_trade_exactly(market: MarketUnderTest) -> None:
     )  # fmt: skip
     assert market.cash_pips("ann") == 10_000_000 - 1
     assert market.cash_pips("cat") == 10_000_000 - 9_999
+
+
+def test_looking_ahead_takes_a_price_as_a_whole_but_where_own_or_expired_orders_stand() -> None:
+    market = FastMarket()
+    for account in ("ann", "bob", "cat"):
+        market.deposit(account, 10_000_000)
+    market.given(
+        create(closes_us=CLOSES_US),
+        *(place(f"a{n}", "ann", "sell", 1, 6000) for n in range(20)),
+        *(place(f"c{n}", "cat", "sell", 2, 6100) for n in range(3)),
+        place("bobs", "bob", "sell", 5, 6100), place("c3", "cat", "sell", 1, 6100),
+        place("brief", "cat", "sell", 9, 6200, expires_us=START_US + 10), place("c4", "cat", "sell", 4, 6200),
+    )  # fmt: skip
+    seen = Interest("bob", 0, True, 6200, "cancel_maker")
+
+    def ahead(interest: Interest, now_us: int = START_US) -> list[tuple[int, int]]:
+        return list(shares_on_offer(market.market, interest, now_us))
+
+    assert ahead(seen) == [(6000, 20), *[(6100, 2)] * 3, (6100, 1), (6200, 13)]
+    assert ahead(seen, START_US + 10)[-1] == (6200, 4)
+    assert ahead(seen._replace(self_trade_prevention="cancel_taker")) == [(6000, 20), *[(6100, 2)] * 3]
+    assert ahead(seen._replace(account_id="dan", price_pips=6100)) == [(6000, 20), (6100, 12)]

@@ -83,7 +83,10 @@ def enter(market: Market, order: Order) -> None:
     market.orders[order.order_id] = order
     if order.client_order_id is not None:
         market.client_orders[order.account_id, order.client_order_id] = order
-    market.open_counts[order.account_id] = market.open_counts.get(order.account_id, 0) + 1
+    own = market.orders_of.get(order.account_id)
+    if own is None:
+        own = market.orders_of[order.account_id] = {}
+    own[order.order_id] = order
     if order.expires_us is not None:
         insort(market.expiring, (order.expires_us, order.order_id))
     if order.on_suspend == "cancel":
@@ -235,17 +238,26 @@ def _forget(market: Market, order: Order) -> None:
         del market.expiring[bisect_left(market.expiring, (order.expires_us, order.order_id))]
     if order.on_suspend == "cancel":
         del market.cancelled_when_suspended[order.order_id]
-    left = market.open_counts[order.account_id] - 1
-    if left:
-        market.open_counts[order.account_id] = left
-    else:
-        del market.open_counts[order.account_id]
+    own = market.orders_of[order.account_id]
+    del own[order.order_id]
+    if not own:
+        del market.orders_of[order.account_id]
 
 
 def _fenced(market: Market, event: ev.CancelAllFence, at_us: int) -> None:
-    standing = [f for f in market.fences.get(event.account, ()) if f.at_us > at_us - FENCE_STANDS_US]
+    """Takes the place of those of the account that stop no more than it does; which have stood long enough go."""
     fence = Fence(event.fence, event.outcome, event.side, event.by, at_us)
-    market.fences[event.account] = [*standing, fence]
+    long_ago_us = at_us - FENCE_STANDS_US
+    others = [
+        earlier
+        for earlier in market.fences.pop(event.account, ())
+        if earlier.at_us > long_ago_us
+        and not (earlier.scope == fence.scope and earlier.order_id <= fence.order_id)
+    ]
+    market.fences[event.account] = [*others, fence]
+    # Whoever fenced last comes last.
+    while (oldest := next(iter(market.fences.items())))[1][-1].at_us <= long_ago_us:
+        del market.fences[oldest[0]]
 
 
 def _nothing(market: Market, event: ev.Event, at_us: int) -> None:

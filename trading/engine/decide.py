@@ -109,7 +109,7 @@ def _refuse_unseen(market: Market, command: cmd.PlaceOrder, now_us: int) -> Reje
             return RejectReason.CANCELLED_BY_OWNER
     if command.price_pips % market.tick_pips:
         return RejectReason.OFF_TICK
-    if market.open_counts.get(command.account_id, 0) >= MAX_OPEN_ORDERS:
+    if len(market.orders_of.get(command.account_id, ())) >= MAX_OPEN_ORDERS:
         return RejectReason.EXCEEDS_LIMITS
     return None
 
@@ -215,8 +215,7 @@ def _cancel_orders(
 ) -> Iterator[ev.Event]:
     def chosen(order: Order) -> bool:
         return (
-            order.account_id == command.account_id
-            and command.outcome in (None, order.outcome)
+            command.outcome in (None, order.outcome)
             and command.side in (None, order.side)
             and command.by in (None, order.by)
             and (command.placed_until_us is None or order.created_us <= command.placed_until_us)
@@ -227,8 +226,9 @@ def _cancel_orders(
             account=command.account_id, by=command.by, fence=command.fence, outcome=command.outcome,
             side=command.side,
         )  # fmt: skip
-    if command.account_id in market.open_counts:
-        for order in [order for order in market.orders.values() if chosen(order)]:
+    own = market.orders_of.get(command.account_id)
+    if own is not None:
+        for order in [order for order in own.values() if chosen(order)]:
             yield cancelled(market, order, command.reason)
 
 

@@ -50,5 +50,5 @@ def worst_cost_pips(command: PlaceOrder | AmendOrder, rate_e4: int) -> int:
     if command.price_pips is None and command.quantity_shares is None:
         return 0
     quantity = MAX_QUANTITY_SHARES if command.quantity_shares is None else command.quantity_shares
-    # No share costs more than $1, and no price has a higher fee than half of it.
-    return quantity * SHARE_PIPS + fee_pips(fee_numerator(rate_e4, quantity, SHARE_PIPS // 2))
+    # No share costs more than $1 with its fee: p + rate × p × (1 − p) is at most 1.
+    return quantity * SHARE_PIPS

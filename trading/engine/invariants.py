@@ -31,6 +31,12 @@ def check(market: Market, *, now_us: int | None = None) -> None:
     _check_prices(market, now_us=now_us)
     expiring = sorted((o.expires_us, o.order_id) for o in market.orders.values() if o.expires_us is not None)
     assert market.expiring == expiring, "expiring orders differ from the open ones"
+    own: dict[str, list[Order]] = {}
+    for order in market.orders.values():
+        own.setdefault(order.account_id, []).append(order)
+    assert {account: list(orders.values()) for account, orders in market.orders_of.items()} == own, (
+        "an account's open orders differ from the open ones"
+    )
     leaving = {name: order for name, order in market.orders.items() if order.on_suspend == "cancel"}
     assert market.cancelled_when_suspended == leaving, (
         "orders to cancel when suspended differ from the open ones"

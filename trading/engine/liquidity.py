@@ -143,6 +143,35 @@ def offers(market: Market, interest: Interest, now_us: int) -> Iterator[Offer]:
                 cursor.take(offer.quantity_shares)
 
 
+def shares_on_offer(market: Market, interest: Interest, now_us: int) -> Iterator[tuple[int, int]]:
+    """(price in the book's terms, shares) of `offers`, those of a price together where that takes no look at each."""
+    if beside(market, interest):
+        for offer in offers(market, interest, now_us):
+            yield offer.price_pips, offer.quantity_shares
+        return
+    book = market.books[interest.book_index]
+    side = book.asks if interest.is_bid else book.bids
+    own = market.orders_of.get(interest.account_id, {}).values()
+    looked_into = {order.book_price_pips for order in own if order.is_bid != interest.is_bid and order.rests}
+    for expires_us, order_id in market.expiring:
+        if expires_us > now_us:
+            break
+        looked_into.add(market.orders[order_id].book_price_pips)
+    for price, shares in side.depth():
+        if not crosses(interest.is_bid, interest.price_pips, price):
+            return
+        if price not in looked_into:
+            yield price, shares
+            continue
+        for order in side.levels[price * side.sign].orders.values():
+            if order.expires_us is not None and order.expires_us <= now_us:
+                continue
+            if order.account_id != interest.account_id:
+                yield price, order.remaining_shares
+            elif interest.self_trade_prevention != "cancel_maker":
+                return
+
+
 def would_cross(market: Market, interest: Interest, now_us: int) -> bool:
     """Whether an order would meet anything at all, its own account's orders included."""
     nobody = interest._replace(account_id="")
@@ -152,8 +181,8 @@ def would_cross(market: Market, interest: Interest, now_us: int) -> bool:
 def fillable_shares(market: Market, interest: Interest, wanted_shares: int, now_us: int) -> int:
     """How much of an order could be filled at once, up to what it wants."""
     found = 0
-    for offer in offers(market, interest, now_us):
-        found += offer.quantity_shares
+    for _, shares in shares_on_offer(market, interest, now_us):
+        found += shares
         if found >= wanted_shares:
             return wanted_shares
     return found
@@ -170,14 +199,14 @@ def affordable_shares(
     rate_e4 = market.taker_fee_e4
     bought, spent, numerator = 0, 0, 0
     worst = SHARE_PIPS - interest.price_pips if mirrored else interest.price_pips
-    for offer in offers(market, interest, now_us):
-        price = SHARE_PIPS - offer.price_pips if mirrored else offer.price_pips
+    for book_price, shares in shares_on_offer(market, interest, now_us):
+        price = SHARE_PIPS - book_price if mirrored else book_price
         can = _shares_for(max_cost_pips - spent, price, rate_e4, numerator)
-        quantity = min(can, offer.quantity_shares, most_shares - bought)
+        quantity = min(can, shares, most_shares - bought)
         bought += quantity
         spent += quantity * price
         numerator += fee_numerator(rate_e4, quantity, price)
-        if quantity < offer.quantity_shares:
+        if quantity < shares:
             return bought
     further = _shares_for(max_cost_pips - spent, worst, rate_e4, numerator)
     return min(bought + further, most_shares)

@@ -13,6 +13,7 @@ from trading.engine.fees import SHARE_PIPS
 
 MAX_OPEN_ORDERS = 10_000  # of one account in one market: what a cancel-all ends in one step
 RESTING = ("GTC", "GTD")
+WHOLE_ACCOUNT = (None, None, None)  # the scope of a fence that stops every order of an account
 FENCE_STANDS_US = 60_000_000  # longer than any command may be on its way
 
 
@@ -92,6 +93,11 @@ class Fence(NamedTuple):
     by: str | None
     at_us: int
 
+    @property
+    def scope(self) -> tuple[int | None, str | None, str | None]:
+        """Which of the account's orders it is about."""
+        return (self.outcome, self.side, self.by)
+
     def stops(self, *, order_id: str, outcome: int, side: str, by: str) -> bool:
         """Whether an order was sent before it, and meant by it."""
         return (
@@ -122,10 +128,10 @@ class Market:
         self.books: list[Book] = []
         self.orders: dict[str, Order] = {}
         self.client_orders: dict[tuple[str, str], Order] = {}
-        self.open_counts: dict[str, int] = {}
+        self.orders_of: dict[str, dict[str, Order]] = {}  # account id -> its open orders, oldest first
         self.expiring: list[tuple[int, str]] = []  # (expires_us, order id) of open GTD orders, soonest first
         self.cancelled_when_suspended: dict[str, Order] = {}
-        self.fences: dict[str, list[Fence]] = {}
+        self.fences: dict[str, list[Fence]] = {}  # account id -> those that stand, newest last
         self.holdings: dict[str, Holding] = {}
         self.sets = 0
         self.fees_pips = 0

@@ -17,7 +17,7 @@ from trading.engine.book import Book
 from trading.engine.events import OrderPlaced
 from trading.engine.market import Closing, Fence, Holding, Market, Order
 
-LAYOUT = 1
+LAYOUT = 2
 """Raise it when the bytes' arrangement changes, or what a field means. A changed list of fields shows by itself."""
 
 MARKET_FIELDS = (
@@ -34,7 +34,7 @@ ORDER_FIELDS = (
 HOLDING_FIELDS = ("free", "held")
 # What Market holds besides: kept in a form of its own, made anew, or the publisher's and no part of the state.
 KEPT_APART = ("books", "orders", "holdings")
-MADE_ANEW = ("market_hash", "client_orders", "open_counts", "expiring", "cancelled_when_suspended")
+MADE_ANEW = ("market_hash", "client_orders", "orders_of", "expiring", "cancelled_when_suspended")
 NOT_STATE = ("touched",)
 # JSON and msgpack have no tuples: how a field's value is made from a list.
 _FROM_PLAIN: dict[str, Callable[[Any], Any]] = {

@@ -34,11 +34,9 @@ class Lapses:
 
 
 def _concerns(market: Market, lapse: Lapse) -> bool:
-    return lapse.account_id in market.open_counts and any(
-        order.account_id == lapse.account_id
-        and lapse.by in (None, order.by)
-        and order.created_us <= lapse.due_us
-        for order in market.orders.values()
+    return any(
+        lapse.by in (None, order.by) and order.created_us <= lapse.due_us
+        for order in market.orders_of.get(lapse.account_id, {}).values()
     )
 
 

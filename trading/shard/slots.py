@@ -58,9 +58,12 @@ class Taken(NamedTuple):
 
 
 def _this_host() -> str:
-    """The host's name and, where there are such, its PID namespace: containers may share the name but no processes."""
-    namespace = Path("/proc/self/ns/pid")
-    return f"{socket.gethostname()}/{namespace.stat().st_ino}" if namespace.exists() else socket.gethostname()
+    """The host's name and, where there are such, its boot and PID namespace: machines may share a name, containers
+    of one machine a boot, and neither a process."""
+    namespace, boot = Path("/proc/self/ns/pid"), Path("/proc/sys/kernel/random/boot_id")
+    if not (namespace.exists() and boot.exists()):
+        return socket.gethostname()
+    return f"{socket.gethostname()}/{boot.read_text().strip()[:8]}/{namespace.stat().st_ino}"
 
 
 THIS_HOST = _this_host()

@@ -17,6 +17,7 @@ import redis
 
 from trading.engine.commands import AmendOrder, CancelOrders, Command, PlaceOrder
 from trading.engine.fees import worst_cost_pips
+from trading.engine.market import WHOLE_ACCOUNT
 from trading.ids import market_slot, new_id
 from trading.shard import measure
 from trading.shard.batch import Batch
@@ -307,7 +308,10 @@ class Tenure:
     def _mind_fence(self, batch: Batch, slot: int, envelope: Envelope, fences: dict[str, str]) -> None:
         """Tells the market of the account's cancel-all if that was sent after the order, which is then refused."""
         fence, command = fences.get(envelope.account_id), envelope.command
-        if fence is not None and isinstance(command, PlaceOrder) and command.order_id < fence:
+        if fence is None or not isinstance(command, PlaceOrder) or command.order_id >= fence:
+            return
+        known = self.markets.get(command.market_id).fences.get(command.account_id, ())
+        if not any(each.scope == WHOLE_ACCOUNT and each.order_id >= fence for each in known):
             told = CancelOrders(
                 command.market_id, command.account_id, None, None, fence=fence, placed_until_us=LONG_AGO_US
             )

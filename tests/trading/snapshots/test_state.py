@@ -40,8 +40,9 @@ class Purse:
 
 
 def facts(market):
-    """Everything there is, but for the order of look-ups by which nothing is decided: counts, and levels by price."""
-    told = state_facts(market) | {"open_counts": sorted(market.open_counts.items())}
+    """Everything there is, but for the order of look-ups by which nothing is decided: accounts, and levels by price."""
+    told = state_facts(market)
+    told["orders_of"].sort(key=lambda own: own[0])
     for book in told["books"]:
         for side in book.values():
             side["levels"].sort(key=lambda level: level[0])
