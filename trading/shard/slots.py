@@ -203,6 +203,6 @@ def _end_connections(connection: Any, shard_ids: list[str]) -> None:
     if shard_ids:
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE application_name = ANY(%s) AND pid <> pg_backend_pid()",
+            "WHERE application_name = ANY(%s) AND datname = current_database() AND pid <> pg_backend_pid()",
             [[_connection_name(shard_id) for shard_id in shard_ids]],
         )
