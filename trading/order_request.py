@@ -21,6 +21,7 @@ from trading.strict_json import JsonNumber
 
 MAX_COST_PIPS = 2 * MAX_QUANTITY_SHARES * SHARE_PIPS  # more than any order can cost, fee included
 MAX_BATCH_ITEMS = 500
+ITEMS_A_TOKEN = 50
 # A hostile body may hold a hundred thousand unknown fields; naming a few is enough.
 MAX_UNKNOWN_NAMED = 20
 
@@ -263,6 +264,12 @@ def parse_batch(body: object) -> list[dict[str, Any]]:
     fields.done()
     assert items is not None, "the list was checked"
     return list(items)
+
+
+def cost_of_batch(body: object) -> int:
+    """The tokens that a batch takes from the order bucket: one for every 50 items begun. Judged before its shape is."""
+    items = body.get("orders") if type(body) is dict else None
+    return max(1, -(-len(items) // ITEMS_A_TOKEN)) if type(items) is list else 1
 
 
 def order_reference(text: str) -> str:

@@ -19,7 +19,8 @@ from ops.throttle import (
     take_of,
 )
 from trading.ids import new_id
-from trading.principal import Principal, batch_cost
+from trading.order_request import cost_of_batch
+from trading.principal import Principal
 
 PUBLISHED = {"order": (5, 10), "cancel": (50, 500), "data": (30, 60), "general": (10, 20), "sign_in": (1, 5)}
 
@@ -123,10 +124,12 @@ def test_one_ipv6_customer_is_one_address():
 
 
 def test_a_batch_of_500_costs_the_whole_burst(buckets):
-    assert [batch_cost(items) for items in (0, 1, 50, 51, 500)] == [1, 1, 1, 2, 10]
+    costs = [cost_of_batch({"orders": [{}] * items}) for items in (0, 1, 50, 51, 500)]
+    assert costs == [1, 1, 1, 2, 10]
+    assert cost_of_batch({"orders": "all"}) == cost_of_batch("all") == 1
     who = someone()
-    assert buckets.take_blocking("order", principal=who, ip=None, cost=batch_cost(500)).remaining == 0
-    refused = buckets.take_blocking("order", principal=who, ip=None, cost=batch_cost(500))
+    assert buckets.take_blocking("order", principal=who, ip=None, cost=costs[-1]).remaining == 0
+    refused = buckets.take_blocking("order", principal=who, ip=None, cost=costs[-1])
     assert (refused.allowed, refused.retry_after_s) == (False, 10)
 
 

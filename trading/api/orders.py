@@ -24,9 +24,9 @@ from trading.errors import ExchangeError
 from trading.gateway import gateway_sync
 from trading.ids import new_id
 from trading.market_terms import MarketTerms, market_terms
-from trading.order_request import client_reference, order_reference, parse_batch
+from trading.order_request import client_reference, cost_of_batch, order_reference, parse_batch
 from trading.orders import Answer, Caller
-from trading.principal import READ, TRADE, batch_cost, require_principal
+from trading.principal import READ, TRADE, require_principal
 from trading.wire import Envelope
 
 ORDER_ERRORS = (400, 401, 403, 404, 409, 422, 503, 504)
@@ -144,13 +144,13 @@ def references(names: dict[str, str]) -> dict[str, Any]:
 
 
 class BatchView(APIView):
-    """Up to 500 commands in one request."""
+    """Up to 500 commands in one request. It is read once its first token is paid; then it takes the others."""
 
     throttle_class_name = "order"
+    tokens_due = 1
 
     def throttle_cost(self, request: Request) -> int:
-        items = request.data.get("orders") if isinstance(request.data, dict) else None
-        return batch_cost(len(items)) if isinstance(items, list) else 1
+        return self.tokens_due
 
     @extend_schema(
         operation_id="order_batch", summary="Place, amend and cancel up to 500 orders", request=BatchSchema,
@@ -158,6 +158,9 @@ class BatchView(APIView):
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         caller = caller_of(request, TRADE)
+        self.tokens_due = cost_of_batch(request.data) - 1
+        if self.tokens_due:
+            self.check_throttles(request)
         prepared = orders.prepare_batch(caller, parse_batch(request.data))
         envelopes = [each.envelope for each in prepared if not isinstance(each, ExchangeError)]
         answers, waiting = orders.quick_batch(prepared, gateway_sync().send(envelopes) if envelopes else [])

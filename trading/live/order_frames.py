@@ -21,9 +21,9 @@ from trading.errors import (
     RateLimited,
 )
 from trading.ids import new_id
-from trading.live.desk import Desk, cost_of_batch
+from trading.live.desk import Desk
 from trading.market_terms import MarketTerms
-from trading.order_request import AMEND_FIELDS, Fields, parse_batch, parse_reference
+from trading.order_request import AMEND_FIELDS, Fields, cost_of_batch, parse_batch, parse_reference
 from trading.orders import Answer, Caller
 from trading.principal import TRADE, Principal, Throttle
 
