@@ -13,6 +13,9 @@ from trading.orders import Answer, Caller, Prepared, looked_up, quick_answer, se
 from trading.principal import Principal
 from trading.wire import Envelope, Outcome
 
+# What a cancel-all may be limited to.
+CHOSEN_BY = ("outcome", "side")
+
 
 def cancel_all(
     caller: Caller, terms: MarketTerms, *, outcome: str | None, side: str | None, fence: str | None = None

@@ -6,7 +6,7 @@ cash, status) or the time is the engine's to refuse.
 
 import datetime as dt
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from msgspec import structs
@@ -270,6 +270,15 @@ def cost_of_batch(body: object) -> int:
     """The tokens that a batch takes from the order bucket: one for every 50 items begun. Judged before its shape is."""
     items = body.get("orders") if type(body) is dict else None
     return max(1, -(-len(items) // ITEMS_A_TOKEN)) if type(items) is list else 1
+
+
+def refuse_unknown_parameters(given: Iterable[str], known: Collection[str]) -> None:
+    """Raises InvalidRequest for a query parameter that is not among `known`: misspelt, it would choose too much."""
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise InvalidRequest(
+            errors={name[:64]: ["This parameter is not known."] for name in unknown[:MAX_UNKNOWN_NAMED]}
+        )
 
 
 def order_reference(text: str) -> str:

@@ -19,12 +19,19 @@ from trading.api.order_schema import (
     OrderSchema,
     PlaceSchema,
 )
+from trading.api.query import MIN_AS_OF
 from trading.api.schema import problems
 from trading.errors import ExchangeError
 from trading.gateway import gateway_sync
 from trading.ids import new_id
 from trading.market_terms import MarketTerms, market_terms
-from trading.order_request import client_reference, cost_of_batch, order_reference, parse_batch
+from trading.order_request import (
+    client_reference,
+    cost_of_batch,
+    order_reference,
+    parse_batch,
+    refuse_unknown_parameters,
+)
 from trading.orders import Answer, Caller
 from trading.principal import READ, TRADE, require_principal
 from trading.wire import Envelope
@@ -34,10 +41,11 @@ OUTCOME = OpenApiParameter("outcome", str, description="Only orders for this out
 SIDE = OpenApiParameter("side", str, enum=["buy", "sell"], description="Only orders of this side.")
 
 
-def caller_of(request: Request, scope: str) -> Caller:
-    """The authenticated caller, if the scope is held."""
+def caller_of(request: Request, scope: str, *parameters: str) -> Caller:
+    """The authenticated caller, if the scope is held; refuses all query parameters but those named."""
     principal = require_principal(request.auth)
     principal.require(scope)
+    refuse_unknown_parameters(request.query_params, parameters)
     return Caller(principal, getattr(request, "request_id", None) or "")
 
 
@@ -70,9 +78,9 @@ class MarketOrdersView(APIView):
         request=None, responses={200: CancelledSchema, **problems(*ORDER_ERRORS)},
     )  # fmt: skip
     def delete(self, request: Request, market: str) -> Response:
-        caller = caller_of(request, TRADE)
+        caller = caller_of(request, TRADE, *mass_cancel.CHOSEN_BY)
         terms = market_terms(market)
-        chosen = {name: request.query_params.get(name) for name in ("outcome", "side")}
+        chosen = {name: request.query_params.get(name) for name in mass_cancel.CHOSEN_BY}
         return respond(perform(mass_cancel.cancel_all(caller, terms, **chosen), terms))
 
 
@@ -88,8 +96,8 @@ class AllOrdersView(APIView):
         responses={200: CancelledSchema, **problems(*ORDER_ERRORS)},
     )  # fmt: skip
     def delete(self, request: Request) -> Response:
-        caller = caller_of(request, TRADE)
-        chosen = {name: request.query_params.get(name) for name in ("outcome", "side")}
+        caller = caller_of(request, TRADE, *mass_cancel.CHOSEN_BY)
+        chosen = {name: request.query_params.get(name) for name in mass_cancel.CHOSEN_BY}
         return respond(cancel_everywhere(caller, **chosen))
 
 
@@ -107,10 +115,11 @@ class OrderView(APIView):
 
     @extend_schema(
         summary="Look an order up",
+        parameters=[MIN_AS_OF],
         responses={200: OrderSchema, **problems(*ORDER_ERRORS)},
     )
     def get(self, request: Request, **names: str) -> Response:
-        caller = caller_of(request, READ)
+        caller = caller_of(request, READ, "min_as_of")
         market_id = market_terms(names["market"]).market_id if "market" in names else None
         min_as_of = request.query_params.get("min_as_of")
         return respond(orders.find(caller, **references(names), min_as_of=min_as_of, market_id=market_id))

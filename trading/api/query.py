@@ -12,6 +12,7 @@ from trading.as_of import read_as_of, wait_for
 from trading.errors import InvalidRequest
 from trading.eventlog.codec import to_us
 from trading.market_terms import MarketTerms, market_terms
+from trading.order_request import refuse_unknown_parameters
 from trading.selectors.pages import DEFAULT_LIMIT, MAX_LIMIT
 
 _DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
@@ -39,11 +40,7 @@ class Query:
 
     def __init__(self, request: Request, *known: str) -> None:
         self._given = request.query_params
-        unknown = [name for name in self._given if name not in known]
-        if unknown:
-            raise InvalidRequest(
-                errors={name[:64]: ["This parameter is not known."] for name in unknown[:20]}
-            )
+        refuse_unknown_parameters(self._given, known)
 
     def text(self, name: str) -> str | None:
         return self._given.get(name)

@@ -30,7 +30,13 @@ from trading.ids import new_id
 from trading.live.blocking import in_thread
 from trading.live.desk import Desk
 from trading.market_terms import MarketTerms
-from trading.order_request import client_reference, cost_of_batch, order_reference, parse_batch
+from trading.order_request import (
+    client_reference,
+    cost_of_batch,
+    order_reference,
+    parse_batch,
+    refuse_unknown_parameters,
+)
 from trading.orders import Answer, Caller
 from trading.principal import READ, TRADE, Allowance, Authenticator, Principal, Throttle, require_principal
 from trading.strict_json import MAX_BODY_BYTES, decode
@@ -161,9 +167,12 @@ class FastLane:
         return known[request.method]
 
     async def _admit(
-        self, request: Request, allowances: list[Allowance], scope: str, class_name: str
+        self, request: Request, allowances: list[Allowance], scope: str, class_name: str, *parameters: str
     ) -> Caller:
-        """The caller, who may do this and has paid a token, or whose address has if he is nobody."""
+        """The caller, who may do this and has paid a token, or whose address has if he is nobody.
+
+        All query parameters but those named are refused.
+        """
         authorization = request.headers.get(b"authorization")
         try:
             principal = await self._authenticator.authenticate(authorization, request.ip)
@@ -173,6 +182,8 @@ class FastLane:
         await self._take(class_name, principal, request, allowances)
         caller = Caller(require_principal(principal), request.request_id)
         caller.principal.require(scope)
+        if request.query:
+            refuse_unknown_parameters(request.query, parameters)
         return caller
 
     async def _take(
@@ -215,20 +226,20 @@ class FastLane:
         return await self._desk.perform(orders.place(caller, terms, body), terms)
 
     async def _cancel_all(self, request: Request, allowances: list[Allowance]) -> Answer:
-        caller = await self._admit(request, allowances, TRADE, "cancel")
+        caller = await self._admit(request, allowances, TRADE, "cancel", *mass_cancel.CHOSEN_BY)
         terms = await self._desk.terms(request.segments[1])
         outcome, side = request.query.get("outcome"), request.query.get("side")
         envelope = mass_cancel.cancel_all(caller, terms, outcome=outcome, side=side)
         return await self._desk.perform(envelope, terms)
 
     async def _cancel_everywhere(self, request: Request, allowances: list[Allowance]) -> Answer:
-        caller = await self._admit(request, allowances, TRADE, "cancel")
+        caller = await self._admit(request, allowances, TRADE, "cancel", *mass_cancel.CHOSEN_BY)
         outcome, side = request.query.get("outcome"), request.query.get("side")
         chosen = await self._desk.cancels_everywhere(caller, outcome=outcome, side=side, fence=new_id())
         return await self._desk.cancel_many(chosen)
 
     async def _get(self, request: Request, allowances: list[Allowance]) -> Answer:
-        caller = await self._admit(request, allowances, READ, "data")
+        caller = await self._admit(request, allowances, READ, "data", "min_as_of")
         named = self._named(request)
         in_market = request.segments[0] == "markets"
         market_id = (await self._desk.terms(request.segments[1])).market_id if in_market else None
