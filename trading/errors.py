@@ -16,6 +16,7 @@
     ├── RateLimited             429 rate_limited           retry_after_s says when to come again
     ├── InternalError           500 internal_error         a bug; the log has it under the request id
     ├── Overloaded              503 overloaded             nothing was done
+    │   └── Unreachable         503 overloaded             the database does not answer
     ├── ReadLag                 503 read_lag               the read side did not reach min_as_of in time
     └── OutcomeUnknown          504 outcome_unknown        done or not: look order_id up
 
@@ -188,6 +189,10 @@ class Overloaded(ExchangeError):
     @property
     def headers(self) -> dict[str, str]:
         return {"Retry-After": "1"}
+
+
+class Unreachable(Overloaded):
+    title = "The exchange does not reach its database."
 
 
 class ReadLag(ExchangeError):

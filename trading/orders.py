@@ -17,6 +17,7 @@ from trading.errors import (
     InvalidRequest,
     NotFound,
     OutcomeUnknown,
+    ReadLag,
     Refused,
 )
 from trading.gateway import accepted, seal
@@ -25,6 +26,7 @@ from trading.market_terms import MarketTerms, market_terms
 from trading.order_lookup import FoundOrder, catch_up, find_order, market_of_client_id
 from trading.order_request import parse_amend, parse_amend_item, parse_cancel_item, parse_place
 from trading.order_view import order_json
+from trading.outage import OUTAGES
 from trading.principal import Principal
 from trading.wire import DEADLINE_US, GRACE_US, Envelope, OrderView, Outcome
 
@@ -200,7 +202,10 @@ def quick_answer(envelope: Envelope, outcome: Outcome | None, terms: MarketTerms
 
 
 def looked_up(envelope: Envelope, outcome: Outcome | None, terms: MarketTerms) -> Answer:
-    """The answer for a repetition or for an order that had ended. Blocks on the database."""
+    """The answer for a repetition or for an order that had ended. Blocks on the database.
+
+    Where that cannot be read it is OutcomeUnknown: a 503 would say that the command has had no effect.
+    """
     command = envelope.command
     assert outcome is not None, "only what is known can be looked up"
     if isinstance(command, CancelOrders):
@@ -211,13 +216,19 @@ def looked_up(envelope: Envelope, outcome: Outcome | None, terms: MarketTerms) -
     )
     is_repeat = outcome.kind == "repeat"
     is_place = isinstance(command, PlaceOrder)
-    found = find_order(
-        account_id=envelope.account_id,
-        order_id=outcome.payload[0] if is_repeat and is_place else command.order_id,
-        client_order_id=None if is_place else command.client_order_id,
-        min_as_of=_as_of(outcome),
-        wait=False,
-    )
+    order_id = outcome.payload[0] if is_repeat and is_place else command.order_id
+    try:
+        found = find_order(
+            account_id=envelope.account_id,
+            order_id=order_id,
+            client_order_id=None if is_place else command.client_order_id,
+            min_as_of=_as_of(outcome),
+            wait=False,
+        )
+    except (ReadLag, *OUTAGES) as error:
+        raise OutcomeUnknown(
+            "It was taken in; what became of it cannot be read now.", order_id=order_id
+        ) from error
     if found is None or found.view.market_id != terms.market_id:
         raise NotFound("There is no such order.")
     view, body = found.view, order_json(found.view, terms.outcomes, found.as_of)

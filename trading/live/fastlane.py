@@ -4,7 +4,6 @@ It shares decoder, authentication, throttle, gateway and answers with the other 
 what a framework would: reading a request, finding its handler, writing a response.
 """
 
-import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
@@ -17,7 +16,6 @@ from trading.errors import (
     PROBLEM_CONTENT_TYPE,
     BodyTooLarge,
     ExchangeError,
-    InternalError,
     InvalidRequest,
     MethodNotAllowed,
     NotAuthenticated,
@@ -38,10 +36,9 @@ from trading.order_request import (
     refuse_unknown_parameters,
 )
 from trading.orders import Answer, Caller
+from trading.outage import unexpected
 from trading.principal import READ, TRADE, Allowance, Authenticator, Principal, Throttle, require_principal
 from trading.strict_json import MAX_BODY_BYTES, decode
-
-log = logging.getLogger(__name__)
 
 PREFIX = "/api/v1/"
 _GIVEN_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
@@ -85,17 +82,10 @@ class FastLane:
             request = await self._read(scope, receive, headers, request_id)
             answer = await self._route(request)(request, allowances)
             status, body, kind, extra = answer.status, answer.body, "application/json", {}
-        except ExchangeError as error:
-            status, body, kind, extra = (
-                error.status,
-                problem(error, request_id),
-                PROBLEM_CONTENT_TYPE,
-                error.headers,
-            )
         except Exception as error:
-            log.error("unexpected error in the fast lane", exc_info=error)
-            failure = InternalError()
-            status, body, kind, extra = failure.status, problem(failure, request_id), PROBLEM_CONTENT_TYPE, {}
+            failure = error if isinstance(error, ExchangeError) else unexpected(error, "the fast lane")
+            status, body = failure.status, problem(failure, request_id)
+            kind, extra = PROBLEM_CONTENT_TYPE, failure.headers
         if allowances:
             extra = {**allowances[-1].headers, **extra}
         payload = _encode(body)
