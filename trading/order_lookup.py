@@ -20,7 +20,7 @@ POLL_S = 0.01
 # An order this old would have been readable long ago, and one so far ahead is nobody's: no use in waiting.
 YOUNG_MS = 10_000
 AHEAD_MS = 1_000
-# Each look-up that waits holds a thread: the rest answer at once, or a few callers could stop a process.
+# Each look-up that waits holds a thread: the rest are told to come again, or a few callers could stop a process.
 MAX_WAITING = 8
 _waiting_room = threading.BoundedSemaphore(MAX_WAITING)
 
@@ -65,14 +65,20 @@ def find_order(
 ) -> FoundOrder | None:  # fmt: skip
     """An order of the account, or None.
 
-    With `wait`, up to 2 s are spent on one that may be on its way, unless too many wait already; with
-    `fresh`, on showing an open one as the log has it now, else as far as it can be read. Raises ReadLag where
-    `min_as_of` is not reached, or an order that is claimed is not readable, in time.
+    With `wait`, up to 2 s are spent on one that may be on its way; with `fresh`, on showing an open one as the log
+    has it now, else as far as it can be read. Raises ReadLag where `min_as_of` is not reached, or an order that is
+    claimed is not readable, in time, and for one that may be on its way while too many wait already.
     """
     if min_as_of is not None:
         wait_for(min_as_of, (PROJECTION,))
     search = _Search(account_id, order_id, client_order_id, fresh)
-    if not search.is_over(wait=wait) and _waiting_room.acquire(blocking=False):
+    if not search.is_over(wait=wait):
+        if not _waiting_room.acquire(blocking=False):
+            if search.found is None:
+                raise ReadLag(
+                    "Too many look-ups wait already: it is not known yet whether there is such an order."
+                )
+            return search.result()
         try:
             deadline = time.monotonic() + WAIT_S
             while not search.is_over(wait=wait) and time.monotonic() < deadline:
@@ -125,6 +131,13 @@ def market_of_client_id(*, account_id: str, client_order_id: str) -> str | None:
     """The market of the command that claimed a client id; None if none has."""
     claim = _claim(account_id, client_order_id)
     return claim.market_id if claim is not None else None
+
+
+def market_of_order(*, account_id: str, order_id: str) -> str | None:
+    """The market of an order that is claimed under its own id, as those without a client id are; else None."""
+    claim = _claim(account_id, order_id)
+    # The same text may be the client id of another order.
+    return claim.market_id if claim is not None and claim.order_id == order_id else None
 
 
 def open_order_markets(*, account_id: str) -> list[str]:

@@ -23,7 +23,7 @@ from trading.errors import (
 from trading.gateway import accepted, seal
 from trading.ids import id_time_ms, new_id
 from trading.market_terms import MarketTerms, market_terms
-from trading.order_lookup import FoundOrder, catch_up, find_order, market_of_client_id
+from trading.order_lookup import FoundOrder, catch_up, find_order, market_of_client_id, market_of_order
 from trading.order_request import parse_amend, parse_amend_item, parse_cancel_item, parse_place
 from trading.order_view import order_json
 from trading.outage import OUTAGES
@@ -293,7 +293,11 @@ def home_of(
             account_id=caller.principal.account_id, client_order_id=client_order_id
         )
     else:
-        market_id = recent_markets.get(order_id) or _existing(caller, order_id=order_id).view.market_id
+        market_id = (
+            recent_markets.get(order_id)
+            or market_of_order(account_id=caller.principal.account_id, order_id=order_id)
+            or _existing(caller, order_id=order_id).view.market_id
+        )
     if market_id is None:
         raise OrderNotFound(final=False)
     return market_terms(market_id)
