@@ -65,9 +65,10 @@ def find_order(
 ) -> FoundOrder | None:  # fmt: skip
     """An order of the account, or None.
 
-    With `wait`, up to 2 s are spent on one that may be on its way; with `fresh`, on showing an open one as the log
-    has it now, else as far as it can be read. Raises ReadLag where `min_as_of` is not reached, or an order that is
-    claimed is not readable, in time, and for one that may be on its way while too many wait already.
+    Up to 2 s are spent on one that is claimed and, with `wait`, on one that may be on its way; with `fresh`, on
+    showing an open one as the log has it now, else as far as it can be read. Raises ReadLag where `min_as_of` is not
+    reached, or an order that is claimed is not readable, in time, and for one that may be on its way while too many
+    wait already.
     """
     if min_as_of is not None:
         wait_for(min_as_of, (PROJECTION,))
@@ -100,6 +101,11 @@ class _Search:
         self.found: FoundOrder | None = None
         self.written: int | None = None
 
+    @property
+    def is_claimed(self) -> bool:
+        """Whether the client id stands for an order."""
+        return self.claim is not None and self.claim.order_id is not None
+
     def is_over(self, *, wait: bool) -> bool:
         """Reads once; whether there is nothing left to wait for."""
         if self.client_order_id is not None:
@@ -107,14 +113,17 @@ class _Search:
             self.order_id = self.claim.order_id if self.claim is not None else None
         self.found = _read(self.order_id) if self.order_id is not None else None
         if self.found is None:
-            return not wait or not _may_come(self.order_id, self.client_order_id, self.claim)
+            may_come = self.is_claimed or (
+                wait and _may_come(self.order_id, self.client_order_id, self.claim)
+            )
+            return not may_come
         if self.written is None:
             self.written = self.found.written
         return not self.fresh or self.found.view.status != "open" or self.found.read >= self.written
 
     def result(self) -> FoundOrder | None:
         if self.found is None:
-            if self.claim is not None and self.claim.order_id is not None:
+            if self.is_claimed:
                 raise ReadLag()
             return None
         return self.found if self.found.view.account_id == self.account_id else None
@@ -123,7 +132,7 @@ class _Search:
 def _may_come(order_id: str | None, client_order_id: str | None, claim: "_Claim | None") -> bool:
     """Whether an order that is not there may be there soon."""
     if client_order_id is not None:
-        return claim is None or claim.order_id is not None
+        return claim is None
     return order_id is not None and -AHEAD_MS < time.time() * 1000 - id_time_ms(order_id) < YOUNG_MS
 
 

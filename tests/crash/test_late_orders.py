@@ -9,7 +9,7 @@ import pytest
 
 from tests.crash.stage import Stage, place
 from trading import order_lookup, orders
-from trading.errors import ReadLag
+from trading.errors import InvalidRequest, ReadLag
 from trading.ids import market_slot, new_id
 from trading.orders import Caller
 from trading.principal import READ, Principal
@@ -111,3 +111,45 @@ def test_market_of_an_order_is_known_from_its_claim_before_it_can_be_read(
         home(order_id=named.command_id)
     project()
     assert home(order_id=named.command_id).market_id == market_id
+
+
+def test_client_id_is_free_for_good_once_what_was_sent_under_it_is_late(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(order_lookup, "WAIT_S", 0.1)
+    market_id, account_id = stage.market(), stage.account()
+    project()
+    look_up = partial(orders.find, caller_of(account_id), client_order_id="mine")
+    for sent_as, is_final in ((old_id(), True), (new_id(), False), (None, False)):
+        with pytest.raises(orders.OrderNotFound) as missing:
+            look_up(sent_as=sent_as)
+        assert missing.value.final is is_final
+    with pytest.raises(InvalidRequest):
+        look_up(sent_as="yesterday")
+    # An earlier attempt has brought the order: it is found, or said not to be readable yet, and never missing.
+    order = place(market_id, account_id, "buy", 1000, 1, client_id="mine")
+    stage.do(order)
+    with pytest.raises(ReadLag):
+        look_up(sent_as=old_id())
+    project()
+    assert look_up(sent_as=old_id()).body["order_id"] == order.command_id
+
+
+def test_client_id_is_not_free_while_a_batch_with_it_is_in_flight(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(order_lookup, "WAIT_S", 0.1)
+    market_id, account_id = stage.market(), stage.account()
+    project()
+    order = place(market_id, account_id, "buy", 1000, 1, client_id="mine")
+    slots = [stage.shard.tenure.slots[market_slot(market_id)]]
+    look_up = partial(orders.find, caller_of(account_id), client_order_id="mine", sent_as=old_id())
+    reserve(stage.shard.backend, slots=slots, claims=[claim_of(order)], needs={account_id: 1000})
+    with pytest.raises(ReadLag):
+        look_up()
+    stage.shard.crash()
+    stage.shard.step()
+    # Its batch was given back, and nobody sends it again.
+    with pytest.raises(orders.OrderNotFound) as missing:
+        look_up()
+    assert missing.value.final

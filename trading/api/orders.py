@@ -38,6 +38,11 @@ from trading.wire import Envelope
 
 ORDER_ERRORS = (400, 401, 403, 404, 409, 422, 503, 504)
 OUTCOME = OpenApiParameter("outcome", str, description="Only orders for this outcome.")
+SENT_AS = OpenApiParameter(
+    "order_id",
+    str,
+    description="The `order_id` of the last 504 for this client id: says what its look-up is to wait for.",
+)
 SIDE = OpenApiParameter("side", str, enum=["buy", "sell"], description="Only orders of this side.")
 
 
@@ -109,9 +114,10 @@ def cancel_everywhere(caller: Caller, *, outcome: str | None, side: str | None) 
 
 
 class OrderView(APIView):
-    """One order, by its id or by its owner's client id. Its operations in the schema are named by their paths."""
+    """One order. Its operations in the schema are named by their paths."""
 
     throttle_class_name = {"GET": "data", "PATCH": "order", "DELETE": "cancel"}
+    look_up_parameters: tuple[str, ...] = ("min_as_of",)
 
     @extend_schema(
         summary="Look an order up",
@@ -119,10 +125,13 @@ class OrderView(APIView):
         responses={200: OrderSchema, **problems(*ORDER_ERRORS)},
     )
     def get(self, request: Request, **names: str) -> Response:
-        caller = caller_of(request, READ, "min_as_of")
+        caller = caller_of(request, READ, *self.look_up_parameters)
         market_id = market_terms(names["market"]).market_id if "market" in names else None
-        min_as_of = request.query_params.get("min_as_of")
-        return respond(orders.find(caller, **references(names), min_as_of=min_as_of, market_id=market_id))
+        sent_as, min_as_of = request.query_params.get("order_id"), request.query_params.get("min_as_of")
+        found = orders.find(
+            caller, **references(names), sent_as=sent_as, min_as_of=min_as_of, market_id=market_id
+        )
+        return respond(found)
 
     @extend_schema(
         summary="Amend an order", request=AmendSchema,
@@ -143,6 +152,21 @@ class OrderView(APIView):
         named = references(names)
         terms = market_terms(names["market"]) if "market" in names else orders.home_of(caller, **named)
         return respond(perform(orders.cancel(caller, terms.market_id, **named), terms))
+
+
+class OrderByClientIdView(OrderView):
+    """One order by its owner's client id."""
+
+    look_up_parameters = ("min_as_of", "order_id")
+
+    @extend_schema(
+        summary="Look an order up", parameters=[MIN_AS_OF, SENT_AS],
+        description="A 404 is `final` only with the `order_id` of the last 504: by a client id alone nobody can tell "
+        "whether a command is still on its way.",
+        responses={200: OrderSchema, **problems(*ORDER_ERRORS)},
+    )  # fmt: skip
+    def get(self, request: Request, **names: str) -> Response:
+        return super().get(request, **names)
 
 
 def references(names: dict[str, str]) -> dict[str, Any]:
@@ -195,10 +219,14 @@ class HeartbeatView(APIView):
 order_patterns = [
     path("orders", AllOrdersView.as_view(), name="api-orders"),
     path("orders/batch", BatchView.as_view(), name="api-orders-batch"),
-    path("orders/by-client-id/<str:client_order_id>", OrderView.as_view(), name="api-order-by-client-id"),
+    path(
+        "orders/by-client-id/<str:client_order_id>",
+        OrderByClientIdView.as_view(),
+        name="api-order-by-client-id",
+    ),
     path("orders/<str:order_id>", OrderView.as_view(), name="api-order"),
     path("account/heartbeat", HeartbeatView.as_view(), name="api-heartbeat"),
     path("markets/<str:market>/orders", MarketOrdersView.as_view(), name="api-market-orders"),
-    path("markets/<str:market>/orders/by-client-id/<str:client_order_id>", OrderView.as_view()),
+    path("markets/<str:market>/orders/by-client-id/<str:client_order_id>", OrderByClientIdView.as_view()),
     path("markets/<str:market>/orders/<str:order_id>", OrderView.as_view()),
 ]

@@ -229,12 +229,15 @@ class FastLane:
         return await self._desk.cancel_many(chosen)
 
     async def _get(self, request: Request, allowances: list[Allowance]) -> Answer:
-        caller = await self._admit(request, allowances, READ, "data", "min_as_of")
+        known = ("min_as_of", "order_id") if request.segments[-2] == "by-client-id" else ("min_as_of",)
+        caller = await self._admit(request, allowances, READ, "data", *known)
         named = self._named(request)
         in_market = request.segments[0] == "markets"
         market_id = (await self._desk.terms(request.segments[1])).market_id if in_market else None
-        min_as_of = request.query.get("min_as_of")
-        return await in_thread(lambda: orders.find(caller, **named, min_as_of=min_as_of, market_id=market_id))
+        sent_as, min_as_of = request.query.get("order_id"), request.query.get("min_as_of")
+        return await in_thread(
+            lambda: orders.find(caller, **named, sent_as=sent_as, min_as_of=min_as_of, market_id=market_id)
+        )
 
     async def _amend(self, request: Request, allowances: list[Allowance]) -> Answer:
         caller = await self._admit(request, allowances, TRADE, "order")
