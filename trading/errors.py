@@ -212,8 +212,14 @@ class OutcomeUnknown(ExchangeError):
     code = "outcome_unknown"
     title = "The outcome is unknown; look the order up."
 
-    def __init__(self, detail: str | None = None, *, order_id: str | None = None) -> None:
-        super().__init__(detail)
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        order_id: str | None = None,
+        errors: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        super().__init__(detail, errors=errors)
         self.order_id = order_id
 
     @property

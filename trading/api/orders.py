@@ -96,7 +96,8 @@ class AllOrdersView(APIView):
 
     @extend_schema(
         operation_id="order_cancel_all", summary="Cancel all orders everywhere", parameters=[OUTCOME, SIDE],
-        description="Without outcome and side also stops every order that was sent before it and is still on its way.",
+        description="Without outcome and side also stops every order that was sent before it and is still on its way. "
+        "If not all markets have answered, or one could not cancel, it is a 504 whose `errors` name them.",
         request=None,
         responses={200: CancelledSchema, **problems(*ORDER_ERRORS)},
     )  # fmt: skip
