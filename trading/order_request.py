@@ -6,7 +6,7 @@ cash, status) or the time is the engine's to refuse.
 
 import datetime as dt
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from msgspec import structs
@@ -16,6 +16,7 @@ from trading.engine.fees import MAX_QUANTITY_SHARES
 from trading.engine.market import RESTING
 from trading.errors import InvalidRequest
 from trading.eventlog.codec import to_us
+from trading.ids import is_id
 from trading.money import SHARE_PIPS, format_pips, parse_pips
 from trading.strict_json import JsonNumber
 
@@ -40,7 +41,6 @@ CHOICES = {
 _CLIENT_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
 # RFC 3339; Python reads much else that ISO 8601 knows.
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 
 
 class Terms(Protocol):
@@ -131,17 +131,19 @@ class Fields:
             self.fail(name, "Must be a time such as 2030-01-31T12:00:00Z.")
         return at_us
 
-    def text_id(self, name: str, pattern: re.Pattern[str], wanted: str) -> str | None:
+    def text_id(self, name: str, is_fit: Callable[[str], object], wanted: str) -> str | None:
         value = self.body.get(name)
         if value is None:
             return None
-        if type(value) is not str or not pattern.fullmatch(value):
+        if type(value) is not str or not is_fit(value):
             self.fail(name, wanted)
             return None
         return value
 
     def client_id(self, name: str) -> str | None:
-        return self.text_id(name, _CLIENT_ID, "Must be 1 to 64 of the characters A-Z a-z 0-9 _ . : -")
+        return self.text_id(
+            name, _CLIENT_ID.fullmatch, "Must be 1 to 64 of the characters A-Z a-z 0-9 _ . : -"
+        )
 
     def done(self) -> None:
         if self.errors:
@@ -226,7 +228,7 @@ def parse_amend(
 
 def parse_reference(fields: Fields) -> tuple[str | None, str | None]:
     """(order_id, client_order_id) of a batch item that names an order by one of them."""
-    order_id = fields.text_id("order_id", _UUID, "Must be an order's id.")
+    order_id = fields.text_id("order_id", is_id, "Must be an order's id.")
     client_order_id = fields.client_id("client_order_id")
     if (order_id is None) == (client_order_id is None) and not fields.errors:
         fields.fail("order_id", "Name the order by order_id or by client_order_id.")
@@ -283,7 +285,7 @@ def refuse_unknown_parameters(given: Iterable[str], known: Collection[str]) -> N
 
 def order_reference(text: str) -> str:
     """An order id out of a path. Raises InvalidRequest for what cannot be one."""
-    if not _UUID.fullmatch(text):
+    if not is_id(text):
         raise InvalidRequest("An order id is a UUID.", errors={"order_id": ["Must be an order's id."]})
     return text
 
