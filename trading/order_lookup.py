@@ -12,6 +12,7 @@ from django.db import connection
 from trading.as_of import token_of, wait_for
 from trading.errors import ReadLag
 from trading.ids import id_time_ms
+from trading.order_view import ORDER_COLUMNS, ORDER_WIDTH, order_view_of
 from trading.wire import OrderView
 
 PROJECTION = "orders"
@@ -25,17 +26,13 @@ MAX_WAITING = 8
 _waiting_room = threading.BoundedSemaphore(MAX_WAITING)
 
 # One statement, so that an order, its fills and the token are from one moment.
-_ORDER = """
-SELECT o.order_id::text, o.client_order_id, o.market_id::text, o.account_id::text, o.outcome, o.side, o.type,
-       o.price_pips, o.quantity, o.filled, CASE WHEN o.status = 'open' THEN o.quantity - o.filled ELSE 0 END,
-       o.cost_pips, o.fees_pips, o.time_in_force, o.status, o.reason,
-       (extract(epoch FROM o.created_at) * 1000000)::bigint, (extract(epoch FROM o.updated_at) * 1000000)::bigint,
-       o.seq, (extract(epoch FROM o.expires_at) * 1000000)::bigint,
+_ORDER = f"""
+SELECT {ORDER_COLUMNS},
        slot.slot, slot.next_offset, c.next_offset, f.trade_id::text, f.price_pips, f.quantity, f.fee_pips
 FROM "order" o JOIN stream ON stream.id = o.market_id JOIN slot ON slot.slot = stream.slot
 JOIN projection_checkpoint c ON c.slot = slot.slot AND c.projection = %s
 LEFT JOIN fill f ON f.order_id = o.order_id WHERE o.order_id = %s ORDER BY f.trade_id
-"""
+"""  # noqa: S608
 
 
 class FoundOrder(NamedTuple):
@@ -227,9 +224,9 @@ def _read(order_id: str) -> FoundOrder | None:
     rows = _query(_ORDER, [PROJECTION, order_id])
     if not rows:
         return None
-    columns, place = rows[0][:20], rows[0][20:23]
-    fills = [row[23:] for row in rows if row[23] is not None]
-    return FoundOrder(OrderView(*[*columns[:16], fills, *columns[16:]]), *place)
+    *place, first_trade, _, _, _ = rows[0][ORDER_WIDTH:]
+    fills = [] if first_trade is None else [row[-4:] for row in rows]
+    return FoundOrder(order_view_of(rows[0][:ORDER_WIDTH], fills), *place)
 
 
 def _query(sql: str, arguments: list[Any]) -> list[tuple[Any, ...]]:
