@@ -4,7 +4,6 @@ Shape is judged here and answers 400 with every wrong field; what needs the mark
 cash, status) or the time is the engine's to refuse.
 """
 
-import datetime as dt
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
@@ -17,6 +16,7 @@ from trading.engine.market import RESTING
 from trading.errors import InvalidRequest
 from trading.eventlog.codec import to_us
 from trading.ids import is_id
+from trading.moments import EXAMPLE, read_moment
 from trading.money import SHARE_PIPS, format_pips, parse_pips
 from trading.strict_json import JsonNumber
 
@@ -39,8 +39,6 @@ CHOICES = {
     "on_suspend": {"keep", "cancel"},
 }
 _CLIENT_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
-# RFC 3339; Python reads much else that ISO 8601 knows.
-_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
 class Terms(Protocol):
@@ -122,13 +120,11 @@ class Fields:
         if value is None:
             return None
         try:
-            is_instant = type(value) is str and _INSTANT.fullmatch(value)
-            # In UTC, since a time that is in year 10000 there could not be shown.
-            at_us = to_us(dt.datetime.fromisoformat(value).astimezone(dt.UTC)) if is_instant else None
-        except (ValueError, OverflowError):
-            at_us = None
-        if at_us is None or at_us <= 0:
-            self.fail(name, "Must be a time such as 2030-01-31T12:00:00Z.")
+            at_us = to_us(read_moment(value))
+        except ValueError:
+            at_us = 0
+        if at_us <= 0:
+            self.fail(name, f"Must be a time such as {EXAMPLE}.")
         return at_us
 
     def text_id(self, name: str, is_fit: Callable[[str], object], wanted: str) -> str | None:
