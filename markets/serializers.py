@@ -1,7 +1,6 @@
 """Request bodies of the catalogue API, taken strictly, and the shapes of its answers for the OpenAPI document."""
 
 import datetime as dt
-import re
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
@@ -13,23 +12,20 @@ from markets.new_market import DEFAULT_TICK_PIPS, MAX_FEE_E4, NewMarket
 from markets.selectors import STATUSES
 from markets.services import REASON_MAX
 from trading.api.strict import PipsField, StrictCharField, StrictSerializer
+from trading.moments import EXAMPLE, read_moment
 from trading.money import SHARE_PIPS
-
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
 
 
 @extend_schema_field(OpenApiTypes.DATETIME)
 class MomentField(serializers.Field):
     """An RFC 3339 time with its offset from UTC."""
 
-    default_error_messages = {"invalid": "Must be an RFC 3339 time such as 2030-01-31T12:00:00Z."}
+    default_error_messages = {"invalid": f"Must be an RFC 3339 time such as {EXAMPLE}."}
 
     def to_internal_value(self, data: Any) -> dt.datetime:
-        if type(data) is not str or _MOMENT.fullmatch(data) is None:
-            self.fail("invalid")
         try:
-            return dt.datetime.fromisoformat(data.upper()).astimezone(dt.UTC)
-        except (ValueError, OverflowError):
+            return read_moment(data)
+        except ValueError:
             self.fail("invalid")
 
 

@@ -37,6 +37,7 @@ from accounts.client_ip import client_ip
 from trading.api.errors import problem_response
 from trading.errors import RateLimited
 from trading.principal import Allowance, Principal
+from trading.rates import RATES, TIER_FACTORS, Rate
 
 if TYPE_CHECKING:  # DRF's views import this module, by its settings.
     from rest_framework.views import APIView
@@ -51,23 +52,6 @@ RETRY_VALKEY_SECONDS = 1.0
 
 MAX_LOCAL_BUCKETS = 10_000
 
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """Tokens a second, and how many a full bucket holds."""
-
-    per_second: int
-    burst: int
-
-
-RATES = {
-    "order": Rate(5, 10),
-    "cancel": Rate(50, 500),
-    "data": Rate(30, 60),
-    "general": Rate(10, 20),
-    "sign_in": Rate(1, 5),
-}
-TIER_FACTORS = {"standard": 1, "professional": 10}
 
 # All in millionths of a token, so that rate tokens a second are rate units a microsecond: integers
 # throughout.
@@ -120,8 +104,7 @@ def take_of(class_name: str, principal: Principal | None, ip: str | None, cost: 
     """Which bucket pays, and how fast it fills."""
     rate, owner = RATES[class_name], f"ip:{_site_of(ip)}"
     if principal is not None:
-        factor, owner = TIER_FACTORS.get(principal.tier, 1), principal.actor
-        rate = Rate(rate.per_second * factor, rate.burst * factor)
+        rate, owner = rate.times(TIER_FACTORS.get(principal.tier, 1)), principal.actor
     return Take(class_name, f"throttle:{class_name}:{owner}", rate, cost)
 
 

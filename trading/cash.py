@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from django.db import connection, transaction
+from django.db import connection
 
 from trading.errors import ArchivedEvents, IdempotencyMismatch, InvalidRequest, NotFound, Overloaded, Refused
 from trading.eventlog.append import NewEvent, append_to_accounts
 from trading.eventlog.codec import canonical_json
 from trading.ids import account_slot
+from trading.outage import atomic
 from trading.wake import wake_readers_after_commit
 
 MAX_AMOUNT_PIPS = 10**13
@@ -79,7 +80,8 @@ def deposit(
 
     `amount_pips` is 1..MAX_AMOUNT_PIPS (else InvalidRequest). `client_id` makes it happen once: with the
     same amount the answer is replayed, with another command IdempotencyMismatch. Refused with
-    `exceeds_limits` where the account would hold more than MAX_CASH_PIPS; NotFound without a cash row.
+    `exceeds_limits` where the account would hold more than MAX_CASH_PIPS; NotFound without a cash row; OutcomeUnknown
+    where the commit has no answer.
     """
     return _move_funds(
         _MoveFunds(
@@ -139,7 +141,7 @@ def account_balance(account_id: str) -> dict[str, Any]:
 def _move_funds(command: _MoveFunds) -> CashAnswer:
     if not 1 <= command.amount_pips <= MAX_AMOUNT_PIPS:
         raise InvalidRequest(errors={"amount": ["must be between 0.0001 and 1000000000.0000"]})
-    with transaction.atomic(), connection.cursor() as cursor:
+    with atomic(), connection.cursor() as cursor:
         claimed_us = _claim(cursor, command)
         if claimed_us is None:
             return _replay(cursor, command)

@@ -16,6 +16,7 @@
     ├── RateLimited             429 rate_limited           retry_after_s says when to come again
     ├── InternalError           500 internal_error         a bug; the log has it under the request id
     ├── Overloaded              503 overloaded             nothing was done
+    │   └── Unreachable         503 overloaded             the database does not answer
     ├── ReadLag                 503 read_lag               the read side did not reach min_as_of in time
     └── OutcomeUnknown          504 outcome_unknown        done or not: look order_id up
 
@@ -190,6 +191,10 @@ class Overloaded(ExchangeError):
         return {"Retry-After": "1"}
 
 
+class Unreachable(Overloaded):
+    title = "The exchange does not reach its database."
+
+
 class ReadLag(ExchangeError):
     status = 503
     code = "read_lag"
@@ -207,8 +212,14 @@ class OutcomeUnknown(ExchangeError):
     code = "outcome_unknown"
     title = "The outcome is unknown; look the order up."
 
-    def __init__(self, detail: str | None = None, *, order_id: str | None = None) -> None:
-        super().__init__(detail)
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        order_id: str | None = None,
+        errors: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        super().__init__(detail, errors=errors)
         self.order_id = order_id
 
     @property

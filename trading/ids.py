@@ -5,6 +5,7 @@ change under an existing log, so it is written out here and depends on no librar
 """
 
 import datetime as dt
+import re
 import uuid
 from zlib import crc32
 
@@ -12,11 +13,17 @@ from uuid_utils import uuid7
 
 MARKET_SLOTS = 16
 ACCOUNT_SLOTS = 16
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 
 def new_id() -> str:
     """A fresh UUIDv7 in canonical text: time-ordered, so keys append to the right of an index."""
     return str(uuid7())
+
+
+def is_id(text: str) -> bool:
+    """Whether this is a UUID in canonical text, as all ids are written."""
+    return _ID.fullmatch(text) is not None
 
 
 def market_slot(market_id: str) -> int:

@@ -3,15 +3,14 @@
 Markets are named by id or, through the resolver that the catalogue plugs in, by slug.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from django.db import connection
 
 from trading.errors import NotFound
+from trading.ids import is_id
 
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 MAX_CACHED = 50_000
 
 
@@ -47,7 +46,7 @@ def market_terms(reference: str) -> MarketTerms:
     known = _terms.get(reference)
     if known is not None:
         return known
-    market_id = reference if _UUID.fullmatch(reference) else _resolve_slug(reference)
+    market_id = reference if is_id(reference) else _resolve_slug(reference)
     found = _read(market_id) if market_id is not None else None
     if found is None:
         raise NotFound("There is no such market.")

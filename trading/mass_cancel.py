@@ -4,7 +4,7 @@ Each is one command a market, with a fence: an id below which orders that arrive
 """
 
 from trading.engine.commands import CancelOrders
-from trading.errors import InvalidRequest
+from trading.errors import ExchangeError, InvalidRequest, OutcomeUnknown
 from trading.ids import new_id
 from trading.market_terms import MarketTerms, market_terms
 from trading.order_lookup import open_order_markets, raise_fence
@@ -12,6 +12,9 @@ from trading.order_request import CHOICES
 from trading.orders import Answer, Caller, Prepared, looked_up, quick_answer, sealed
 from trading.principal import Principal
 from trading.wire import Envelope, Outcome
+
+# What a cancel-all may be limited to.
+CHOSEN_BY = ("outcome", "side")
 
 
 def cancel_all(
@@ -73,10 +76,25 @@ def _check_side(side: str | None) -> None:
 
 
 def total_cancelled(sent: list[Prepared], outcomes: list[Outcome | None]) -> Answer:
-    """The sum over the markets of a cancel-all. Raises OutcomeUnknown if one market did not answer."""
-    total, positions = 0, []
+    """The sum over the markets of a cancel-all.
+
+    Where only some of them cancelled it is OutcomeUnknown, which names the others: a 503 would say that nothing was
+    done, a 2xx that all was. Where all of them said no, that is the first one's error.
+    """
+    total, positions, failed = 0, [], dict[str, ExchangeError]()
     for (envelope, terms), outcome in zip(sent, outcomes, strict=True):
-        answer = quick_answer(envelope, outcome, terms) or looked_up(envelope, outcome, terms)
+        try:
+            answer = quick_answer(envelope, outcome, terms) or looked_up(envelope, outcome, terms)
+        except ExchangeError as error:
+            failed[terms.market_id] = error
+            continue
         total += answer.body["cancelled"]
         positions.append(answer.body["as_of"])
-    return Answer(200, {"cancelled": total, "as_of": ".".join(positions)})
+    if not failed:
+        return Answer(200, {"cancelled": total, "as_of": ".".join(positions)})
+    if len(failed) == len(sent) and not any(isinstance(error, OutcomeUnknown) for error in failed.values()):
+        raise next(iter(failed.values()))
+    raise OutcomeUnknown(
+        f"{total} orders are cancelled; those in {len(failed)} of {len(sent)} markets may not be: ask again.",
+        errors={market_id: [error.detail] for market_id, error in failed.items()},
+    )

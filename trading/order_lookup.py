@@ -12,6 +12,7 @@ from django.db import connection
 from trading.as_of import token_of, wait_for
 from trading.errors import ReadLag
 from trading.ids import id_time_ms
+from trading.order_view import ORDER_COLUMNS, ORDER_WIDTH, order_view_of
 from trading.wire import OrderView
 
 PROJECTION = "orders"
@@ -20,22 +21,18 @@ POLL_S = 0.01
 # An order this old would have been readable long ago, and one so far ahead is nobody's: no use in waiting.
 YOUNG_MS = 10_000
 AHEAD_MS = 1_000
-# Each look-up that waits holds a thread: the rest answer at once, or a few callers could stop a process.
+# Each look-up that waits holds a thread: the rest are told to come again, or a few callers could stop a process.
 MAX_WAITING = 8
 _waiting_room = threading.BoundedSemaphore(MAX_WAITING)
 
 # One statement, so that an order, its fills and the token are from one moment.
-_ORDER = """
-SELECT o.order_id::text, o.client_order_id, o.market_id::text, o.account_id::text, o.outcome, o.side, o.type,
-       o.price_pips, o.quantity, o.filled, CASE WHEN o.status = 'open' THEN o.quantity - o.filled ELSE 0 END,
-       o.cost_pips, o.fees_pips, o.time_in_force, o.status, o.reason,
-       (extract(epoch FROM o.created_at) * 1000000)::bigint, (extract(epoch FROM o.updated_at) * 1000000)::bigint,
-       o.seq, (extract(epoch FROM o.expires_at) * 1000000)::bigint,
+_ORDER = f"""
+SELECT {ORDER_COLUMNS},
        slot.slot, slot.next_offset, c.next_offset, f.trade_id::text, f.price_pips, f.quantity, f.fee_pips
 FROM "order" o JOIN stream ON stream.id = o.market_id JOIN slot ON slot.slot = stream.slot
 JOIN projection_checkpoint c ON c.slot = slot.slot AND c.projection = %s
 LEFT JOIN fill f ON f.order_id = o.order_id WHERE o.order_id = %s ORDER BY f.trade_id
-"""
+"""  # noqa: S608
 
 
 class FoundOrder(NamedTuple):
@@ -65,14 +62,21 @@ def find_order(
 ) -> FoundOrder | None:  # fmt: skip
     """An order of the account, or None.
 
-    With `wait`, up to 2 s are spent on one that may be on its way, unless too many wait already; with
-    `fresh`, on showing an open one as the log has it now, else as far as it can be read. Raises ReadLag where
-    `min_as_of` is not reached, or an order that is claimed is not readable, in time.
+    Up to 2 s are spent on one that is claimed and, with `wait`, on one that may be on its way; with `fresh`, on
+    showing an open one as the log has it now, else as far as it can be read. Raises ReadLag where `min_as_of` is not
+    reached, or an order that is claimed is not readable, in time, and for one that may be on its way while too many
+    wait already.
     """
     if min_as_of is not None:
         wait_for(min_as_of, (PROJECTION,))
     search = _Search(account_id, order_id, client_order_id, fresh)
-    if not search.is_over(wait=wait) and _waiting_room.acquire(blocking=False):
+    if not search.is_over(wait=wait):
+        if not _waiting_room.acquire(blocking=False):
+            if search.found is None:
+                raise ReadLag(
+                    "Too many look-ups wait already: it is not known yet whether there is such an order."
+                )
+            return search.result()
         try:
             deadline = time.monotonic() + WAIT_S
             while not search.is_over(wait=wait) and time.monotonic() < deadline:
@@ -94,6 +98,11 @@ class _Search:
         self.found: FoundOrder | None = None
         self.written: int | None = None
 
+    @property
+    def is_claimed(self) -> bool:
+        """Whether the client id stands for an order."""
+        return self.claim is not None and self.claim.order_id is not None
+
     def is_over(self, *, wait: bool) -> bool:
         """Reads once; whether there is nothing left to wait for."""
         if self.client_order_id is not None:
@@ -101,14 +110,17 @@ class _Search:
             self.order_id = self.claim.order_id if self.claim is not None else None
         self.found = _read(self.order_id) if self.order_id is not None else None
         if self.found is None:
-            return not wait or not _may_come(self.order_id, self.client_order_id, self.claim)
+            may_come = self.is_claimed or (
+                wait and _may_come(self.order_id, self.client_order_id, self.claim)
+            )
+            return not may_come
         if self.written is None:
             self.written = self.found.written
         return not self.fresh or self.found.view.status != "open" or self.found.read >= self.written
 
     def result(self) -> FoundOrder | None:
         if self.found is None:
-            if self.claim is not None and self.claim.order_id is not None:
+            if self.is_claimed:
                 raise ReadLag()
             return None
         return self.found if self.found.view.account_id == self.account_id else None
@@ -117,7 +129,7 @@ class _Search:
 def _may_come(order_id: str | None, client_order_id: str | None, claim: "_Claim | None") -> bool:
     """Whether an order that is not there may be there soon."""
     if client_order_id is not None:
-        return claim is None or claim.order_id is not None
+        return claim is None
     return order_id is not None and -AHEAD_MS < time.time() * 1000 - id_time_ms(order_id) < YOUNG_MS
 
 
@@ -125,6 +137,13 @@ def market_of_client_id(*, account_id: str, client_order_id: str) -> str | None:
     """The market of the command that claimed a client id; None if none has."""
     claim = _claim(account_id, client_order_id)
     return claim.market_id if claim is not None else None
+
+
+def market_of_order(*, account_id: str, order_id: str) -> str | None:
+    """The market of an order that is claimed under its own id, as those without a client id are; else None."""
+    claim = _claim(account_id, order_id)
+    # The same text may be the client id of another order.
+    return claim.market_id if claim is not None and claim.order_id == order_id else None
 
 
 def open_order_markets(*, account_id: str) -> list[str]:
@@ -205,9 +224,9 @@ def _read(order_id: str) -> FoundOrder | None:
     rows = _query(_ORDER, [PROJECTION, order_id])
     if not rows:
         return None
-    columns, place = rows[0][:20], rows[0][20:23]
-    fills = [row[23:] for row in rows if row[23] is not None]
-    return FoundOrder(OrderView(*[*columns[:16], fills, *columns[16:]]), *place)
+    *place, first_trade, _, _, _ = rows[0][ORDER_WIDTH:]
+    fills = [] if first_trade is None else [row[-4:] for row in rows]
+    return FoundOrder(order_view_of(rows[0][:ORDER_WIDTH], fills), *place)
 
 
 def _query(sql: str, arguments: list[Any]) -> list[tuple[Any, ...]]:

@@ -4,9 +4,8 @@ Shape is judged here and answers 400 with every wrong field; what needs the mark
 cash, status) or the time is the engine's to refuse.
 """
 
-import datetime as dt
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from msgspec import structs
@@ -16,11 +15,14 @@ from trading.engine.fees import MAX_QUANTITY_SHARES
 from trading.engine.market import RESTING
 from trading.errors import InvalidRequest
 from trading.eventlog.codec import to_us
+from trading.ids import is_id
+from trading.moments import EXAMPLE, read_moment
 from trading.money import SHARE_PIPS, format_pips, parse_pips
 from trading.strict_json import JsonNumber
 
 MAX_COST_PIPS = 2 * MAX_QUANTITY_SHARES * SHARE_PIPS  # more than any order can cost, fee included
 MAX_BATCH_ITEMS = 500
+ITEMS_A_TOKEN = 50
 # A hostile body may hold a hundred thousand unknown fields; naming a few is enough.
 MAX_UNKNOWN_NAMED = 20
 
@@ -37,9 +39,6 @@ CHOICES = {
     "on_suspend": {"keep", "cancel"},
 }
 _CLIENT_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
-# RFC 3339; Python reads much else that ISO 8601 knows.
-_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 
 
 class Terms(Protocol):
@@ -121,26 +120,26 @@ class Fields:
         if value is None:
             return None
         try:
-            is_instant = type(value) is str and _INSTANT.fullmatch(value)
-            # In UTC, since a time that is in year 10000 there could not be shown.
-            at_us = to_us(dt.datetime.fromisoformat(value).astimezone(dt.UTC)) if is_instant else None
-        except (ValueError, OverflowError):
-            at_us = None
-        if at_us is None or at_us <= 0:
-            self.fail(name, "Must be a time such as 2030-01-31T12:00:00Z.")
+            at_us = to_us(read_moment(value))
+        except ValueError:
+            at_us = 0
+        if at_us <= 0:
+            self.fail(name, f"Must be a time such as {EXAMPLE}.")
         return at_us
 
-    def text_id(self, name: str, pattern: re.Pattern[str], wanted: str) -> str | None:
+    def text_id(self, name: str, is_fit: Callable[[str], object], wanted: str) -> str | None:
         value = self.body.get(name)
         if value is None:
             return None
-        if type(value) is not str or not pattern.fullmatch(value):
+        if type(value) is not str or not is_fit(value):
             self.fail(name, wanted)
             return None
         return value
 
     def client_id(self, name: str) -> str | None:
-        return self.text_id(name, _CLIENT_ID, "Must be 1 to 64 of the characters A-Z a-z 0-9 _ . : -")
+        return self.text_id(
+            name, _CLIENT_ID.fullmatch, "Must be 1 to 64 of the characters A-Z a-z 0-9 _ . : -"
+        )
 
     def done(self) -> None:
         if self.errors:
@@ -225,7 +224,7 @@ def parse_amend(
 
 def parse_reference(fields: Fields) -> tuple[str | None, str | None]:
     """(order_id, client_order_id) of a batch item that names an order by one of them."""
-    order_id = fields.text_id("order_id", _UUID, "Must be an order's id.")
+    order_id = fields.text_id("order_id", is_id, "Must be an order's id.")
     client_order_id = fields.client_id("client_order_id")
     if (order_id is None) == (client_order_id is None) and not fields.errors:
         fields.fail("order_id", "Name the order by order_id or by client_order_id.")
@@ -265,9 +264,24 @@ def parse_batch(body: object) -> list[dict[str, Any]]:
     return list(items)
 
 
+def cost_of_batch(body: object) -> int:
+    """The tokens that a batch takes from the order bucket: one for every 50 items begun. Judged before its shape is."""
+    items = body.get("orders") if type(body) is dict else None
+    return max(1, -(-len(items) // ITEMS_A_TOKEN)) if type(items) is list else 1
+
+
+def refuse_unknown_parameters(given: Iterable[str], known: Collection[str]) -> None:
+    """Raises InvalidRequest for a query parameter that is not among `known`: misspelt, it would choose too much."""
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise InvalidRequest(
+            errors={name[:64]: ["This parameter is not known."] for name in unknown[:MAX_UNKNOWN_NAMED]}
+        )
+
+
 def order_reference(text: str) -> str:
     """An order id out of a path. Raises InvalidRequest for what cannot be one."""
-    if not _UUID.fullmatch(text):
+    if not is_id(text):
         raise InvalidRequest("An order id is a UUID.", errors={"order_id": ["Must be an order's id."]})
     return text
 

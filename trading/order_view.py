@@ -9,6 +9,21 @@ from trading.eventlog.codec import timestamp_text
 from trading.money import format_pips
 from trading.wire import OrderView
 
+# An OrderView but for its fills, of a row `o` of "order".
+ORDER_COLUMNS = """
+       o.order_id::text, o.client_order_id, o.market_id::text, o.account_id::text, o.outcome, o.side, o.type,
+       o.price_pips, o.quantity, o.filled, CASE WHEN o.status = 'open' THEN o.quantity - o.filled ELSE 0 END,
+       o.cost_pips, o.fees_pips, o.time_in_force, o.status, o.reason,
+       (extract(epoch FROM o.created_at) * 1000000)::bigint, (extract(epoch FROM o.updated_at) * 1000000)::bigint,
+       o.seq, (extract(epoch FROM o.expires_at) * 1000000)::bigint"""
+ORDER_WIDTH = len(OrderView.__struct_fields__) - 1
+_FILLS_AT = OrderView.__struct_fields__.index("fills")
+
+
+def order_view_of(columns: Sequence[Any], fills: list[tuple[str, int, int, int]]) -> OrderView:
+    """The read model's order: the ORDER_COLUMNS of its row, and its fills."""
+    return OrderView(*[*columns[:_FILLS_AT], fills, *columns[_FILLS_AT:]])
+
 
 def order_view(order: Order, market_id: str) -> OrderView:
     """The engine's order, open or just ended."""

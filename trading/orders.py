@@ -7,6 +7,7 @@ order that had already ended, is looked up in the read model (`looked_up`, which
 
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 from trading.engine.commands import AmendOrder, CancelOrder, CancelOrders, PlaceOrder
@@ -17,14 +18,22 @@ from trading.errors import (
     InvalidRequest,
     NotFound,
     OutcomeUnknown,
+    ReadLag,
     Refused,
 )
 from trading.gateway import accepted, seal
 from trading.ids import id_time_ms, new_id
 from trading.market_terms import MarketTerms, market_terms
-from trading.order_lookup import FoundOrder, catch_up, find_order, market_of_client_id
-from trading.order_request import parse_amend, parse_amend_item, parse_cancel_item, parse_place
+from trading.order_lookup import FoundOrder, catch_up, find_order, market_of_client_id, market_of_order
+from trading.order_request import (
+    order_reference,
+    parse_amend,
+    parse_amend_item,
+    parse_cancel_item,
+    parse_place,
+)
 from trading.order_view import order_json
+from trading.outage import OUTAGES
 from trading.principal import Principal
 from trading.wire import DEADLINE_US, GRACE_US, Envelope, OrderView, Outcome
 
@@ -200,7 +209,10 @@ def quick_answer(envelope: Envelope, outcome: Outcome | None, terms: MarketTerms
 
 
 def looked_up(envelope: Envelope, outcome: Outcome | None, terms: MarketTerms) -> Answer:
-    """The answer for a repetition or for an order that had ended. Blocks on the database."""
+    """The answer for a repetition or for an order that had ended. Blocks on the database.
+
+    Where that cannot be read it is OutcomeUnknown: a 503 would say that the command has had no effect.
+    """
     command = envelope.command
     assert outcome is not None, "only what is known can be looked up"
     if isinstance(command, CancelOrders):
@@ -211,13 +223,19 @@ def looked_up(envelope: Envelope, outcome: Outcome | None, terms: MarketTerms) -
     )
     is_repeat = outcome.kind == "repeat"
     is_place = isinstance(command, PlaceOrder)
-    found = find_order(
-        account_id=envelope.account_id,
-        order_id=outcome.payload[0] if is_repeat and is_place else command.order_id,
-        client_order_id=None if is_place else command.client_order_id,
-        min_as_of=_as_of(outcome),
-        wait=False,
-    )
+    order_id = outcome.payload[0] if is_repeat and is_place else command.order_id
+    try:
+        found = find_order(
+            account_id=envelope.account_id,
+            order_id=order_id,
+            client_order_id=None if is_place else command.client_order_id,
+            min_as_of=_as_of(outcome),
+            wait=False,
+        )
+    except (ReadLag, *OUTAGES) as error:
+        raise OutcomeUnknown(
+            "It was taken in; what became of it cannot be read now.", order_id=order_id
+        ) from error
     if found is None or found.view.market_id != terms.market_id:
         raise NotFound("There is no such order.")
     view, body = found.view, order_json(found.view, terms.outcomes, found.as_of)
@@ -245,7 +263,8 @@ def _as_of(outcome: Outcome) -> str:
 
 
 class OrderNotFound(NotFound):
-    """No such order of this account. `final` says that none can appear any more under this name."""
+    """No such order of this account. `final` says that none can appear any more under this name, by a command that
+    was taken in before."""
 
     def __init__(self, *, final: bool) -> None:
         super().__init__("There is no such order.")
@@ -257,15 +276,22 @@ class OrderNotFound(NotFound):
 
 
 def find(
-    caller: Caller, *, order_id: str | None = None, client_order_id: str | None = None, min_as_of: str | None = None,
-    market_id: str | None = None,
+    caller: Caller, *, order_id: str | None = None, client_order_id: str | None = None, sent_as: str | None = None,
+    min_as_of: str | None = None, market_id: str | None = None,
 ) -> Answer:  # fmt: skip
     """One order of the caller as it now stands; waits for what is committed to be readable. Blocks.
 
-    Raises OrderNotFound, and ReadLag where it cannot be known yet whether there is such an order.
+    A client id alone does not tell when it was last sent: `sent_as`, the order id that the last OutcomeUnknown named,
+    does. Raises OrderNotFound, and ReadLag where it cannot be known yet whether there is such an order.
     """
+    sent_as = order_reference(sent_as) if sent_as is not None else order_id
     found = _existing(
-        caller, order_id=order_id, client_order_id=client_order_id, min_as_of=min_as_of, fresh=True
+        caller,
+        order_id=order_id,
+        client_order_id=client_order_id,
+        sent_as=sent_as,
+        min_as_of=min_as_of,
+        fresh=True,
     )
     if market_id not in (None, found.view.market_id):
         raise OrderNotFound(final=True)
@@ -282,26 +308,29 @@ def home_of(
             account_id=caller.principal.account_id, client_order_id=client_order_id
         )
     else:
-        market_id = recent_markets.get(order_id) or _existing(caller, order_id=order_id).view.market_id
+        market_id = (
+            recent_markets.get(order_id)
+            or market_of_order(account_id=caller.principal.account_id, order_id=order_id)
+            or _existing(caller, order_id=order_id, sent_as=order_id).view.market_id
+        )
     if market_id is None:
         raise OrderNotFound(final=False)
     return market_terms(market_id)
 
 
 def _existing(
-    caller: Caller, *, order_id: str | None, client_order_id: str | None = None, min_as_of: str | None = None,
-    fresh: bool = False,
+    caller: Caller, *, order_id: str | None, client_order_id: str | None = None, sent_as: str | None,
+    min_as_of: str | None = None, fresh: bool = False,
 ) -> FoundOrder:  # fmt: skip
-    account_id = caller.principal.account_id
-    is_late = order_id is not None and _deadline_passed(order_id)
-    found = find_order(
-        account_id=account_id, order_id=order_id, client_order_id=client_order_id, min_as_of=min_as_of,
-        wait=not is_late, fresh=fresh,
-    )  # fmt: skip
+    look = partial(
+        find_order, account_id=caller.principal.account_id, order_id=order_id, client_order_id=client_order_id
+    )
+    is_late = sent_as is not None and _deadline_passed(sent_as)
+    found = look(min_as_of=min_as_of, wait=not is_late, fresh=fresh)
     if found is None and is_late:
         # No command can bring this order any more: once the read side has all of the log, not there is final.
         catch_up()
-        found = find_order(account_id=account_id, order_id=order_id, client_order_id=None, wait=False)
+        found = look(wait=False)
     if found is None:
         raise OrderNotFound(final=is_late)
     return found

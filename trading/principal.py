@@ -94,8 +94,3 @@ class Throttle(Protocol):
         self, class_name: str, *, principal: Principal | None, ip: str | None, cost: int = 1
     ) -> Allowance:
         """The same, for a thread."""
-
-
-def batch_cost(items: int) -> int:
-    """Tokens a batch costs: one for every 50 items begun."""
-    return max(1, -(-items // 50))

@@ -133,3 +133,20 @@ def test_schema_is_valid_and_names_the_order_paths(exchange: RunningExchange) ->
 
 def test_schema_has_a_page(exchange: RunningExchange) -> None:
     assert httpx.get(f"{exchange.http}/api/docs/").status_code == 200
+
+
+def test_unknown_parameter_is_refused_and_nothing_is_done(alice: Bot, market: Market) -> None:
+    order = alice.order(market, quantity=3)
+    everywhere, one = f"/markets/{market.market_id}/orders", f"/orders/{order['order_id']}"
+    placing = {"outcome": "Yes", "side": "buy", "price": "0.1000", "quantity": 1}
+    for method, path, body, parameter in (
+        ("DELETE", "/orders", None, "market_id"), ("DELETE", "/orders", None, "sid"), ("DELETE", "/orders", None, ""),
+        ("DELETE", everywhere, None, "outcomes"), ("DELETE", everywhere, None, "min_as_of"),
+        ("DELETE", one, None, "side"), ("PATCH", one, {"quantity": 1}, "reduce_by"), ("GET", one, None, "as_of"),
+        ("POST", everywhere, placing, "side"), ("POST", "/account/heartbeat", {"timeout_s": 0}, "timeout_s"),
+        ("POST", "/orders/batch", {"orders": [{**placing, "market_id": market.market_id}]}, "dry_run"),
+    ):  # fmt: skip
+        problem = alice.ask(method, path, body, status=400, params={parameter: "buy"})
+        assert (problem["code"], problem["errors"].keys()) == ("invalid_request", {parameter})
+    assert alice.look(order["order_id"])["remaining"] == 3
+    assert alice.ask("DELETE", everywhere, status=200, params={"side": "buy"})["cancelled"] == 1

@@ -91,6 +91,20 @@ def test_unknown_order_is_not_found_and_final(alice: Bot) -> None:
     assert (problem["code"], problem["final"]) == ("not_found", True)
 
 
+def test_client_id_of_a_late_command_is_not_found_and_final(alice: Bot, market: Market) -> None:
+    late = {"order_id": "016f5e66-e800-7000-8000-000000000001"}
+    for path in ("/orders", f"/markets/{market.market_id}/orders"):
+        problem = alice.ask("GET", f"{path}/by-client-id/{new_client_id()}", status=404, params=late)
+        assert (problem["code"], problem["final"]) == ("not_found", True)
+    order = alice.order(market, client_order_id=new_client_id())
+    path = f"/orders/by-client-id/{order['client_order_id']}"
+    assert alice.ask("GET", path, status=200, params=late)["order_id"] == order["order_id"]
+    problem = alice.ask("GET", path, status=400, params={"order_id": "it"})
+    assert problem["errors"].keys() == {"order_id"}
+    problem = alice.ask("GET", f"/orders/{order['order_id']}", status=400, params=late)
+    assert problem["errors"].keys() == {"order_id"}
+
+
 def test_order_that_may_still_be_on_its_way_is_not_final(alice: Bot, market: Market) -> None:
     known = uuid.UUID(alice.order(market)["order_id"])
     unknown = uuid.UUID(int=known.int ^ 1)

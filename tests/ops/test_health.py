@@ -190,3 +190,13 @@ def test_an_unknown_api_path_is_a_problem_document(client: Client) -> None:
     assert (answer.status_code, answer["Content-Type"]) == (404, "application/problem+json")
     document = json.loads(answer.content)
     assert (document["code"], document["request_id"]) == ("not_found", answer["X-Request-ID"])
+
+
+def test_exchange_whose_engine_was_killed_is_open_to_nobody(client: Client) -> None:
+    own_every_slot()
+    assert read(client, "/api/v1/status")[1]["exchange"] == "open"
+    with connection.cursor() as cursor:
+        # It owns its slots still: nobody has taken them over.
+        cursor.execute("UPDATE shard SET heartbeat_at = now() - interval '1 minute'")
+    assert read(client, "/api/v1/status")[1]["exchange"] == "degraded"
+    assert read(client, "/matching/health")[1]["status"] == "degraded"

@@ -10,16 +10,17 @@ from django.test import RequestFactory
 
 from ops import throttle as throttle_module
 from ops.throttle import (
-    RATES,
     LocalBuckets,
-    Rate,
     RateLimitMiddleware,
     TokenBuckets,
     TokenBucketThrottle,
     take_of,
 )
+from trading.api.status import StatusView
 from trading.ids import new_id
-from trading.principal import Principal, batch_cost
+from trading.order_request import cost_of_batch
+from trading.principal import Principal
+from trading.rates import RATES, TIER_FACTORS, Rate
 
 PUBLISHED = {"order": (5, 10), "cancel": (50, 500), "data": (30, 60), "general": (10, 20), "sign_in": (1, 5)}
 
@@ -35,8 +36,16 @@ def someone(tier="standard", key_id=None):
     )
 
 
+@pytest.mark.django_db
 def test_the_rates_are_those_that_are_published():
     assert {name: (rate.per_second, rate.burst) for name, rate in RATES.items()} == PUBLISHED
+    tiers = StatusView.as_view()(RequestFactory().get("/api/v1/status")).data["tiers"]
+    assert tiers.keys() == TIER_FACTORS.keys()
+    for tier, classes in tiers.items():
+        assert classes.keys() == PUBLISHED.keys()
+        for name, published in classes.items():
+            rate = take_of(name, someone(tier), None, 1).rate
+            assert published == {"per_second": rate.per_second, "burst": rate.burst}
 
 
 @pytest.fixture(autouse=True)
@@ -123,10 +132,12 @@ def test_one_ipv6_customer_is_one_address():
 
 
 def test_a_batch_of_500_costs_the_whole_burst(buckets):
-    assert [batch_cost(items) for items in (0, 1, 50, 51, 500)] == [1, 1, 1, 2, 10]
+    costs = [cost_of_batch({"orders": [{}] * items}) for items in (0, 1, 50, 51, 500)]
+    assert costs == [1, 1, 1, 2, 10]
+    assert cost_of_batch({"orders": "all"}) == cost_of_batch("all") == 1
     who = someone()
-    assert buckets.take_blocking("order", principal=who, ip=None, cost=batch_cost(500)).remaining == 0
-    refused = buckets.take_blocking("order", principal=who, ip=None, cost=batch_cost(500))
+    assert buckets.take_blocking("order", principal=who, ip=None, cost=costs[-1]).remaining == 0
+    refused = buckets.take_blocking("order", principal=who, ip=None, cost=costs[-1])
     assert (refused.allowed, refused.retry_after_s) == (False, 10)
 
 

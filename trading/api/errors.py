@@ -1,10 +1,9 @@
 """Every error of the DRF lane as a problem document; wired in as DRF's exception handler.
 
-An ExchangeError says itself what it is. DRF's and Django's own exceptions are translated. Anything else is a
-bug: it is logged with its traceback and answered as a 500 problem document that tells nothing of its inside.
+An ExchangeError says itself what it is. DRF's and Django's own exceptions are translated. Anything else is an
+outage of the database or a bug, which is answered as a 500 problem document that tells nothing of its inside.
 """
 
-import logging
 from typing import Any
 
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
@@ -16,17 +15,13 @@ from rest_framework.response import Response
 
 from trading import errors
 from trading.errors import PROBLEM_CONTENT_TYPE, ExchangeError, problem
-
-logger = logging.getLogger(__name__)
+from trading.outage import unexpected
 
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response:
     """DRF's EXCEPTION_HANDLER. Rolls an open atomic request back, as DRF's own handler does."""
     request = context.get("request")
-    error = as_exchange_error(exc)
-    if error is None:
-        error = errors.InternalError()
-        logger.error("unexpected error in the API", exc_info=exc)
+    error = as_exchange_error(exc) or unexpected(exc, "the API")
     for connection in connections.all(initialized_only=True):
         if connection.settings_dict["ATOMIC_REQUESTS"] and connection.in_atomic_block:
             connection.set_rollback(True)
@@ -54,7 +49,7 @@ def request_id_of(request: Any) -> str | None:
 
 
 def as_exchange_error(exc: Exception) -> ExchangeError | None:
-    """The ExchangeError that says the same as a framework's exception; None for a bug."""
+    """The ExchangeError that says the same as a framework's exception; None for what nobody expected."""
     if isinstance(exc, ExchangeError):
         return exc
     if isinstance(exc, drf.APIException):

@@ -19,25 +19,38 @@ from trading.api.order_schema import (
     OrderSchema,
     PlaceSchema,
 )
+from trading.api.query import MIN_AS_OF
 from trading.api.schema import problems
 from trading.errors import ExchangeError
 from trading.gateway import gateway_sync
 from trading.ids import new_id
 from trading.market_terms import MarketTerms, market_terms
-from trading.order_request import client_reference, order_reference, parse_batch
+from trading.order_request import (
+    client_reference,
+    cost_of_batch,
+    order_reference,
+    parse_batch,
+    refuse_unknown_parameters,
+)
 from trading.orders import Answer, Caller
-from trading.principal import READ, TRADE, batch_cost, require_principal
+from trading.principal import READ, TRADE, require_principal
 from trading.wire import Envelope
 
 ORDER_ERRORS = (400, 401, 403, 404, 409, 422, 503, 504)
 OUTCOME = OpenApiParameter("outcome", str, description="Only orders for this outcome.")
+SENT_AS = OpenApiParameter(
+    "order_id",
+    str,
+    description="The `order_id` of the last 504 for this client id: says what its look-up is to wait for.",
+)
 SIDE = OpenApiParameter("side", str, enum=["buy", "sell"], description="Only orders of this side.")
 
 
-def caller_of(request: Request, scope: str) -> Caller:
-    """The authenticated caller, if the scope is held."""
+def caller_of(request: Request, scope: str, *parameters: str) -> Caller:
+    """The authenticated caller, if the scope is held; refuses all query parameters but those named."""
     principal = require_principal(request.auth)
     principal.require(scope)
+    refuse_unknown_parameters(request.query_params, parameters)
     return Caller(principal, getattr(request, "request_id", None) or "")
 
 
@@ -70,9 +83,9 @@ class MarketOrdersView(APIView):
         request=None, responses={200: CancelledSchema, **problems(*ORDER_ERRORS)},
     )  # fmt: skip
     def delete(self, request: Request, market: str) -> Response:
-        caller = caller_of(request, TRADE)
+        caller = caller_of(request, TRADE, *mass_cancel.CHOSEN_BY)
         terms = market_terms(market)
-        chosen = {name: request.query_params.get(name) for name in ("outcome", "side")}
+        chosen = {name: request.query_params.get(name) for name in mass_cancel.CHOSEN_BY}
         return respond(perform(mass_cancel.cancel_all(caller, terms, **chosen), terms))
 
 
@@ -83,13 +96,14 @@ class AllOrdersView(APIView):
 
     @extend_schema(
         operation_id="order_cancel_all", summary="Cancel all orders everywhere", parameters=[OUTCOME, SIDE],
-        description="Without outcome and side also stops every order that was sent before it and is still on its way.",
+        description="Without outcome and side also stops every order that was sent before it and is still on its way. "
+        "If not all markets have answered, or one could not cancel, it is a 504 whose `errors` name them.",
         request=None,
         responses={200: CancelledSchema, **problems(*ORDER_ERRORS)},
     )  # fmt: skip
     def delete(self, request: Request) -> Response:
-        caller = caller_of(request, TRADE)
-        chosen = {name: request.query_params.get(name) for name in ("outcome", "side")}
+        caller = caller_of(request, TRADE, *mass_cancel.CHOSEN_BY)
+        chosen = {name: request.query_params.get(name) for name in mass_cancel.CHOSEN_BY}
         return respond(cancel_everywhere(caller, **chosen))
 
 
@@ -101,19 +115,24 @@ def cancel_everywhere(caller: Caller, *, outcome: str | None, side: str | None) 
 
 
 class OrderView(APIView):
-    """One order, by its id or by its owner's client id. Its operations in the schema are named by their paths."""
+    """One order. Its operations in the schema are named by their paths."""
 
     throttle_class_name = {"GET": "data", "PATCH": "order", "DELETE": "cancel"}
+    look_up_parameters: tuple[str, ...] = ("min_as_of",)
 
     @extend_schema(
         summary="Look an order up",
+        parameters=[MIN_AS_OF],
         responses={200: OrderSchema, **problems(*ORDER_ERRORS)},
     )
     def get(self, request: Request, **names: str) -> Response:
-        caller = caller_of(request, READ)
+        caller = caller_of(request, READ, *self.look_up_parameters)
         market_id = market_terms(names["market"]).market_id if "market" in names else None
-        min_as_of = request.query_params.get("min_as_of")
-        return respond(orders.find(caller, **references(names), min_as_of=min_as_of, market_id=market_id))
+        sent_as, min_as_of = request.query_params.get("order_id"), request.query_params.get("min_as_of")
+        found = orders.find(
+            caller, **references(names), sent_as=sent_as, min_as_of=min_as_of, market_id=market_id
+        )
+        return respond(found)
 
     @extend_schema(
         summary="Amend an order", request=AmendSchema,
@@ -136,6 +155,21 @@ class OrderView(APIView):
         return respond(perform(orders.cancel(caller, terms.market_id, **named), terms))
 
 
+class OrderByClientIdView(OrderView):
+    """One order by its owner's client id."""
+
+    look_up_parameters = ("min_as_of", "order_id")
+
+    @extend_schema(
+        summary="Look an order up", parameters=[MIN_AS_OF, SENT_AS],
+        description="A 404 is `final` only with the `order_id` of the last 504: by a client id alone nobody can tell "
+        "whether a command is still on its way.",
+        responses={200: OrderSchema, **problems(*ORDER_ERRORS)},
+    )  # fmt: skip
+    def get(self, request: Request, **names: str) -> Response:
+        return super().get(request, **names)
+
+
 def references(names: dict[str, str]) -> dict[str, Any]:
     """The path's order id or client order id, checked."""
     if "client_order_id" in names:
@@ -144,13 +178,13 @@ def references(names: dict[str, str]) -> dict[str, Any]:
 
 
 class BatchView(APIView):
-    """Up to 500 commands in one request."""
+    """Up to 500 commands in one request. It is read once its first token is paid; then it takes the others."""
 
     throttle_class_name = "order"
+    tokens_due = 1
 
     def throttle_cost(self, request: Request) -> int:
-        items = request.data.get("orders") if isinstance(request.data, dict) else None
-        return batch_cost(len(items)) if isinstance(items, list) else 1
+        return self.tokens_due
 
     @extend_schema(
         operation_id="order_batch", summary="Place, amend and cancel up to 500 orders", request=BatchSchema,
@@ -158,6 +192,9 @@ class BatchView(APIView):
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         caller = caller_of(request, TRADE)
+        self.tokens_due = cost_of_batch(request.data) - 1
+        if self.tokens_due:
+            self.check_throttles(request)
         prepared = orders.prepare_batch(caller, parse_batch(request.data))
         envelopes = [each.envelope for each in prepared if not isinstance(each, ExchangeError)]
         answers, waiting = orders.quick_batch(prepared, gateway_sync().send(envelopes) if envelopes else [])
@@ -183,10 +220,14 @@ class HeartbeatView(APIView):
 order_patterns = [
     path("orders", AllOrdersView.as_view(), name="api-orders"),
     path("orders/batch", BatchView.as_view(), name="api-orders-batch"),
-    path("orders/by-client-id/<str:client_order_id>", OrderView.as_view(), name="api-order-by-client-id"),
+    path(
+        "orders/by-client-id/<str:client_order_id>",
+        OrderByClientIdView.as_view(),
+        name="api-order-by-client-id",
+    ),
     path("orders/<str:order_id>", OrderView.as_view(), name="api-order"),
     path("account/heartbeat", HeartbeatView.as_view(), name="api-heartbeat"),
     path("markets/<str:market>/orders", MarketOrdersView.as_view(), name="api-market-orders"),
-    path("markets/<str:market>/orders/by-client-id/<str:client_order_id>", OrderView.as_view()),
+    path("markets/<str:market>/orders/by-client-id/<str:client_order_id>", OrderByClientIdView.as_view()),
     path("markets/<str:market>/orders/<str:order_id>", OrderView.as_view()),
 ]

@@ -1,6 +1,5 @@
 """Query strings of the read paths: what is known, checked, and what is not, refused."""
 
-import datetime as dt
 import re
 from collections.abc import Sequence
 
@@ -12,13 +11,11 @@ from trading.as_of import read_as_of, wait_for
 from trading.errors import InvalidRequest
 from trading.eventlog.codec import to_us
 from trading.market_terms import MarketTerms, market_terms
+from trading.moments import read_moment
+from trading.order_request import refuse_unknown_parameters
 from trading.selectors.pages import DEFAULT_LIMIT, MAX_LIMIT
 
 _DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
-_MOMENT = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?([Zz]|[+-][0-9]{2}:[0-9]{2})",
-    re.ASCII,
-)
 
 LIMIT = OpenApiParameter("limit", int, description=f"{DEFAULT_LIMIT} if left out, at most {MAX_LIMIT}")
 CURSOR = OpenApiParameter("cursor", str, description="`next` of the page before")
@@ -39,11 +36,7 @@ class Query:
 
     def __init__(self, request: Request, *known: str) -> None:
         self._given = request.query_params
-        unknown = [name for name in self._given if name not in known]
-        if unknown:
-            raise InvalidRequest(
-                errors={name[:64]: ["This parameter is not known."] for name in unknown[:20]}
-            )
+        refuse_unknown_parameters(self._given, known)
 
     def text(self, name: str) -> str | None:
         return self._given.get(name)
@@ -63,10 +56,8 @@ class Query:
         if given is None:
             return None
         try:
-            date, time_of_day, fraction, zone = _MOMENT.fullmatch(given).groups()  # type: ignore[union-attr]
-            moment = dt.datetime.fromisoformat(f"{date}T{time_of_day}{'+00:00' if zone in 'Zz' else zone}")
-            return to_us(moment) + int(f"{fraction or '0':0<6.6}")
-        except (AttributeError, ValueError, OverflowError):
+            return to_us(read_moment(given))
+        except ValueError:
             raise InvalidRequest(
                 errors={name: ["must be a time such as 2026-11-23T08:30:00Z, a plus sign written as %2B"]}
             ) from None

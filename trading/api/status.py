@@ -1,7 +1,9 @@
 """GET /status: what a client should know of the exchange before it trades."""
 
 import time
+from dataclasses import asdict
 
+from django.db import connection
 from django.urls import path
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -11,8 +13,9 @@ from rest_framework.views import APIView
 
 from trading.engine.market import MAX_OPEN_ORDERS
 from trading.eventlog.codec import timestamp_text
-from trading.models import Slot
 from trading.order_request import MAX_BATCH_ITEMS, MAX_QUANTITY_SHARES
+from trading.rates import RATES, TIER_FACTORS
+from trading.shard.overview import slot_states
 from trading.strict_json import MAX_BODY_BYTES
 
 VERSIONS = {"api": "1", "events": "1"}
@@ -37,11 +40,12 @@ class StatusView(APIView):
         operation_id="status", summary="Time, limits, tiers, fees and versions", responses=StatusSchema
     )
     def get(self, request: Request) -> Response:
-        owned = not Slot.objects.filter(kind="market", owner__isnull=True).exists()
+        with connection.cursor() as cursor:
+            is_open = all(state.is_owned for state in slot_states(cursor))
         return Response(
             {
                 "time": timestamp_text(time.time_ns() // 1000),
-                "exchange": "open" if owned else "degraded",
+                "exchange": "open" if is_open else "degraded",
                 "limits": {
                     "quantity": MAX_QUANTITY_SHARES,
                     "batch_items": MAX_BATCH_ITEMS,
@@ -49,13 +53,8 @@ class StatusView(APIView):
                     "body_bytes": MAX_BODY_BYTES,
                 },
                 "tiers": {
-                    "standard": {
-                        "order": {"per_second": 5, "burst": 10},
-                        "cancel": {"per_second": 50, "burst": 500},
-                        "data": {"per_second": 30, "burst": 60},
-                        "general": {"per_second": 10, "burst": 20},
-                        "sign_in": {"per_second": 1, "burst": 5},
-                    }
+                    tier: {name: asdict(rate.times(factor)) for name, rate in RATES.items()}
+                    for tier, factor in TIER_FACTORS.items()
                 },
                 "fees": {
                     "formula": "ceil(rate * sum(quantity * price * (1 - price)))",

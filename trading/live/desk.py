@@ -12,7 +12,7 @@ from trading.gateway import Gateway
 from trading.live.blocking import in_thread
 from trading.market_terms import MarketTerms, cached_terms, market_terms
 from trading.orders import Answer, Caller, Prepared
-from trading.principal import Principal, batch_cost
+from trading.principal import Principal
 from trading.wire import Envelope
 
 # What became of a cancel-all that need not be tried again: there are no such orders any more.
@@ -105,12 +105,6 @@ class Desk:
     async def heartbeat(self, caller: Caller, body: object) -> Answer:
         """The dead-man switch is set, or put away."""
         return Answer(200, await in_thread(lambda: dead_man.heartbeat(caller.principal, body)))
-
-
-def cost_of_batch(body: object) -> int:
-    """The tokens that a batch takes from the order bucket, judged before its shape is."""
-    items = body.get("orders") if type(body) is dict else None
-    return batch_cost(len(items)) if type(items) is list else 1
 
 
 def _found(references: Iterable[str]) -> dict[str, MarketTerms]:

@@ -4,7 +4,6 @@ It shares decoder, authentication, throttle, gateway and answers with the other 
 what a framework would: reading a request, finding its handler, writing a response.
 """
 
-import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
@@ -17,9 +16,9 @@ from trading.errors import (
     PROBLEM_CONTENT_TYPE,
     BodyTooLarge,
     ExchangeError,
-    InternalError,
     InvalidRequest,
     MethodNotAllowed,
+    NotAuthenticated,
     NotFound,
     RateLimited,
     UnsupportedMediaType,
@@ -27,14 +26,19 @@ from trading.errors import (
 )
 from trading.ids import new_id
 from trading.live.blocking import in_thread
-from trading.live.desk import Desk, cost_of_batch
+from trading.live.desk import Desk
 from trading.market_terms import MarketTerms
-from trading.order_request import client_reference, order_reference, parse_batch
+from trading.order_request import (
+    client_reference,
+    cost_of_batch,
+    order_reference,
+    parse_batch,
+    refuse_unknown_parameters,
+)
 from trading.orders import Answer, Caller
-from trading.principal import READ, TRADE, Allowance, Authenticator, Throttle, require_principal
+from trading.outage import unexpected
+from trading.principal import READ, TRADE, Allowance, Authenticator, Principal, Throttle, require_principal
 from trading.strict_json import MAX_BODY_BYTES, decode
-
-log = logging.getLogger(__name__)
 
 PREFIX = "/api/v1/"
 _GIVEN_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
@@ -78,19 +82,12 @@ class FastLane:
             request = await self._read(scope, receive, headers, request_id)
             answer = await self._route(request)(request, allowances)
             status, body, kind, extra = answer.status, answer.body, "application/json", {}
-        except ExchangeError as error:
-            status, body, kind, extra = (
-                error.status,
-                problem(error, request_id),
-                PROBLEM_CONTENT_TYPE,
-                error.headers,
-            )
         except Exception as error:
-            log.error("unexpected error in the fast lane", exc_info=error)
-            failure = InternalError()
-            status, body, kind, extra = failure.status, problem(failure, request_id), PROBLEM_CONTENT_TYPE, {}
-        for allowance in allowances:
-            extra = {**allowance.headers, **extra}
+            failure = error if isinstance(error, ExchangeError) else unexpected(error, "the fast lane")
+            status, body = failure.status, problem(failure, request_id)
+            kind, extra = PROBLEM_CONTENT_TYPE, failure.headers
+        if allowances:
+            extra = {**allowances[-1].headers, **extra}
         payload = _encode(body)
         answer_headers = [
             (b"content-type", kind.encode()),
@@ -159,19 +156,38 @@ class FastLane:
             raise MethodNotAllowed(allowed=sorted(known))
         return known[request.method]
 
-    async def _caller(self, request: Request, scope: str) -> Caller:
-        principal = await self._authenticator.authenticate(request.headers.get(b"authorization"), request.ip)
+    async def _admit(
+        self, request: Request, allowances: list[Allowance], scope: str, class_name: str, *parameters: str
+    ) -> Caller:
+        """The caller, who may do this and has paid a token, or whose address has if he is nobody.
+
+        All query parameters but those named are refused.
+        """
+        authorization = request.headers.get(b"authorization")
+        try:
+            principal = await self._authenticator.authenticate(authorization, request.ip)
+        except NotAuthenticated:
+            await self._take("general", None, request, allowances)
+            raise
+        await self._take(class_name, principal, request, allowances)
         caller = Caller(require_principal(principal), request.request_id)
         caller.principal.require(scope)
+        if request.query:
+            refuse_unknown_parameters(request.query, parameters)
         return caller
 
     async def _take(
-        self, name: str, caller: Caller, request: Request, allowances: list[Allowance], cost: int = 1
+        self,
+        name: str,
+        principal: Principal | None,
+        request: Request,
+        allowances: list[Allowance],
+        cost: int = 1,
     ) -> None:
-        """One call to the throttle. Raises RateLimited."""
+        """One call to the throttle; without a principal the address pays. Raises RateLimited."""
         if self._throttle is None:
             return
-        allowance = await self._throttle.take(name, principal=caller.principal, ip=request.ip, cost=cost)
+        allowance = await self._throttle.take(name, principal=principal, ip=request.ip, cost=cost)
         allowances.append(allowance)
         if not allowance.allowed:
             raise RateLimited(retry_after_s=allowance.retry_after_s)
@@ -194,46 +210,43 @@ class FastLane:
     # --- Handlers ---------------------------------------------------------------------------------
 
     async def _place(self, request: Request, allowances: list[Allowance]) -> Answer:
-        caller = await self._caller(request, TRADE)
-        await self._take("order", caller, request, allowances)
+        caller = await self._admit(request, allowances, TRADE, "order")
         body = self._json(request)
         terms = await self._desk.terms(request.segments[1])
         return await self._desk.perform(orders.place(caller, terms, body), terms)
 
     async def _cancel_all(self, request: Request, allowances: list[Allowance]) -> Answer:
-        caller = await self._caller(request, TRADE)
-        await self._take("cancel", caller, request, allowances)
+        caller = await self._admit(request, allowances, TRADE, "cancel", *mass_cancel.CHOSEN_BY)
         terms = await self._desk.terms(request.segments[1])
         outcome, side = request.query.get("outcome"), request.query.get("side")
         envelope = mass_cancel.cancel_all(caller, terms, outcome=outcome, side=side)
         return await self._desk.perform(envelope, terms)
 
     async def _cancel_everywhere(self, request: Request, allowances: list[Allowance]) -> Answer:
-        caller = await self._caller(request, TRADE)
-        await self._take("cancel", caller, request, allowances)
+        caller = await self._admit(request, allowances, TRADE, "cancel", *mass_cancel.CHOSEN_BY)
         outcome, side = request.query.get("outcome"), request.query.get("side")
         chosen = await self._desk.cancels_everywhere(caller, outcome=outcome, side=side, fence=new_id())
         return await self._desk.cancel_many(chosen)
 
     async def _get(self, request: Request, allowances: list[Allowance]) -> Answer:
-        caller = await self._caller(request, READ)
-        await self._take("data", caller, request, allowances)
+        known = ("min_as_of", "order_id") if request.segments[-2] == "by-client-id" else ("min_as_of",)
+        caller = await self._admit(request, allowances, READ, "data", *known)
         named = self._named(request)
         in_market = request.segments[0] == "markets"
         market_id = (await self._desk.terms(request.segments[1])).market_id if in_market else None
-        min_as_of = request.query.get("min_as_of")
-        return await in_thread(lambda: orders.find(caller, **named, min_as_of=min_as_of, market_id=market_id))
+        sent_as, min_as_of = request.query.get("order_id"), request.query.get("min_as_of")
+        return await in_thread(
+            lambda: orders.find(caller, **named, sent_as=sent_as, min_as_of=min_as_of, market_id=market_id)
+        )
 
     async def _amend(self, request: Request, allowances: list[Allowance]) -> Answer:
-        caller = await self._caller(request, TRADE)
-        await self._take("order", caller, request, allowances)
+        caller = await self._admit(request, allowances, TRADE, "order")
         body, named = self._json(request), self._named(request)
         terms = await self._home(request, caller, named)
         return await self._desk.perform(orders.amend(caller, terms.market_id, body, **named), terms)
 
     async def _cancel(self, request: Request, allowances: list[Allowance]) -> Answer:
-        caller = await self._caller(request, TRADE)
-        await self._take("cancel", caller, request, allowances)
+        caller = await self._admit(request, allowances, TRADE, "cancel")
         named = self._named(request)
         terms = await self._home(request, caller, named)
         return await self._desk.perform(orders.cancel(caller, terms.market_id, **named), terms)
@@ -244,16 +257,16 @@ class FastLane:
         return self._desk.known_home(named["order_id"]) or await self._desk.home(caller, named)
 
     async def _batch(self, request: Request, allowances: list[Allowance]) -> Answer:
-        caller = await self._caller(request, TRADE)
+        caller = await self._admit(request, allowances, TRADE, "order")
         body = self._json(request)
-        await self._take("order", caller, request, allowances, cost_of_batch(body))
+        if tokens_due := cost_of_batch(body) - 1:
+            await self._take("order", caller.principal, request, allowances, tokens_due)
         items = parse_batch(body)
         find = await self._desk.markets_of(items)
         return await self._desk.batch(orders.prepare_batch(caller, items, find))
 
     async def _heartbeat(self, request: Request, allowances: list[Allowance]) -> Answer:
-        caller = await self._caller(request, TRADE)
-        await self._take("cancel", caller, request, allowances)
+        caller = await self._admit(request, allowances, TRADE, "cancel")
         return await self._desk.heartbeat(caller, self._json(request))
 
     async def _ws_health(self, request: Request, allowances: list[Allowance]) -> Answer:

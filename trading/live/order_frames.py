@@ -6,7 +6,6 @@ lives has to be looked up first.
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from itertools import count
 from typing import Any, Protocol
@@ -14,20 +13,18 @@ from typing import Any, Protocol
 from trading import mass_cancel, orders
 from trading.errors import (
     ExchangeError,
-    InternalError,
     InvalidRequest,
     NotAuthenticated,
     PermissionDenied,
     RateLimited,
 )
 from trading.ids import new_id
-from trading.live.desk import Desk, cost_of_batch
+from trading.live.desk import Desk
 from trading.market_terms import MarketTerms
-from trading.order_request import AMEND_FIELDS, Fields, parse_batch, parse_reference
+from trading.order_request import AMEND_FIELDS, Fields, cost_of_batch, parse_batch, parse_reference
 from trading.orders import Answer, Caller
+from trading.outage import unexpected
 from trading.principal import TRADE, Principal, Throttle
-
-log = logging.getLogger(__name__)
 
 # Which bucket pays for an op. A heartbeat is a promise to cancel, and must no more be refused than a cancel.
 BUCKETS = {
@@ -132,9 +129,8 @@ class OrderFrames:
             if isinstance(error, RateLimited | NotAuthenticated | PermissionDenied):
                 self._answers.charge()
             self._answers.fail(frame_id, error, request_id)
-        except Exception:
-            self._answers.fail(frame_id, InternalError(), request_id)
-            log.exception("an order frame failed", extra={"request_id": request_id})
+        except Exception as error:
+            self._answers.fail(frame_id, unexpected(error, f"the order frame {request_id}"), request_id)
         finally:
             self._turns.leave(turn)
             self._in_flight[BUCKETS[op]] -= 1

@@ -11,7 +11,6 @@ has no feed.
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -20,7 +19,6 @@ from trading.dead_man import placer
 from trading.errors import (
     PROBLEM_CONTENT_TYPE,
     ExchangeError,
-    InternalError,
     InvalidRequest,
     NotAuthenticated,
     NotFound,
@@ -44,6 +42,7 @@ from trading.live.feed_frames import encode, sent_now
 from trading.live.hub import ACCOUNT, Hub
 from trading.live.order_frames import BUCKETS, OrderFrames
 from trading.live.outbox import Outbox, Send
+from trading.outage import unexpected
 from trading.principal import READ, TRADE, Authenticator, Principal, Throttle
 from trading.strict_json import MAX_BODY_BYTES, decode_object
 
@@ -60,8 +59,6 @@ SERVICE_RESTART = 1012
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
-
-log = logging.getLogger(__name__)
 
 
 class FoundMarket(NamedTuple):
@@ -234,9 +231,8 @@ class Socket:
             await self._do(frame_id, request)
         except ExchangeError as error:
             self.fail(frame_id, error, request_id)
-        except Exception:
-            self.fail(frame_id, InternalError(), request_id)
-            log.exception("a frame failed", extra={"request_id": request_id})
+        except Exception as error:
+            self.fail(frame_id, unexpected(error, f"the frame {request_id}"), request_id)
 
     async def _do(self, frame_id: int | str, request: dict[str, Any]) -> None:
         op = request.pop("op", None)

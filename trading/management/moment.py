@@ -1,7 +1,6 @@
 """Times and markets as commands take them."""
 
 import datetime as dt
-import re
 import time
 from typing import Any
 
@@ -11,10 +10,8 @@ from django.utils.dateparse import parse_datetime
 from trading.errors import NotFound
 from trading.eventlog.codec import to_us
 from trading.eventlog.tail import stream_end
-from trading.ids import MARKET_SLOTS
+from trading.ids import MARKET_SLOTS, is_id
 from trading.market_terms import market_terms
-
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 
 def moment_us(text: str | None, option: str) -> int:
@@ -32,7 +29,7 @@ def moment_us(text: str | None, option: str) -> int:
 
 def market_named(cursor: Any, reference: str) -> str:
     """The id of a market that is named by id or slug; read models need not know it yet."""
-    if _UUID.fullmatch(reference):
+    if is_id(reference):
         end = stream_end(cursor, reference)
         if end is not None and end.slot < MARKET_SLOTS:
             return reference

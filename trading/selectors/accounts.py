@@ -8,6 +8,7 @@ from uuid import UUID
 from django.db import connection
 
 from trading.eventlog.codec import to_us
+from trading.order_view import ORDER_COLUMNS, order_view_of
 from trading.selectors.pages import Cursor, Moment, Number, Page
 from trading.selectors.prices import Prices, share_prices
 from trading.wire import OrderView
@@ -87,12 +88,8 @@ class _OrderKey(NamedTuple):
 _ORDERS = Cursor("orders", _OrderKey)
 
 # The index has the status before the id: each status is read newest first by itself, and the few rows merged.
-_ORDER_PAGE = """
-SELECT o.order_id::text, o.client_order_id, o.market_id::text, o.account_id::text, o.outcome, o.side, o.type,
-       o.price_pips, o.quantity, o.filled, CASE WHEN o.status = 'open' THEN o.quantity - o.filled ELSE 0 END,
-       o.cost_pips, o.fees_pips, o.time_in_force, o.status, o.reason,
-       (extract(epoch FROM o.created_at) * 1000000)::bigint, (extract(epoch FROM o.updated_at) * 1000000)::bigint,
-       o.seq, (extract(epoch FROM o.expires_at) * 1000000)::bigint
+_ORDER_PAGE = f"""
+SELECT {ORDER_COLUMNS}
 FROM unnest(%(statuses)s::text[]) AS wanted(status)
 CROSS JOIN LATERAL (
     SELECT * FROM "order" AS w WHERE w.account_id = %(account)s AND w.status = wanted.status
@@ -100,7 +97,7 @@ CROSS JOIN LATERAL (
     ORDER BY w.order_id DESC LIMIT %(limit)s
 ) AS o
 ORDER BY o.order_id DESC LIMIT %(limit)s
-"""
+"""  # noqa: S608
 
 
 def orders_page(
@@ -118,7 +115,7 @@ def orders_page(
     rows = _query(_ORDER_PAGE, wanted)
     page = _ORDERS.page(rows, limit=limit, key_of=lambda row: _OrderKey(UUID(row[0])))
     fills = _fills_of([row[0] for row in page.rows])
-    views = [OrderView(*[*row[:16], fills.get(row[0], []), *row[16:]]) for row in page.rows]
+    views = [order_view_of(row, fills.get(row[0], [])) for row in page.rows]
     return Page(views, page.next)
 
 

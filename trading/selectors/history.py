@@ -5,7 +5,6 @@ events are shown to staff alone, as other accounts' streams are.
 """
 
 import datetime as dt
-import re
 from typing import Any, NamedTuple
 
 from django.db import connection
@@ -13,14 +12,13 @@ from django.db import connection
 from trading.eventlog.archived import refuse_archived_stream
 from trading.eventlog.codec import decode_json
 from trading.eventlog.upcast import stored_names
+from trading.ids import is_id
 from trading.selectors.pages import Page
 
 PUBLIC_EVENTS = (
     "market_created/1", "market_opened/1", "market_suspended/1", "market_resumed/1", "market_closed/1",
     "market_resolved/1", "market_voided/1",
 )  # fmt: skip
-
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 VERSIONS_AT_ONCE = 20_000
 """Most events looked through for one page of the public ones, which are few among the orders."""
@@ -61,7 +59,7 @@ def events_page(stream_id: str, *, after: int, limit: int, only_public: bool) ->
 
 def is_stream(name: str) -> bool:
     """Whether the log has events under this id."""
-    return _UUID.fullmatch(name) is not None and _head(name) is not None
+    return is_id(name) and _head(name) is not None
 
 
 def stream_head(stream_id: str) -> list[tuple[int, int]]:

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
 from tests.trading.live.conftest import LiveServer, close_code, until
 from trading.engine.commands import AmendOrder, CancelOrder, CancelOrders, PlaceOrder
@@ -246,3 +247,21 @@ async def test_malformed_order_frames_are_answered_with_their_wrong_fields_and_n
             assert answer["error"].get("errors", {}).keys() == wrong, text
         assert (await client.ask("ping"))["ok"]
     assert live.gateway.sent == []
+
+
+async def test_frame_that_meets_a_lost_database_is_told_when_to_come_again(
+    live: LiveServer, monkeypatch: pytest.MonkeyPatch
+):
+    async def lost(reference: str) -> MarketTerms:
+        raise OperationalError("the connection is lost")
+
+    monkeypatch.setattr(Desk, "terms", staticmethod(lost))
+    monkeypatch.setattr(live.sockets, "_find_market", lost)
+    async with live.client() as client:
+        await client.ask("auth", key="pm_trader")
+        for answer in (
+            await client.ask("place", market_id=new_id(), **ORDER),
+            await client.ask("subscribe", channel="book", market_id=new_id()),
+        ):
+            assert (answer["error"]["status"], answer["error"]["code"]) == (503, "overloaded")
+            assert answer["retry_after_s"] == 1

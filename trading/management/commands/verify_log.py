@@ -1,24 +1,22 @@
 """`manage.py verify_log`: walks the hash-chained log and names the first broken event of each slot."""
 
-import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils.dateparse import parse_datetime
 from tqdm import tqdm
 
 from trading.connection import own_connection
 from trading.eventlog.archive import open_archived
 from trading.eventlog.archive_file import ArchiveFile, BadArchive
 from trading.eventlog.archived import archived_months
-from trading.eventlog.codec import to_us
 from trading.eventlog.heads import BadHeads, SlotHead, read_published
 from trading.eventlog.read import slot_heads
 from trading.eventlog.signing import UnusableKey, existing_public_key
 from trading.eventlog.verify import Break, verify_slot
+from trading.management.moment import moment_us
 
 
 class Command(BaseCommand):
@@ -43,7 +41,7 @@ class Command(BaseCommand):
         parser.add_argument("--table-only", action="store_true", help="do without the archived months")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        since_us = None if options["since"] is None else _moment_us(options["since"])
+        since_us = None if options["since"] is None else moment_us(options["since"], "--since")
         # Before the slots' heads: whatever was published by now must be in the log that is walked.
         published = self._published(options["heads"], options["public_key"])
         only_table = options["table_only"] or since_us is not None
@@ -101,10 +99,3 @@ class Command(BaseCommand):
 
 def _holding(archives: Sequence[ArchiveFile], slot: int) -> list[ArchiveFile]:
     return [archive for archive in archives if slot in archive.parts]
-
-
-def _moment_us(text: str) -> int:
-    moment = parse_datetime(text)
-    if moment is None:
-        raise CommandError(f"--since {text!r} is not a time such as 2026-11-23T00:00:00Z")
-    return to_us(moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.UTC))
