@@ -1,45 +1,66 @@
 """Cancels, in the markets of this process, the orders of clients that were not heard of in time."""
 
 import datetime as dt
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from trading.dead_man import Lapse, lapsed
 from trading.engine.commands import CancelOrders, Command
-from trading.engine.market import Market
+from trading.engine.market import Market, Order
 from trading.ids import first_id_at
 from trading.shard.markets import Markets
+
+LATE_US = 60_000_000
+"""How long before the last lapse it saw a look begins: none becomes visible later than that."""
 
 
 class Lapses:
     """Remembers what it has looked at: each lapse is looked at once, and again when slots have come."""
 
     def __init__(self) -> None:
-        self._seen: set[tuple[str, int]] = set()
+        self._seen: frozenset[Lapse] = frozenset()
         self._slots: frozenset[int] = frozenset()
 
     def commands(self, connection: Any, markets: Markets, slots: Collection[int]) -> list[Command]:
-        """What is to be cancelled now. One query, then a look at the open orders of those whom it names."""
+        """What is to be cancelled now: one query for what is new, then one walk through the orders of each market in
+        which somebody concerned has some."""
         if self._slots != frozenset(slots):
-            self._slots = frozenset(slots)
-            self._seen.clear()
-        found: list[Command] = []
-        for lapse in lapsed(connection):
-            if (lapse.switch_id, lapse.due_us) not in self._seen:
-                self._seen.add((lapse.switch_id, lapse.due_us))
-                found += [
-                    _cancel(market, lapse) for market in markets.loaded.values() if _concerns(market, lapse)
-                ]
-        return found
+            self._slots, self._seen = frozenset(slots), frozenset()
+        last_us = max((lapse.due_us for lapse in self._seen), default=0)
+        found = lapsed(connection, since_us=max(0, last_us - LATE_US))
+        new = _by_account(lapse for lapse in found if lapse not in self._seen)
+        self._seen = frozenset(found)
+        return (
+            [command for market in markets.loaded.values() for command in _cancels(market, new)]
+            if new
+            else []
+        )
 
 
-def _concerns(market: Market, lapse: Lapse) -> bool:
-    return lapse.account_id in market.open_counts and any(
-        order.account_id == lapse.account_id
-        and lapse.by in (None, order.by)
-        and order.created_us <= lapse.due_us
+def _by_account(lapses: Iterable[Lapse]) -> dict[str, list[Lapse]]:
+    found: dict[str, list[Lapse]] = {}
+    for lapse in lapses:
+        found.setdefault(lapse.account_id, []).append(lapse)
+    return found
+
+
+def _cancels(market: Market, new: dict[str, list[Lapse]]) -> list[CancelOrders]:
+    """O(accounts with open orders or lapses, whichever are fewer), and O(open orders) where they meet."""
+    concerned = new.keys() & market.open_counts.keys()
+    if not concerned:
+        return []
+    meant = {
+        lapse: None
         for order in market.orders.values()
-    )
+        if order.account_id in concerned
+        for lapse in new[order.account_id]
+        if _concerns(lapse, order)
+    }
+    return [_cancel(market, lapse) for lapse in meant]
+
+
+def _concerns(lapse: Lapse, order: Order) -> bool:
+    return lapse.by in (None, order.by) and order.created_us <= lapse.due_us
 
 
 def _cancel(market: Market, lapse: Lapse) -> CancelOrders:
