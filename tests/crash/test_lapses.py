@@ -1,11 +1,12 @@
 """Clients that were not heard of in time: what their lapses end, what they spare, and what a look at them costs."""
 
+import uuid
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from tests.crash.stage import Stage, place, query
+from tests.crash.stage import Stage, events, place, query, refusal, view
 from trading.dead_man import Lapse
 from trading.engine import commands as cmd
 from trading.engine.market import Market
@@ -37,6 +38,51 @@ def order_of(market_id: str, account_id: str, *, by: str = "", order_id: str | N
 
 def status(market: Market, order_id: str) -> str:
     return market.orders[order_id].status if order_id in market.orders else "gone"
+
+
+def id_at(moment_us: int) -> str:
+    """An order id that was made then."""
+    return str(uuid.UUID(int=(uuid.UUID(new_id()).int & ((1 << 80) - 1)) | (moment_us // 1000) << 80))
+
+
+# Orders on their way ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by", [None, "key:k"])
+def test_order_that_was_sent_before_the_lapse_and_waited_for_an_engine_is_refused(
+    stage: Stage, by: str | None
+) -> None:
+    market_id, account_id = stage.market(), stage.account()
+    due_us = let_lapse(account_id, by=by, ago_s=1)
+    stage.shard.crash()
+    late = [
+        order_of(market_id, account_id, by="key:k", order_id=id_at(due_us - ms * 1000)) for ms in (2, 1, 0)
+    ]
+    younger = order_of(market_id, account_id, by="key:k", order_id=id_at(due_us + 1000))
+    other = order_of(market_id, account_id, by="key:other", order_id=id_at(due_us - 2000))
+    answers = stage.do_all(*late, younger, other)
+    assert [refusal(answer) for answer in answers[:3]] == ["cancelled_by_owner"] * 3
+    assert [answer.kind for answer in answers[3:]] == ["order", "refused" if by is None else "order"]
+    assert events(market_id).count("cancel_all_fence") == 1
+
+
+def test_order_that_was_sent_before_the_lapse_and_matched_before_anybody_saw_it_is_cancelled(
+    stage: Stage,
+) -> None:
+    market_id, account_id = stage.market(), stage.account()
+    stage.shard.look_away()
+    due_us = let_lapse(account_id, by="key:k")
+    sent_before, sent_after = (
+        order_of(market_id, account_id, by="key:k", order_id=id_at(due_us + after_us))
+        for after_us in (-1000, 1000)
+    )
+    assert [view(outcome).status for outcome in stage.do_all(sent_before, sent_after)] == ["open", "open"]
+    market = stage.shard.market(market_id)
+    assert market.orders[sent_before.command_id].created_us > due_us
+    stage.shard.look()
+    stage.quiet()
+    assert status(market, sent_before.command_id) == "gone"
+    assert status(market, sent_after.command_id) == "open"
 
 
 # What a look costs --------------------------------------------------------------------------------
