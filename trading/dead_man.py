@@ -1,8 +1,8 @@
 """The dead-man switch: by when a client must have been heard of again, or his orders are cancelled.
 
-A switch that has lapsed is never moved again and stays a day: every engine process finds it (`lapsed`) and cancels in
-the markets it owns, as often as it likes. A key's switch concerns the orders placed through that key, a session's
-(`by` is None) every order of the account.
+A switch that has lapsed is never moved again and stays a day, or until its client's next one has lapsed: every engine
+process finds it (`lapsed`) and cancels in the markets it owns, as often as it likes. A key's switch concerns the
+orders placed through that key, a session's (`by` is None) every order of the account.
 """
 
 import datetime as dt
@@ -117,26 +117,35 @@ def lapse_connection(switch_id: str) -> None:
     )
 
 
+LAPSED = """
+SELECT id::text, account_id::text, by, (extract(epoch FROM due_at) * 1000000)::bigint, reason FROM (
+    SELECT DISTINCT ON (account_id, by) id, account_id, by, due_at, reason FROM dead_man_switch
+    WHERE due_at <= statement_timestamp()
+        AND due_at >= greatest(statement_timestamp() - %s::interval, to_timestamp(%s / 1000000.0))
+    ORDER BY account_id, by, due_at DESC, id DESC
+) AS newest ORDER BY due_at, id
+"""
+# statement_timestamp() is the same throughout a statement: bounds by clock_timestamp() could use no index.
+
+
 def lapsed(connection: Any, *, since_us: int = 0) -> list[Lapse]:
     """What has lapsed within a day, or since a moment in µs, oldest first; on a psycopg connection, by an index.
 
-    Each Lapse is for `CancelOrders(market_id, account_id, None, None, by=by, reason=reason, placed_until_us=due_us)`
-    in every market with open orders of the account, which changes nothing when it is done again. A caller
+    Of each client only his last lapse: it concerns every order that one before it does. A caller
     that remembers where it was still asks for some seconds more: a row may become visible late.
     """
-    rows = connection.execute(
-        "SELECT id::text, account_id::text, by, (extract(epoch FROM due_at) * 1000000)::bigint, reason "
-        "FROM dead_man_switch WHERE due_at <= clock_timestamp() AND due_at >= greatest("
-        "clock_timestamp() - %s::interval, to_timestamp(%s / 1000000.0)) ORDER BY due_at, id",
-        [KEPT, since_us],
-    ).fetchall()
-    return [Lapse(*row) for row in rows]
+    return [Lapse(*row) for row in connection.execute(LAPSED, [KEPT, since_us]).fetchall()]
 
 
 def forget_old() -> int:
-    """Deletes what lapsed more than a day ago; answers how many there were."""
+    """Deletes what lapsed more than a day ago or was followed by a lapse of the same client; answers how many
+    there were."""
     rows = _run(
-        "WITH gone AS (DELETE FROM dead_man_switch WHERE due_at < clock_timestamp() - %s::interval RETURNING id) "
+        "WITH ranked AS (SELECT id, due_at, "
+        "row_number() OVER (PARTITION BY account_id, by ORDER BY due_at DESC, id DESC) AS place "
+        "FROM dead_man_switch WHERE due_at <= statement_timestamp()), "
+        "gone AS (DELETE FROM dead_man_switch s USING ranked WHERE s.id = ranked.id "
+        "AND (place > 1 OR ranked.due_at < statement_timestamp() - %s::interval) RETURNING s.id) "
         "SELECT count(*) FROM gone",
         [KEPT],
     )

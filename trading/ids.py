@@ -41,6 +41,11 @@ def first_id_at(moment: dt.datetime) -> str:
     return str(uuid.UUID(int=int(moment.timestamp() * 1000) << 80))
 
 
+def first_id_after(moment_us: int) -> str:
+    """The smallest UUIDv7-shaped value of the millisecond that follows a moment: ids made until then are smaller."""
+    return str(uuid.UUID(int=(moment_us // 1000 + 1) << 80))
+
+
 def id_time_ms(identifier: str) -> int:
     """Milliseconds since the epoch that a UUIDv7 carries."""
     return uuid.UUID(identifier).int >> 80

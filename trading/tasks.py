@@ -96,7 +96,7 @@ def take_snapshots() -> int:
 
 @shared_task
 def forget_old_switches() -> int:
-    """Delete the dead-man switches that lapsed so long ago that every engine has seen them."""
+    """Delete the dead-man switches of which no engine has to know any more."""
     return dead_man.forget_old()
 
 

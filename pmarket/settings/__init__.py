@@ -251,8 +251,8 @@ CELERY_BEAT_SCHEDULE = {
     },
     "forget-old-switches": {
         "task": "trading.tasks.forget_old_switches",
-        "schedule": 3600,
-        "options": {"expires": 600},
+        "schedule": 60,
+        "options": {"expires": 60},
     },
     "make-partitions": {
         "task": "trading.tasks.make_partitions",

@@ -94,6 +94,10 @@ class SteppedShard(Shard):
         self._last_heartbeat = 0.0
         self._step()
 
+    def look_away(self) -> None:
+        """From now on it looks only when it is told to."""
+        self._next_look = float("inf")
+
     def crash(self) -> None:
         """Ends like a killed process: the connection is gone, memory with it, and nobody signs off."""
         self._forget()

@@ -305,7 +305,7 @@ class NaiveExchange(NaiveAccounts):
             and command.outcome in (None, order.terms.outcome)
             and command.side in (None, order.terms.side)
             and command.by in (None, order.terms.by)
-            and (until is None or order.created_us <= until)
+            and (until is None or order.created_us <= until or order.terms.order_id < (command.fence or ""))
         ]
 
     # -- the market's own life -----------------------------------------------------------------

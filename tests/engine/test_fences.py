@@ -89,6 +89,17 @@ def test_cancel_all_may_be_limited_to_a_placer_and_to_orders_placed_until_then(
     )
 
 
+def test_an_order_sent_before_the_fence_and_placed_after_that_moment_is_cancelled_too(
+    market: MarketUnderTest,
+) -> None:
+    market.given(create(), place("o1", "bob", "buy", 1, 5000, by="web"))
+    market.given(*(place(order, "bob", "buy", 1, 5000, by="key") for order in ("o2", "o3")))
+    assert market.run(cancel_all("bob", by="key", fence="o3", until_us=market.now_us - 5)) == (
+        fenced("bob", "o3", by="key"),
+        cancelled("o2", "bob", "by_owner", 1, cash=5_000),
+    )
+
+
 def four_of_which_three_leave(market: MarketUnderTest) -> list[ev.OrderCancelled]:
     market.given(create(), place("stays", "bob", "buy", 1, 4000))
     leaving = [f"o{number}" for number in range(3)]

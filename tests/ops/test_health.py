@@ -12,6 +12,7 @@ from django.db import OperationalError, connection
 from django.test import Client
 
 from ops import health
+from trading.eventlog.partitions import make_partitions
 from trading.ids import new_id
 from trading.wire import FRAME_FIELD, command_stream
 
@@ -98,6 +99,24 @@ def test_deep_counts_the_events_of_the_last_minute_and_times_each_dependency(cli
     for name in ("database", "valkey"):
         assert report["dependencies"][name]["status"] == "ok"
         assert report["dependencies"][name]["latency_ms"] >= 0
+
+
+def test_deep_reads_neither_earlier_months_nor_all_of_this_one() -> None:
+    now = dt.datetime.now(dt.UTC)
+    earlier = now - dt.timedelta(days=70)
+    with connection.cursor() as cursor:
+        for day in (earlier, now - dt.timedelta(days=1)):
+            make_partitions(cursor, months_ahead=0, today=day)
+        cursor.execute(
+            "INSERT INTO event (slot, slot_offset, stream_id, version, type, data, metadata, hash, recorded_at) "
+            "SELECT 0, n, gen_random_uuid(), 1, 'market_opened/1', '{}', '{}', '', "
+            "now() - interval '20 hours' + n * interval '3 seconds' FROM generate_series(0, 20000) AS n"
+        )
+        cursor.execute("ANALYZE event")
+        cursor.execute(f"EXPLAIN {health.EVENTS_LAST_60S}")
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert f"event_{earlier:%Y_%m}" not in plan
+    assert f"Seq Scan on event_{now:%Y_%m} " not in plan, plan
 
 
 def test_deep_is_degraded_by_a_projection_that_falls_behind(client: Client) -> None:

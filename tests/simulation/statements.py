@@ -13,6 +13,7 @@ import msgspec
 import psycopg
 
 from tests.simulation.tables import BatchRow, ClaimRow, Conflict, EventRecord, Key, Tables
+from trading import dead_man
 from trading.ids import MARKET_SLOTS
 from trading.shard import commit, give_back, reserve, slots
 
@@ -115,11 +116,7 @@ def _heartbeat(tables: Tables, session: Any, args: Any) -> Any:
     return [], lambda: tables.shards.__setitem__(shard_id, (now_us, state))
 
 
-@_means(
-    "SELECT id::text, account_id::text, by, (extract(epoch FROM due_at) * 1000000)::bigint, reason "
-    "FROM dead_man_switch WHERE due_at <= clock_timestamp() AND due_at >= greatest("
-    "clock_timestamp() - %s::interval, to_timestamp(%s / 1000000.0)) ORDER BY due_at, id"
-)
+@_means(dead_man.LAPSED)
 def _lapsed(tables: Tables, session: Any, args: Any) -> Any:
     """Nobody here has a switch."""
     return [], None

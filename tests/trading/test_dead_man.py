@@ -106,12 +106,42 @@ def test_connection_that_ended_is_forgotten_or_left_to_the_engines() -> None:
     assert [lapse.switch_id for lapse in lapsed()] == [left]
 
 
-def test_lapses_are_found_by_their_index() -> None:
-    query("SET LOCAL enable_seqscan = off")
-    plan = query(
-        "EXPLAIN SELECT FROM dead_man_switch WHERE due_at <= now() AND due_at >= now() - interval '1 day'"
-    )
-    assert "dead_man_switch_due" in " ".join(line for (line,) in plan)
+def lapse_often(times: int, *, clients: int = 1) -> None:
+    """So many lapses in the last 24 hours, of clients in turn, the last one a second ago."""
+    accounts = [new_id() for _ in range(clients)]
+    query(
+        "INSERT INTO dead_man_switch (id, account_id, by, reason, due_at) "
+        "SELECT gen_random_uuid(), (%s::uuid[])[1 + n %% %s], 'key:k', 'heartbeat', "
+        "clock_timestamp() - interval '1 second' - n * (interval '23 hours' / %s) FROM generate_series(0, %s) AS n",
+        accounts, clients, times, times - 1,
+    )  # fmt: skip
+
+
+def test_look_at_the_last_lapses_reads_them_by_their_index_however_many_there_are() -> None:
+    lapse_often(20_000, clients=500)
+    query("ANALYZE dead_man_switch")
+    since_us = max(lapse.due_us for lapse in lapsed()) - 60_000_000
+    plan = " ".join(line for (line,) in query(f"EXPLAIN {dead_man.LAPSED}", dead_man.KEPT, since_us))
+    assert "dead_man_switch_due" in plan
+    assert "Seq Scan" not in plan
+
+
+def test_of_a_client_only_the_last_lapse_is_told_and_the_others_are_forgotten() -> None:
+    lapse_often(50, clients=2)
+    for body in ({"timeout_s": 5}, {"timeout_s": 300}):
+        dead_man.heartbeat(BOT, body)
+        let_pass(6)
+    dead_man.heartbeat(PERSON, {"timeout_s": 5})
+    let_pass(6)
+    before = lapsed()
+    # Two strangers, the key and the session; the key's second switch is not due.
+    assert len(before) == 4
+    assert {(lapse.account_id, lapse.by) for lapse in before} >= {(ACCOUNT, "key:k"), (ACCOUNT, None)}
+    assert tasks.forget_old_switches() == 48
+    assert lapsed() == before
+    assert [(by, reason) for by, reason, _ in standing()] == [
+        ("key:k", "heartbeat"), (None, "heartbeat"), ("key:k", "heartbeat"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

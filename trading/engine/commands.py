@@ -59,7 +59,7 @@ class CancelOrders(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="
     """Withdraw every open order of an account in the market, of one outcome, side or placer if given.
 
     With a `fence`, a UUIDv7, orders with an older id that arrive later are refused. `placed_until_us` spares
-    younger orders.
+    orders that were placed later, but for those whose id is older than the fence: they were only long on their way.
     """
 
     market_id: str

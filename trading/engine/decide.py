@@ -218,7 +218,11 @@ def _cancel_orders(
             command.outcome in (None, order.outcome)
             and command.side in (None, order.side)
             and command.by in (None, order.by)
-            and (command.placed_until_us is None or order.created_us <= command.placed_until_us)
+            and (
+                command.placed_until_us is None
+                or order.created_us <= command.placed_until_us
+                or (command.fence is not None and order.order_id < command.fence)
+            )
         )
 
     if command.fence is not None and market.status not in ENDED:

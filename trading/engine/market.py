@@ -13,7 +13,6 @@ from trading.engine.fees import SHARE_PIPS
 
 MAX_OPEN_ORDERS = 10_000  # of one account in one market: what a cancel-all ends in one step
 RESTING = ("GTC", "GTD")
-WHOLE_ACCOUNT = (None, None, None)  # the scope of a fence that stops every order of an account
 FENCE_STANDS_US = 60_000_000  # longer than any command may be on its way
 
 

@@ -71,7 +71,7 @@ def attach(cursor: Any, table: str, name: str, *, low: str, high: str) -> None:
     )
     # The partition's bounds say the same from now on. A detached table's constraint has a name of PostgreSQL's.
     cursor.execute(
-        "SELECT conname FROM pg_constraint WHERE conrelid = %s::regclass AND contype = 'c' AND conislocal",
+        "SELECT conname FROM pg_constraint WHERE conrelid = %s::regclass AND contype = 'c' AND coninhcount = 0",
         [f'"{name}"'],
     )
     for (constraint,) in cursor.fetchall():

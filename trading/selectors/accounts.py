@@ -87,15 +87,19 @@ class _OrderKey(NamedTuple):
 
 _ORDERS = Cursor("orders", _OrderKey)
 
+_NEWEST = """
+SELECT * FROM "order" AS w WHERE w.account_id = %(account)s AND {chosen}
+AND (%(before)s::uuid IS NULL OR w.order_id < %(before)s) ORDER BY w.order_id DESC LIMIT %(limit)s
+"""
+_OPEN = _NEWEST.format(chosen="w.status = 'open' AND (%(market)s::uuid IS NULL OR w.market_id = %(market)s)")
+_OF_MARKET = _NEWEST.format(chosen="w.market_id = %(market)s")
 # The index has the status before the id: each status is read newest first by itself, and the few rows merged.
+_EVERY = """
+SELECT o.* FROM unnest(%(statuses)s::text[]) AS wanted(status) CROSS JOIN LATERAL ({newest}) AS o
+""".format(newest=_NEWEST.format(chosen="w.status = wanted.status"))
 _ORDER_PAGE = f"""
 SELECT {ORDER_COLUMNS}
-FROM unnest(%(statuses)s::text[]) AS wanted(status)
-CROSS JOIN LATERAL (
-    SELECT * FROM "order" AS w WHERE w.account_id = %(account)s AND w.status = wanted.status
-    AND (%(market)s::uuid IS NULL OR w.market_id = %(market)s) AND (%(before)s::uuid IS NULL OR w.order_id < %(before)s)
-    ORDER BY w.order_id DESC LIMIT %(limit)s
-) AS o
+FROM ({{chosen}}) AS o
 ORDER BY o.order_id DESC LIMIT %(limit)s
 """  # noqa: S608
 
@@ -108,11 +112,12 @@ def orders_page(
     wanted = {
         "account": account_id,
         "market": market_id,
-        "statuses": ["open"] if only_open else list(ORDER_STATUSES),
+        "statuses": list(ORDER_STATUSES),
         "before": None if key is None else key.order_id,
         "limit": limit + 1,
     }
-    rows = _query(_ORDER_PAGE, wanted)
+    chosen = _OPEN if only_open else _EVERY if market_id is None else _OF_MARKET
+    rows = _query(_ORDER_PAGE.format(chosen=chosen), wanted)
     page = _ORDERS.page(rows, limit=limit, key_of=lambda row: _OrderKey(UUID(row[0])))
     fills = _fills_of([row[0] for row in page.rows])
     views = [order_view_of(row, fills.get(row[0], [])) for row in page.rows]
@@ -149,9 +154,9 @@ def fills_page(account_id: str, *, market_id: str | None, limit: int, cursor: st
         """
         SELECT trade_id::text, order_id::text, client_order_id, market_id::text, outcome, side, price_pips, quantity,
                fee_pips, role, executed_at
-        FROM fill WHERE account_id = %(account)s AND (%(market)s::uuid IS NULL OR market_id = %(market)s)
+        FROM fill AS f WHERE account_id = %(account)s AND (%(market)s::uuid IS NULL OR market_id = %(market)s)
         AND (%(trade)s::uuid IS NULL OR (trade_id, order_id) < (%(trade)s, %(order)s))
-        ORDER BY trade_id DESC, order_id DESC LIMIT %(limit)s
+        ORDER BY f.trade_id DESC, f.order_id DESC LIMIT %(limit)s
         """,
         {
             "account": account_id,
@@ -185,11 +190,11 @@ def positions_page(
     key = _POSITIONS.read(cursor)
     rows = _query(
         """
-        SELECT market_id::text, outcome, quantity, cost_pips, realized_pips FROM position
+        SELECT market_id::text, outcome, quantity, cost_pips, realized_pips FROM position AS p
         WHERE account_id = %(account)s AND (%(market)s::uuid IS NULL OR market_id = %(market)s)
         AND (quantity > 0 OR NOT %(only_open)s)
         AND (%(before)s::uuid IS NULL OR market_id < %(before)s OR (market_id = %(before)s AND outcome > %(outcome)s))
-        ORDER BY market_id DESC, outcome LIMIT %(limit)s
+        ORDER BY p.market_id DESC, p.outcome LIMIT %(limit)s
         """,
         {
             "account": account_id,

@@ -47,8 +47,8 @@ def trades_page(terms: MarketTerms, *, outcome: int | None, limit: int, cursor: 
         arguments += [key.at_us, key.trade_id]
     with connection.cursor() as db:
         db.execute(
-            "SELECT trade_id::text, outcome, price_pips, quantity, taker_side, executed_at, seq FROM trade "  # noqa: S608
-            f"WHERE {' AND '.join(conditions)} ORDER BY executed_at DESC, trade_id DESC LIMIT %s",
+            "SELECT trade_id::text, outcome, price_pips, quantity, taker_side, executed_at, seq FROM trade AS t "  # noqa: S608
+            f"WHERE {' AND '.join(conditions)} ORDER BY t.executed_at DESC, t.trade_id DESC LIMIT %s",
             [*arguments, limit + 1],
         )
         rows = [Trade(*row) for row in db.fetchall()]

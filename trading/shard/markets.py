@@ -11,6 +11,9 @@ from trading.ids import market_slot
 from trading.shard.crash_points import reach
 from trading.snapshots.replay import current_state
 
+# Lapses may end thousands of orders at once; commands of clients go on in between.
+ASKED_AT_ONCE = 50
+
 
 class Markets:
     """Markets, the heads of their streams, and what they have to do by themselves.
@@ -38,6 +41,7 @@ class Markets:
             del self.loaded[market_id], self.heads[market_id]
             self._sweeping.discard(market_id)
             self._expiring.pop(market_id, None)
+        self._asked = [command for command in self._asked if market_slot(command.market_id) not in slots]
 
     def note(self, market: Market) -> None:
         """Remembers whether a market has to be swept, and when its next order expires."""
@@ -62,8 +66,9 @@ class Markets:
         )
 
     def chores(self, now_us: int) -> list[Command]:
-        """What the markets have to do by themselves now; sweeps and expiry come again until they are done."""
-        asked, self._asked = self._asked, []
+        """What the markets have to do by themselves now; sweeps and expiry come again until they are done, and of
+        what was asked for some each time."""
+        asked, self._asked = self._asked[:ASKED_AT_ONCE], self._asked[ASKED_AT_ONCE:]
         due = sorted(market_id for market_id, expires_us in self._expiring.items() if expires_us <= now_us)
         return [
             *asked, *(ExpireOrders(market_id) for market_id in due),

@@ -14,7 +14,6 @@ import redis
 
 from trading.shard.faults import SlotLost, is_outage
 from trading.shard.inbox import Inbox
-from trading.shard.lapses import Lapses
 from trading.shard.ownership import Ownership
 from trading.shard.poison import Poison
 from trading.shard.publish import Publisher
@@ -48,7 +47,6 @@ class Shard:
             shard_id=shard_id, publisher=self._publisher, clock_us=clock_us, poison=self._poison,
             keep_alive=self._keep_alive,
         )  # fmt: skip
-        self._lapses = Lapses()
         self._writers = concurrent.futures.ThreadPoolExecutor(2, thread_name_prefix="writer")
         self._tenure: Tenure | None = None
         self._valkey_run_ids: tuple[str, ...] = ()
@@ -91,7 +89,6 @@ class Shard:
             writers=self._writers, clock_us=self.clock_us, keep_alive=self._keep_alive,
             is_barred=self._poison.is_barred, pause=self._must_rest,
         )  # fmt: skip
-        self._lapses = Lapses()
         # First, since a shard that cannot reach Valkey must not call itself alive: others would wait for it.
         self._valkey_run_ids = self._run_ids()
         self._inbox.rewind(())
@@ -123,7 +120,7 @@ class Shard:
             raise redis.ConnectionError("Valkey was restarted; what it held is written again")
         pause_s = self._ownership.settle(tenure)
         if tenure.slots:
-            tenure.markets.ask(self._lapses.commands(tenure.connection(), tenure.markets, tenure.slots))
+            tenure.markets.ask(tenure.lapses.commands(tenure.connection(), tenure.markets, tenure.slots))
         self._next_look = time.monotonic() + pause_s
 
     def _must_rest(self) -> bool:

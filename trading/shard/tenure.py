@@ -17,7 +17,7 @@ import redis
 
 from trading.engine.commands import AmendOrder, CancelOrders, Command, PlaceOrder
 from trading.engine.fees import worst_cost_pips
-from trading.engine.market import WHOLE_ACCOUNT
+from trading.engine.market import Market
 from trading.ids import market_slot, new_id
 from trading.shard import measure
 from trading.shard.batch import Batch
@@ -26,6 +26,7 @@ from trading.shard.crash_points import reach
 from trading.shard.faults import SlotLost, TooLate
 from trading.shard.give_back import give_back_batch
 from trading.shard.inbox import Entry, Inbox
+from trading.shard.lapses import Lapses
 from trading.shard.markets import Markets
 from trading.shard.publish import Publication, Publisher
 from trading.shard.reserve import Claim, Reservation, claim_of, is_contended, reserve, stored_claim
@@ -94,6 +95,7 @@ class Tenure:
     ) -> None:  # fmt: skip
         self.slots: dict[int, OwnedSlot] = {}
         self.markets = Markets(connection=self.connection, keep_alive=keep_alive)
+        self.lapses = Lapses()
         self._connection = connect()
         self._reserving = connect()
         for each in (self._connection, self._reserving):
@@ -272,7 +274,7 @@ class Tenure:
             claim = (envelope.account_id, envelope.key)
             if claim in unclaimed or not envelope.key:
                 unclaimed.discard(claim)
-                self._mind_fence(batch, slot, envelope, intake.reservation.fences)
+                self._mind_fences(batch, slot, envelope, intake.reservation.fences)
                 self._run(batch, slot, gateway_id, envelope)
             else:
                 self._repeat(batch, slot, gateway_id, envelope)
@@ -305,17 +307,28 @@ class Tenure:
             slot=slot, gateway_id=gateway_id, envelope=envelope, market=market, head=heads[market_id]
         )
 
-    def _mind_fence(self, batch: Batch, slot: int, envelope: Envelope, fences: dict[str, str]) -> None:
-        """Tells the market of the account's cancel-all if that was sent after the order, which is then refused."""
-        fence, command = fences.get(envelope.account_id), envelope.command
-        if fence is None or not isinstance(command, PlaceOrder) or command.order_id >= fence:
+    def _mind_fences(self, batch: Batch, slot: int, envelope: Envelope, fences: dict[str, str]) -> None:
+        """Tells the market of the account's cancel-all, or of its client's lapse, if that came after the order was
+        sent, which is then refused. Told once, it stands for whatever else comes late."""
+        command = envelope.command
+        if not isinstance(command, PlaceOrder):
             return
-        known = self.markets.get(command.market_id).fences.get(command.account_id, ())
-        if not any(each.scope == WHOLE_ACCOUNT and each.order_id >= fence for each in known):
-            told = CancelOrders(
-                command.market_id, command.account_id, None, None, fence=fence, placed_until_us=LONG_AGO_US
+        told = self.lapses.fences(command)
+        fence = fences.get(envelope.account_id)
+        if fence is not None and command.order_id < fence:
+            told.append(
+                CancelOrders(
+                    command.market_id,
+                    command.account_id,
+                    None,
+                    None,
+                    fence=fence,
+                    placed_until_us=LONG_AGO_US,
+                )
             )
-            self._run(batch, slot, "", internal(told))
+        if told and not _is_stopped(self.markets.get(command.market_id), command):
+            for each in told:
+                self._run(batch, slot, "", internal(each))
 
     def _repeat(self, batch: Batch, slot: int, gateway_id: str, envelope: Envelope) -> None:
         """A key that was claimed before: answered from what is stored, never executed again."""
@@ -363,6 +376,13 @@ def _frees(batches: tuple[Matched | None, ...], account_ids: set[str]) -> bool:
         for each in batches
         if each is not None
         for account_id in account_ids
+    )
+
+
+def _is_stopped(market: Market, order: PlaceOrder) -> bool:
+    return any(
+        fence.stops(order_id=order.order_id, outcome=order.outcome, side=order.side, by=order.by)
+        for fence in market.fences.get(order.account_id, ())
     )
 
 

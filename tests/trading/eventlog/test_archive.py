@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 
 from tests.trading.projections import written_log
-from tests.trading.projections.emptied import all_rights
+from tests.trading.projections.emptied import CHECKS, all_rights
 from tests.trading.projections.written_log import WrittenMarket, append_to_account, funded_account
 from trading.connection import own_connection
 from trading.errors import ArchivedEvents
@@ -185,9 +185,11 @@ def test_a_restored_month_is_guarded_like_the_others(market, settings):
         )
         assert cursor.fetchall() == [(f"{FEBRUARY}_is_not_truncated",)]
         cursor.execute(
-            "SELECT conname FROM pg_constraint WHERE conrelid = %s::regclass AND contype = 'c'", [FEBRUARY]
+            "SELECT conname, coninhcount FROM pg_constraint WHERE conrelid = %s::regclass AND contype = 'c' "
+            "ORDER BY conname",
+            [FEBRUARY],
         )
-        assert cursor.fetchall() == []
+        assert cursor.fetchall() == [(name, 1) for name in sorted(CHECKS.CHECKS)]
 
 
 def test_the_newest_month_comes_back_first(market, settings):

@@ -4,11 +4,13 @@ import datetime as dt
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 
 from tests.trading.projections.emptied import all_rights
 from tests.trading.projections.written_log import WrittenMarket, funded_account
 from trading.eventlog.codec import timestamp_text
+from trading.eventlog.partitions import make_partitions
+from trading.eventlog.read import read_stream
 from trading.ids import market_slot
 
 pytestmark = pytest.mark.django_db(transaction=True, available_apps=["trading"])
@@ -147,6 +149,52 @@ def test_an_event_put_in_twice_is_seen(market, capsys):
             [slot_of(market)],
         )
     assert f"offset 8 of slot {slot_of(market)} was to come" in broken(capsys)
+
+
+SECOND_VERSION = (
+    "INSERT INTO event SELECT %s, %s, stream_id, version, type, data, metadata, hash, "
+    "recorded_at + interval '1 second' FROM event WHERE slot = %s AND slot_offset = 7"
+)
+
+
+@pytest.mark.parametrize(
+    ("slot", "offset", "what"),
+    [
+        (99, 3, "there is no slot 99"),
+        (-1, 0, "there is no slot -1"),
+        (None, -5, "the table's part of its slot begins at 0"),
+        (None, -(2**40), "the table's part of its slot begins at 0"),
+    ],
+)
+def test_a_second_version_where_no_slot_is_walked_is_named_and_readers_of_its_stream_would_get_it(
+    market, capsys, slot, offset, what
+):
+    slot = slot_of(market) if slot is None else slot
+    with all_rights() as cursor:
+        cursor.execute(SECOND_VERSION, [slot, offset, slot_of(market)])
+        versions = [event.version for event in read_stream(cursor, stream_id=market.market_id)]
+    assert versions.count(8) == 2
+    assert broken(capsys) == f"event {slot}-{offset}, stream {market.market_id}, version 8: {what}"
+
+
+@pytest.mark.parametrize(("slot", "offset"), [(99, 3), (-1, 0), (3, -5)])
+def test_the_log_refuses_events_where_no_slot_is_walked(market, slot, offset):
+    with pytest.raises(IntegrityError, match="check constraint"), connection.cursor() as cursor:
+        cursor.execute(SECOND_VERSION, [slot, offset, slot_of(market)])
+
+
+def test_new_months_refuse_them_too(market):
+    with transaction.atomic(), connection.cursor() as cursor:
+        make_partitions(cursor, months_ahead=0, today=dt.datetime(2031, 5, 1, tzinfo=dt.UTC))
+    try:
+        with pytest.raises(IntegrityError, match="event_version"), connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO event VALUES (3, 0, gen_random_uuid(), 0, 'x/1', '{}', '{}', '', '2031-05-09')"
+            )
+    finally:
+        with connection.cursor() as cursor:
+            for table in ("event", "order", "trade", "fill"):
+                cursor.execute(f'DROP TABLE "{table}_2031_05"')
 
 
 def test_time_that_runs_backwards_is_seen(market, capsys):

@@ -15,7 +15,7 @@ from trading.eventlog.archived import archived_months
 from trading.eventlog.heads import BadHeads, SlotHead, read_published
 from trading.eventlog.read import slot_heads
 from trading.eventlog.signing import UnusableKey, existing_public_key
-from trading.eventlog.verify import Break, verify_slot
+from trading.eventlog.verify import Break, verify_slot, verify_slots
 from trading.management.moment import moment_us
 
 
@@ -53,7 +53,7 @@ class Command(BaseCommand):
             if unknown := [slot for slot in slots if slot not in heads]:
                 raise CommandError(f"there is no slot {unknown[0]}")
             archived_to = {each.slot: each.next_offset for month in months for each in month.slots}
-            breaks = []
+            breaks = [] if options["slot"] else verify_slots(connection, heads)
             try:
                 archives = (
                     []
