@@ -88,18 +88,14 @@ def test_order_that_was_sent_before_the_lapse_and_matched_before_anybody_saw_it_
 # What a look costs --------------------------------------------------------------------------------
 
 
-class Watched:
-    """Stands for a market: whether its orders were walked through."""
+class Watched(dict[str, Any]):
+    """The orders of an account: whether they were walked through."""
 
-    def __init__(self, *accounts: str) -> None:
-        self.market_id = new_id()
-        self.open_counts = dict.fromkeys(accounts, 1)
-        self.walks = 0
+    walks = 0
 
-    @property
-    def orders(self) -> dict[str, Any]:
+    def values(self) -> Any:
         self.walks += 1
-        return {}
+        return super().values()
 
 
 @pytest.fixture
@@ -128,18 +124,19 @@ def test_each_look_asks_from_a_minute_before_the_last_lapse_and_anew_when_slots_
     assert since == [0, *[9 * day_us // 10 - lapses_module.LATE_US] * 2, 0]
 
 
-def test_only_markets_in_which_somebody_concerned_has_orders_are_walked_through_and_those_once(
+def test_only_orders_of_those_concerned_are_walked_through_and_those_once(
     asked: tuple[list[Lapse], list[int]],
 ) -> None:
     there, _ = asked
     silent = [new_id() for _ in range(50)]
     there += [Lapse(new_id(), account_id, None, 1, "heartbeat") for account_id in silent]
-    concerned, others = Watched(new_id(), *silent), Watched(new_id())
+    market, concerned, other = Market(new_id()), Watched(), Watched()
+    market.orders_of = {new_id(): other, silent[7]: concerned}
     markets, lapses = Markets(connection=lambda: None, keep_alive=lambda: None), Lapses()
-    markets.loaded = {each.market_id: each for each in (concerned, others)}  # type: ignore[misc]
+    markets.loaded = {market.market_id: market}
     for _ in range(3):
         lapses.commands(None, markets, [1])
-    assert (concerned.walks, others.walks) == (1, 0)
+    assert (concerned.walks, other.walks) == (1, 0)
 
 
 def test_cancels_of_many_lapses_are_spread_over_batches_and_commands_of_others_go_on_in_between(

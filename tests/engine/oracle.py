@@ -302,6 +302,7 @@ class NaiveExchange(NaiveAccounts):
             self.end(order, command.reason)
             for order in list(self.orders)
             if order.account == account
+            and until != 0
             and command.outcome in (None, order.terms.outcome)
             and command.side in (None, order.terms.side)
             and command.by in (None, order.terms.by)

@@ -55,11 +55,15 @@ class AmendOrder(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="am
     price_pips: int | None = None
 
 
+FENCE_ONLY_US = 0
+
+
 class CancelOrders(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="cancel_orders"):
     """Withdraw every open order of an account in the market, of one outcome, side or placer if given.
 
     With a `fence`, a UUIDv7, orders with an older id that arrive later are refused. `placed_until_us` spares
     orders that were placed later, but for those whose id is older than the fence: they were only long on their way.
+    FENCE_ONLY_US spares all.
     """
 
     market_id: str

@@ -215,7 +215,8 @@ def _cancel_orders(
 ) -> Iterator[ev.Event]:
     def chosen(order: Order) -> bool:
         return (
-            command.outcome in (None, order.outcome)
+            command.placed_until_us != cmd.FENCE_ONLY_US
+            and command.outcome in (None, order.outcome)
             and command.side in (None, order.side)
             and command.by in (None, order.by)
             and (

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from trading.dead_man import Lapse, lapsed
-from trading.engine.commands import CancelOrders, Command, PlaceOrder
+from trading.engine.commands import FENCE_ONLY_US, CancelOrders, Command, PlaceOrder
 from trading.engine.market import Market, Order
 from trading.ids import first_id_after
 from trading.shard.markets import Markets
@@ -16,7 +16,6 @@ from trading.shard.markets import Markets
 LATE_US = 60_000_000
 """How long before the last lapse it saw a look begins: none becomes visible later than that, and no order that was
 sent before it is on its way for longer."""
-NEVER_US = 0
 
 
 class Lapses:
@@ -45,7 +44,7 @@ class Lapses:
     def fences(self, order: PlaceOrder) -> list[CancelOrders]:
         """What its market has to be told first of an order that was sent before its client's lapse."""
         return [
-            _cancel(order.market_id, lapse, placed_until_us=NEVER_US)
+            _cancel(order.market_id, lapse, placed_until_us=FENCE_ONLY_US)
             for lapse in self._of_account.get(order.account_id, ())
             if lapse.by in (None, order.by) and order.order_id < _fence(lapse)
         ]

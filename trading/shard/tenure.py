@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Sequence
 import psycopg
 import redis
 
-from trading.engine.commands import AmendOrder, CancelOrders, Command, PlaceOrder
+from trading.engine.commands import FENCE_ONLY_US, AmendOrder, CancelOrders, Command, PlaceOrder
 from trading.engine.fees import worst_cost_pips
 from trading.engine.market import Market
 from trading.ids import market_slot, new_id
@@ -39,7 +39,6 @@ log = logging.getLogger(__name__)
 LONG_QUEUE = 125
 HIGHEST_FEE_E4 = 10_000
 NEVER_US = 2**62
-LONG_AGO_US = 0
 # As long as another shard's batch holds cash that an account here lacks, but not for ever.
 CONTENDED_S = 0.25
 CONTENDED_PAUSE_S = 0.003
@@ -323,7 +322,7 @@ class Tenure:
                     None,
                     None,
                     fence=fence,
-                    placed_until_us=LONG_AGO_US,
+                    placed_until_us=FENCE_ONLY_US,
                 )
             )
         if told and not _is_stopped(self.markets.get(command.market_id), command):
