@@ -150,7 +150,7 @@ def _roster(tables: Tables, session: Any, args: Any) -> Any:
 
 @_means(
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-    "WHERE application_name = ANY(%s) AND pid <> pg_backend_pid()"
+    "WHERE application_name = ANY(%s) AND datname = current_database() AND pid <> pg_backend_pid()"
 )
 def _terminate(tables: Tables, session: Any, args: Any) -> Any:
     for other in list(tables.sessions):
