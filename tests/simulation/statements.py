@@ -16,6 +16,7 @@ from tests.simulation.tables import BatchRow, ClaimRow, Conflict, EventRecord, K
 from trading import dead_man
 from trading.ids import MARKET_SLOTS
 from trading.shard import commit, give_back, reserve, slots
+from trading.snapshots import reach
 
 Rows = list[tuple[Any, ...]]
 Change = Callable[[], object]
@@ -119,6 +120,12 @@ def _heartbeat(tables: Tables, session: Any, args: Any) -> Any:
 @_means(dead_man.LAPSED)
 def _lapsed(tables: Tables, session: Any, args: Any) -> Any:
     """Nobody here has a switch."""
+    return [], None
+
+
+@_means(reach.OUT_OF_REACH)
+def _out_of_reach(tables: Tables, session: Any, args: Any) -> Any:
+    """Nothing here is archived."""
     return [], None
 
 

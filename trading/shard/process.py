@@ -19,6 +19,7 @@ from trading.shard.poison import Poison
 from trading.shard.publish import Publisher
 from trading.shard.slots import forget_dead_shards, heartbeat, sign_off
 from trading.shard.tenure import Tenure
+from trading.snapshots.reach import MarketsOutOfReach, refuse_out_of_reach
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +54,16 @@ class Shard:
         self._last_heartbeat = 0.0
         self._next_look = 0.0
         self._failures = 0
+        self._may_begin = False
         self.stopping = False
 
     # --- Life -------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Works until `stopping` is set; outages of PostgreSQL or Valkey are waited out."""
+        """Works until `stopping` is set; outages of PostgreSQL or Valkey are waited out.
+
+        Raises MarketsOutOfReach, before it takes a slot, where this release cannot load what it may come to own.
+        """
         while not self.stopping:
             self._step()
         self._sign_off()
@@ -79,6 +84,9 @@ class Shard:
                 self._start()
             else:
                 self._turn(self._tenure)
+        except MarketsOutOfReach:
+            self._forget()
+            raise
         except Exception as error:  # Whatever it was, what was committed is in doubt.
             self._doubt(error)
 
@@ -89,6 +97,9 @@ class Shard:
             writers=self._writers, clock_us=self.clock_us, keep_alive=self._keep_alive,
             is_barred=self._poison.is_barred, pause=self._must_rest,
         )  # fmt: skip
+        if not self._may_begin:
+            refuse_out_of_reach(tenure.connection())
+            self._may_begin = True
         # First, since a shard that cannot reach Valkey must not call itself alive: others would wait for it.
         self._valkey_run_ids = self._run_ids()
         self._inbox.rewind(())

@@ -4,8 +4,10 @@ import datetime as dt
 import gzip
 import itertools
 import json
+from contextlib import nullcontext
 
 import pytest
+import redis
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 
@@ -24,6 +26,8 @@ from trading.ids import account_slot, market_slot
 from trading.projections.projection import load_projections
 from trading.projections.runner import Projector
 from trading.selectors.history import events_page
+from trading.shard.process import Shard
+from trading.snapshots.reach import MarketsOutOfReach, refuse_out_of_reach
 from trading.snapshots.take import take_snapshot
 
 pytestmark = pytest.mark.django_db(transaction=True, available_apps=["trading"])
@@ -442,3 +446,56 @@ def test_a_gap_in_a_slot_is_not_archived(market):
         cursor.execute("DELETE FROM event WHERE stream_id = %s AND version = 5", [market.market_id])
     assert "is missing; see verify_log" in refused("archive", "--before", "2026-03")
     assert place(JANUARY) == "attached"
+
+
+def engine_start():
+    """What an engine process asks before it takes slots."""
+    with own_connection("pmarket-test") as log:
+        refuse_out_of_reach(log)
+
+
+def test_engine_refuses_to_begin_where_no_snapshot_of_its_format_reaches_an_archived_market(market, settings):
+    with own_connection("pmarket-test") as log:
+        clean = WrittenMarket()
+        project()
+        run()
+        engine_start()
+        log.execute("UPDATE market_snapshot SET format = 'of the release before'")
+    with pytest.raises(MarketsOutOfReach) as refusal:
+        engine_start()
+    told = str(refusal.value)
+    assert market.market_id in told
+    assert clean.market_id not in told
+    february, january = (told.index(f"--restore {each}.jsonl.gz") for each in (FEBRUARY, JANUARY))
+    assert february < january
+    for partition in (FEBRUARY, JANUARY):
+        call_command("archive", "--restore", path(settings, partition).name)
+    engine_start()
+
+
+def test_engine_begins_from_a_snapshot_of_its_format_only_if_the_events_after_it_are_in_the_table(market):
+    run()
+    for version, is_enough in ((market.february, True), (market.january, False), (market.state.seq, True)):
+        with own_connection("pmarket-test") as log:
+            log.execute("UPDATE market_snapshot SET version = %s", [version])
+        with nullcontext() if is_enough else pytest.raises(MarketsOutOfReach):
+            engine_start()
+
+
+def test_engine_that_refuses_ends_before_it_takes_a_slot(market):
+    run()
+    with own_connection("pmarket-test") as log:
+        log.execute("DELETE FROM market_snapshot")
+    # It does not come as far as to need Valkey.
+    nothing = redis.Redis(host="nowhere.invalid")
+    shard = Shard(
+        shard_id="elsewhere:1:a", connect=lambda: own_connection("pmarket-test"), bus=nothing, feed=nothing
+    )
+    with pytest.raises(MarketsOutOfReach, match=market.market_id):
+        shard.run()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM slot WHERE owner = %s UNION ALL SELECT count(*) FROM shard WHERE shard_id = %s",
+            [shard.shard_id, shard.shard_id],
+        )
+        assert cursor.fetchall() == [(0,), (0,)]

@@ -13,6 +13,7 @@ from trading.garbage import collect_rarely
 from trading.shard.crash_points import POINTS, VARIABLE, arm_from_environment
 from trading.shard.process import Shard
 from trading.shard.slots import new_shard_id
+from trading.snapshots.reach import MarketsOutOfReach
 
 
 class Command(BaseCommand):
@@ -44,4 +45,7 @@ class Command(BaseCommand):
         collect_rarely(older=1000)
         # The writers' threads have to get their turn as soon as PostgreSQL has answered.
         sys.setswitchinterval(0.0005)
-        shard.run()
+        try:
+            shard.run()
+        except MarketsOutOfReach as error:
+            raise CommandError(str(error)) from None
