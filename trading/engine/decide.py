@@ -104,9 +104,8 @@ def _refuse_unseen(market: Market, command: cmd.PlaceOrder, now_us: int) -> Reje
     for until_us in (command.valid_until_us, command.expires_us):
         if until_us is not None and until_us <= now_us:
             return RejectReason.EXPIRED
-    for fence in market.fences.get(command.account_id, ()):
-        if fence.stops(order_id=command.order_id, outcome=command.outcome, side=command.side, by=command.by):
-            return RejectReason.CANCELLED_BY_OWNER
+    if market.is_fenced(command):
+        return RejectReason.CANCELLED_BY_OWNER
     if command.price_pips % market.tick_pips:
         return RejectReason.OFF_TICK
     if len(market.orders_of.get(command.account_id, ())) >= MAX_OPEN_ORDERS:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from trading.engine.book import Book, BookSide
+from trading.engine.commands import PlaceOrder
 from trading.engine.events import OrderPlaced
 from trading.engine.fees import SHARE_PIPS
 
@@ -152,6 +153,13 @@ class Market:
         """The side of the book that the order trades against."""
         book = self.books[order.book_index]
         return book.asks if order.is_bid else book.bids
+
+    def is_fenced(self, order: PlaceOrder) -> bool:
+        """Whether a cancel-all that was sent after the order stands against it."""
+        for fence in self.fences.get(order.account_id, ()):
+            if fence.stops(order_id=order.order_id, outcome=order.outcome, side=order.side, by=order.by):
+                return True
+        return False
 
     def find_order(
         self, *, account_id: str, order_id: str | None, client_order_id: str | None

@@ -17,7 +17,6 @@ import redis
 
 from trading.engine.commands import FENCE_ONLY_US, AmendOrder, CancelOrders, Command, PlaceOrder
 from trading.engine.fees import worst_cost_pips
-from trading.engine.market import Market
 from trading.ids import market_slot, new_id
 from trading.shard import measure
 from trading.shard.batch import Batch
@@ -325,7 +324,7 @@ class Tenure:
                     placed_until_us=FENCE_ONLY_US,
                 )
             )
-        if told and not _is_stopped(self.markets.get(command.market_id), command):
+        if told and not self.markets.get(command.market_id).is_fenced(command):
             for each in told:
                 self._run(batch, slot, "", internal(each))
 
@@ -375,13 +374,6 @@ def _frees(batches: tuple[Matched | None, ...], account_ids: set[str]) -> bool:
         for each in batches
         if each is not None
         for account_id in account_ids
-    )
-
-
-def _is_stopped(market: Market, order: PlaceOrder) -> bool:
-    return any(
-        fence.stops(order_id=order.order_id, outcome=order.outcome, side=order.side, by=order.by)
-        for fence in market.fences.get(order.account_id, ())
     )
 
 
