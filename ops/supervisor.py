@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from ops.embedded.process import die_with_parent
+from ops.group_guard import GroupGuard
 
 RESTART_DELAYS_S = (1, 2, 4)
 DEATHS_ALLOWED = 4
 DEATHS_WINDOW_S = 60
 GRACE_S = 10
+GUARD_S = 15
 TICK_S = 0.1
 COLOURS = (36, 33, 32, 35, 34, 31, 96, 93, 92, 95)
 
@@ -151,6 +153,7 @@ class Supervisor:
         self.stopping = False
         self._on_death = on_death
         self._records: list[_Record] = []
+        self._guard: GroupGuard | None = None
 
     def listen_to_signals(self) -> None:
         def stop(*_: object) -> None:
@@ -162,7 +165,7 @@ class Supervisor:
     def add(self, process: Watched, *, running: bool = False) -> None:
         self._records.append(_Record(process))
         if not running:
-            process.start()
+            self._start(process)
 
     def run(self, steps: Iterable[None] = ()) -> int:
         """Watch; between two looks take one of `steps`, the work that follows a start. Answers the exit code."""
@@ -182,6 +185,9 @@ class Supervisor:
         for record in reversed(self._records):
             record.process.stop()
         self._records.clear()
+        if self._guard is not None:
+            self._guard.dismiss()
+            self._guard = None
 
     def _look_after(self, record: _Record, now: float) -> bool:
         """False when the process has died too often to go on."""
@@ -211,9 +217,16 @@ class Supervisor:
         record.start_at = now + delay
         return True
 
+    def _start(self, process: Watched) -> None:
+        process.start()
+        if isinstance(process, CommandProcess) and process.pid is not None:
+            if self._guard is None:
+                self._guard = GroupGuard(GUARD_S)
+            self._guard.watch(process.pid)
+
     def _start_again(self, process: Watched) -> None:
         try:
-            process.start()
+            self._start(process)
         except Exception as error:  # A failed start is a death like any other, counted at the next look.
             self.console.say(f"{process.name} could not be started: {error}")
 

@@ -137,14 +137,26 @@ def test_a_line_may_begin_with_variables(watched: Fixture) -> None:
     assert watched.output.getvalue() == "web       | hello web\n"
 
 
-def test_processes_end_with_a_supervisor_that_was_killed(tmp_path: Path) -> None:
-    """The kernel tells them: nobody else could."""
+@pytest.mark.parametrize(
+    "command",
+    [
+        "sh -c 'echo $$ > pid; sleep 63'",
+        # Neither this one nor its child ends when it is asked to.
+        "sh -c 'trap : TERM; (trap : TERM; echo x > pid; while :; do sleep 1; done) & wait; wait'",
+    ],
+    ids=["that hear", "that do not hear"],
+)
+def test_processes_end_with_a_supervisor_that_was_killed(tmp_path: Path, command: str) -> None:
+    """The kernel asks them, and a guard ends those that are left: nobody else could."""
     program = (
-        "import sys; from pathlib import Path; from ops.supervisor import *; import signal\n"
+        "import sys; from pathlib import Path; from ops import supervisor; import signal\n"
         f"folder = Path({str(tmp_path)!r})\n"
-        "p = CommandProcess('x', 'sleep 63', environment=child_environment({}), cwd=folder,"
-        " console=Console(sys.stdout, folder))\n"
-        "p.start(); (folder / 'pid').write_text(str(p.pid)); signal.pause()\n"
+        "supervisor.GUARD_S = 1\n"
+        "console = supervisor.Console(sys.stdout, folder)\n"
+        "environment = supervisor.child_environment({})\n"
+        f"p = supervisor.CommandProcess('x', {command!r}, environment=environment, cwd=folder, console=console)\n"
+        "watching = supervisor.Supervisor(console); watching.add(p)\n"
+        "(folder / 'group').write_text(str(p.pid)); signal.pause()\n"
     )
     (tmp_path / "program.py").write_text(program)
     parent = CommandProcess(
@@ -155,10 +167,12 @@ def test_processes_end_with_a_supervisor_that_was_killed(tmp_path: Path) -> None
         console=Console(io.StringIO(), tmp_path),
     )
     parent.start()
-    child = int(_read_when_written(tmp_path / "pid"))
+    _read_when_written(tmp_path / "pid")
+    leader = psutil.Process(int(_read_when_written(tmp_path / "group")))
     assert parent.pid is not None
+    family = [leader, *leader.children(recursive=True), *psutil.Process(parent.pid).children(recursive=True)]
     os.kill(parent.pid, signal.SIGKILL)
-    assert _has_ended(child)
+    assert all(_has_ended(process.pid) for process in family)
     parent.stop()
 
 

@@ -181,7 +181,8 @@ def test_it_is_right_while_trading_goes_on(exchange, monkeypatch):
 
     def trade():
         seed = 100
-        accounts = [funded_account() for _ in range(2)]
+        with still:
+            accounts = [funded_account() for _ in range(2)]
         while not stop.is_set():
             seed += 1
             for market in exchange[:2]:
