@@ -311,6 +311,22 @@ def test_frames_that_came_while_nobody_was_there_are_done_in_order(stage: Stage)
     assert sequence == sorted(sequence)
 
 
+def test_ended_markets_leave_the_memory_and_are_read_again_when_they_are_asked_for(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trading.shard.markets.ENDED_KEPT", 1)
+    account_id = stage.account()
+    first, second, open_market = (stage.market() for _ in range(3))
+    for market_id in (first, second):
+        stage.do(sealed(cmd.ResolveMarket(market_id, (10_000, 0), new_id(), "so it was")))
+    stage.quiet()
+    assert set(stage.shard.markets) == {second, open_market}
+    assert refusal(stage.do(place(first, account_id, "buy", 100, 1))) == "market_not_open"
+    stage.quiet()
+    assert set(stage.shard.markets) == {first, open_market}
+    assert events(first)[-2:] == ["market_resolved", "order_rejected"]
+
+
 @pytest.mark.parametrize("restart_after", [1, 2])
 def test_resolution_cancels_a_long_book_in_steps_and_survives_a_restart(
     stage: Stage, restart_after: int

@@ -11,6 +11,8 @@ from trading.ids import market_slot
 from trading.shard.crash_points import reach
 from trading.snapshots.replay import current_state
 
+# Ended markets that stay in memory, those last asked for: others would pile up there for as long as a shard lives.
+ENDED_KEPT = 32
 # Lapses may end thousands of orders at once; commands of clients go on in between.
 ASKED_AT_ONCE = 50
 
@@ -24,6 +26,7 @@ class Markets:
     def __init__(self, *, connection: Callable[[], Any], keep_alive: Callable[[], object]) -> None:
         self.loaded: dict[str, Market] = {}
         self.heads: dict[str, Head] = {}
+        self._ended: dict[str, None] = {}  # the one that was asked for last stands last
         self._sweeping: set[str] = set()
         self._expiring: dict[str, int] = {}  # when the next order of a market expires, in µs
         self._asked: list[Command] = []
@@ -38,13 +41,19 @@ class Markets:
     def drop(self, slots: Collection[int]) -> None:
         """Forgets the markets of these slots."""
         for market_id in [each for each in self.loaded if market_slot(each) in slots]:
-            del self.loaded[market_id], self.heads[market_id]
-            self._sweeping.discard(market_id)
-            self._expiring.pop(market_id, None)
+            self._forget(market_id)
         self._asked = [command for command in self._asked if market_slot(command.market_id) not in slots]
 
+    def drop_ended(self) -> None:
+        """Forgets markets that nothing can happen in any more, but for a few; call while no batch is under way."""
+        for market_id in list(self._ended)[:-ENDED_KEPT]:
+            self._forget(market_id)
+
     def note(self, market: Market) -> None:
-        """Remembers whether a market has to be swept, and when its next order expires."""
+        """Remembers whether a market has to be swept, when its next order expires, and that it has ended."""
+        self._ended.pop(market.market_id, None)
+        if market.seq == 0 or market.status in ("resolved", "voided"):
+            self._ended[market.market_id] = None
         if needs_sweep(market):
             self._sweeping.add(market.market_id)
         else:
@@ -74,6 +83,12 @@ class Markets:
             *asked, *(ExpireOrders(market_id) for market_id in due),
             *(SweepOrders(market_id) for market_id in sorted(self._sweeping)),
         ]  # fmt: skip
+
+    def _forget(self, market_id: str) -> None:
+        del self.loaded[market_id], self.heads[market_id]
+        self._ended.pop(market_id, None)
+        self._sweeping.discard(market_id)
+        self._expiring.pop(market_id, None)
 
     def _load(self, market_id: str) -> Market:
         reach("before_load")

@@ -151,6 +151,7 @@ class Tenure:
         except Exception:
             self._tell_committed()
             raise
+        self.markets.drop_ended()
 
     def _work(self, first: Intake) -> None:
         self._reserve(first)
