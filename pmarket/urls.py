@@ -1,5 +1,7 @@
 """Routes: the API under /api/v1, its document, probes, pages and the admin."""
 
+import sys
+
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, URLResolver, include, path
@@ -11,7 +13,8 @@ from markets import urls as market_urls
 from ops import urls as ops_urls
 from trading.api import urls as trading_urls
 from trading.api.errors import problem_response
-from trading.errors import ExchangeError, InternalError, NotFound
+from trading.errors import ExchangeError, InternalError, NotFound, OutcomeUnknown, Unreachable
+from trading.outage import OUTAGES
 
 APPS = (trading_urls, account_urls, market_urls, ops_urls)
 
@@ -29,8 +32,17 @@ def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def handler500(request: HttpRequest) -> HttpResponse:
+    """An outage that met middleware or a page, or a bug. What was written may be done, whatever failed after it."""
     error: ExchangeError = InternalError()
-    return problem_response(error, request) if _for_programs(request) else server_error(request)
+    if isinstance(sys.exception(), OUTAGES):
+        error = Unreachable() if request.method in ("GET", "HEAD", "OPTIONS") else OutcomeUnknown()
+    if _for_programs(request):
+        return problem_response(error, request)
+    response = server_error(request, "500.html" if isinstance(error, InternalError) else "503.html")
+    response.status_code = error.status
+    for name, value in error.headers.items():
+        response[name] = value
+    return response
 
 
 urlpatterns: list[URLPattern | URLResolver] = [

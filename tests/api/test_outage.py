@@ -7,6 +7,7 @@ from typing import Any
 import django.db
 import psycopg
 import pytest
+from django.contrib.sessions.middleware import SessionMiddleware
 from django.test import Client
 from psycopg_pool import PoolTimeout
 
@@ -58,6 +59,23 @@ def test_drf_lane_says_so_where_the_key_cannot_be_read(path: str, monkeypatch: p
         assert (response.status_code, response.json()["code"]) == (503, "overloaded")
         assert response["Retry-After"] == "1"
         assert response["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("error", OUTAGES, ids=lambda error: type(error).__module__)
+def test_outage_that_middleware_meets_is_told_to_programs_and_people(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SessionMiddleware, "process_request", failing(error))
+    client = Client(raise_request_exception=False)
+    asked, ordered = client.get("/api/v1/account"), client.post("/api/v1/markets/m/orders", PLACE)
+    assert (asked.status_code, asked.json()["code"], asked["Retry-After"]) == (503, "overloaded", "1")
+    # Middleware also runs after the order.
+    assert (ordered.status_code, ordered.json()["code"]) == (504, "outcome_unknown")
+    page = client.get("/portfolio")
+    assert page.status_code == 503
+    assert b"cannot reach its database" in page.content
+    monkeypatch.setattr(SessionMiddleware, "process_request", failing(KeyError("x")))
+    assert client.get("/portfolio").status_code == 500
 
 
 def test_bug_is_a_bug_still() -> None:
