@@ -19,6 +19,7 @@ from trading.shard.commit import commit as real_commit
 from trading.shard.faults import SlotLost
 from trading.shard.reserve import claim_of, reserve
 from trading.shard.slots import take_slots
+from trading.wire import Envelope
 
 Commit = Callable[[Any, CommitPlan], None]
 
@@ -203,11 +204,17 @@ def test_command_past_its_deadline_is_consumed_unseen(stage: Stage) -> None:
 
 
 def test_market_takes_no_orders_from_its_closing_time_on(stage: Stage) -> None:
-    market_id, account_id = stage.market(closes_us=stage.clock() + 1_000_000), stage.account()
+    minute_us = 60_000_000
+
+    def a_minute_later(envelope: Envelope) -> Envelope:
+        return replace(envelope, deadline_us=envelope.deadline_us + minute_us)
+
+    market_id, account_id = stage.market(closes_us=stage.clock() + minute_us), stage.account()
     assert view(stage.do(place(market_id, account_id, "buy", 1000, 1))).status == "open"
-    stage.clock.ahead_us = 1_000_000
-    assert refusal(stage.do(place(market_id, account_id, "buy", 1000, 1))) == "market_not_open"
-    stage.do(sealed(cmd.CloseMarket(market_id)))
+    stage.clock.ahead_us = minute_us
+    late = place(market_id, account_id, "buy", 1000, 1)
+    assert refusal(stage.do(a_minute_later(late))) == "market_not_open"
+    stage.do(a_minute_later(sealed(cmd.CloseMarket(market_id))))
     assert events(market_id)[-2:] == ["market_closed", "order_cancelled"]
 
 
