@@ -5,10 +5,11 @@ leaves behind. The guard is a shell that waits for the end of a pipe which only 
 """
 
 import subprocess
+from collections.abc import Iterable
 
 # A group that was gone once is never looked at again: its number may be another's by then.
 _SCRIPT = """
-while read -r group; do groups="$groups $group"; done
+while read -r line; do groups=$line; done
 seconds=$1
 while [ "$seconds" -gt 0 ]; do
     left=
@@ -23,7 +24,7 @@ for group in $groups; do kill -s KILL -- "-$group" 2> /dev/null; done
 
 
 class GroupGuard:
-    """A shell beside us that ends the groups told to it, `grace_s` after we have died."""
+    """A shell beside us that ends the groups last told to it, `grace_s` after we have died."""
 
     def __init__(self, grace_s: int) -> None:
         self._shell = subprocess.Popen(
@@ -34,11 +35,11 @@ class GroupGuard:
             start_new_session=True,
         )
 
-    def watch(self, group: int) -> None:
-        """Tell it of a process group; nothing happens if the guard itself is dead."""
+    def watch(self, groups: Iterable[int]) -> None:
+        """Tell it of all process groups there are now; nothing happens if the guard itself is dead."""
         assert self._shell.stdin is not None
         try:
-            self._shell.stdin.write(f"{group}\n".encode())
+            self._shell.stdin.write((" ".join(map(str, groups)) + "\n").encode())
             self._shell.stdin.flush()
         except BrokenPipeError:
             return

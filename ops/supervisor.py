@@ -219,10 +219,11 @@ class Supervisor:
 
     def _start(self, process: Watched) -> None:
         process.start()
-        if isinstance(process, CommandProcess) and process.pid is not None:
-            if self._guard is None:
-                self._guard = GroupGuard(GUARD_S)
-            self._guard.watch(process.pid)
+        if self._guard is None:
+            self._guard = GroupGuard(GUARD_S)
+        # An embedded server ends by the kernel's signal alone: to be killed would cost it its clean end.
+        commands = [each.process for each in self._records if isinstance(each.process, CommandProcess)]
+        self._guard.watch(command.pid for command in commands if command.pid is not None)
 
     def _start_again(self, process: Watched) -> None:
         try:

@@ -3,6 +3,7 @@
 import io
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import psutil
 import pytest
 
 from ops import supervisor as module
+from ops.group_guard import GroupGuard
 from ops.supervisor import CommandProcess, Console, Supervisor, child_environment, read_procfile
 
 PATIENCE_S = 15
@@ -174,6 +176,18 @@ def test_processes_end_with_a_supervisor_that_was_killed(tmp_path: Path, command
     os.kill(parent.pid, signal.SIGKILL)
     assert all(_has_ended(process.pid) for process in family)
     parent.stop()
+
+
+def test_a_guard_leaves_groups_alone_that_it_was_not_last_told_of() -> None:
+    before, last = (subprocess.Popen(["sleep", "63"], start_new_session=True) for _ in range(2))
+    guard = GroupGuard(0)
+    guard.watch([before.pid, last.pid])
+    guard.watch([last.pid])
+    guard._shell.communicate(timeout=PATIENCE_S)  # The end of the pipe, as when its supervisor dies.
+    assert last.wait(PATIENCE_S) == -signal.SIGKILL
+    assert before.poll() is None
+    before.kill()
+    before.wait()
 
 
 def test_a_process_is_not_started_by_a_thread_that_may_end_before_it(watched: Fixture) -> None:
