@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.defaults import page_not_found, server_error
 from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
+from rest_framework.permissions import SAFE_METHODS
 
 from accounts import urls as account_urls
 from markets import urls as market_urls
@@ -35,7 +36,7 @@ def handler500(request: HttpRequest) -> HttpResponse:
     """An outage that met middleware or a page, or a bug. What was written may be done, whatever failed after it."""
     error: ExchangeError = InternalError()
     if isinstance(sys.exception(), OUTAGES):
-        error = Unreachable() if request.method in ("GET", "HEAD", "OPTIONS") else OutcomeUnknown()
+        error = Unreachable() if request.method in SAFE_METHODS else OutcomeUnknown()
     if _for_programs(request):
         return problem_response(error, request)
     response = server_error(request, "500.html" if isinstance(error, InternalError) else "503.html")

@@ -3,6 +3,9 @@
 Each is one command a market, with a fence: an id below which orders that arrive later are refused.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from trading.engine.commands import CancelOrders
 from trading.errors import ExchangeError, InvalidRequest, OutcomeUnknown
 from trading.ids import new_id
@@ -15,6 +18,11 @@ from trading.wire import Envelope, Outcome
 
 # What a cancel-all may be limited to.
 CHOSEN_BY = ("outcome", "side")
+
+
+def chosen_by(query: Mapping[str, str]) -> dict[str, Any]:
+    """What a query string limits a cancel-all to, None where it does not."""
+    return {name: query.get(name) for name in CHOSEN_BY}
 
 
 def cancel_all(

@@ -262,6 +262,11 @@ def _as_of(outcome: Outcome) -> str:
     return f"{outcome.slot}-{outcome.offset}"
 
 
+# What a query string may add to a look-up by an order's id, and by its owner's client id.
+FIND_BY_ID = ("min_as_of",)
+FIND_BY_CLIENT_ID = ("min_as_of", "order_id")
+
+
 class OrderNotFound(NotFound):
     """No such order of this account. `final` says that none can appear any more under this name, by a command that
     was taken in before."""

@@ -38,10 +38,15 @@ def project() -> None:
     projector.close()
 
 
-def test_late_order_is_missing_for_good_only_once_the_read_side_has_all_of_the_log(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not readable at once is not waited for."""
     monkeypatch.setattr(order_lookup, "WAIT_S", 0.1)
+
+
+def test_late_order_is_missing_for_good_only_once_the_read_side_has_all_of_the_log(
+    stage: Stage, short_wait: None
+) -> None:
     market_id, account_id = stage.market(), stage.account()
     order = place(market_id, account_id, "buy", 1000, 1, order_id=old_id())
     stage.do(order)
@@ -54,10 +59,7 @@ def test_late_order_is_missing_for_good_only_once_the_read_side_has_all_of_the_l
     assert missing.value.final
 
 
-def test_late_order_is_not_missing_while_a_batch_is_in_flight(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(order_lookup, "WAIT_S", 0.1)
+def test_late_order_is_not_missing_while_a_batch_is_in_flight(stage: Stage, short_wait: None) -> None:
     market_id, account_id = stage.market(), stage.account()
     project()
     order, owned = (
@@ -114,9 +116,8 @@ def test_market_of_an_order_is_known_from_its_claim_before_it_can_be_read(
 
 
 def test_client_id_is_free_for_good_once_what_was_sent_under_it_is_late(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, short_wait: None
 ) -> None:
-    monkeypatch.setattr(order_lookup, "WAIT_S", 0.1)
     market_id, account_id = stage.market(), stage.account()
     project()
     look_up = partial(orders.find, caller_of(account_id), client_order_id="mine")
@@ -135,10 +136,7 @@ def test_client_id_is_free_for_good_once_what_was_sent_under_it_is_late(
     assert look_up(sent_as=old_id()).body["order_id"] == order.command_id
 
 
-def test_client_id_is_not_free_while_a_batch_with_it_is_in_flight(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(order_lookup, "WAIT_S", 0.1)
+def test_client_id_is_not_free_while_a_batch_with_it_is_in_flight(stage: Stage, short_wait: None) -> None:
     market_id, account_id = stage.market(), stage.account()
     project()
     order = place(market_id, account_id, "buy", 1000, 1, client_id="mine")

@@ -85,8 +85,8 @@ class MarketOrdersView(APIView):
     def delete(self, request: Request, market: str) -> Response:
         caller = caller_of(request, TRADE, *mass_cancel.CHOSEN_BY)
         terms = market_terms(market)
-        chosen = {name: request.query_params.get(name) for name in mass_cancel.CHOSEN_BY}
-        return respond(perform(mass_cancel.cancel_all(caller, terms, **chosen), terms))
+        envelope = mass_cancel.cancel_all(caller, terms, **mass_cancel.chosen_by(request.query_params))
+        return respond(perform(envelope, terms))
 
 
 class AllOrdersView(APIView):
@@ -103,8 +103,7 @@ class AllOrdersView(APIView):
     )  # fmt: skip
     def delete(self, request: Request) -> Response:
         caller = caller_of(request, TRADE, *mass_cancel.CHOSEN_BY)
-        chosen = {name: request.query_params.get(name) for name in mass_cancel.CHOSEN_BY}
-        return respond(cancel_everywhere(caller, **chosen))
+        return respond(cancel_everywhere(caller, **mass_cancel.chosen_by(request.query_params)))
 
 
 def cancel_everywhere(caller: Caller, *, outcome: str | None, side: str | None) -> Answer:
@@ -118,7 +117,7 @@ class OrderView(APIView):
     """One order. Its operations in the schema are named by their paths."""
 
     throttle_class_name = {"GET": "data", "PATCH": "order", "DELETE": "cancel"}
-    look_up_parameters: tuple[str, ...] = ("min_as_of",)
+    look_up_parameters: tuple[str, ...] = orders.FIND_BY_ID
 
     @extend_schema(
         summary="Look an order up",
@@ -158,7 +157,7 @@ class OrderView(APIView):
 class OrderByClientIdView(OrderView):
     """One order by its owner's client id."""
 
-    look_up_parameters = ("min_as_of", "order_id")
+    look_up_parameters = orders.FIND_BY_CLIENT_ID
 
     @extend_schema(
         summary="Look an order up", parameters=[MIN_AS_OF, SENT_AS],

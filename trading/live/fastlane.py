@@ -218,18 +218,19 @@ class FastLane:
     async def _cancel_all(self, request: Request, allowances: list[Allowance]) -> Answer:
         caller = await self._admit(request, allowances, TRADE, "cancel", *mass_cancel.CHOSEN_BY)
         terms = await self._desk.terms(request.segments[1])
-        outcome, side = request.query.get("outcome"), request.query.get("side")
-        envelope = mass_cancel.cancel_all(caller, terms, outcome=outcome, side=side)
+        envelope = mass_cancel.cancel_all(caller, terms, **mass_cancel.chosen_by(request.query))
         return await self._desk.perform(envelope, terms)
 
     async def _cancel_everywhere(self, request: Request, allowances: list[Allowance]) -> Answer:
         caller = await self._admit(request, allowances, TRADE, "cancel", *mass_cancel.CHOSEN_BY)
-        outcome, side = request.query.get("outcome"), request.query.get("side")
-        chosen = await self._desk.cancels_everywhere(caller, outcome=outcome, side=side, fence=new_id())
-        return await self._desk.cancel_many(chosen)
+        chosen = mass_cancel.chosen_by(request.query)
+        return await self._desk.cancel_many(
+            await self._desk.cancels_everywhere(caller, **chosen, fence=new_id())
+        )
 
     async def _get(self, request: Request, allowances: list[Allowance]) -> Answer:
-        known = ("min_as_of", "order_id") if request.segments[-2] == "by-client-id" else ("min_as_of",)
+        by_client_id = request.segments[-2] == "by-client-id"
+        known = orders.FIND_BY_CLIENT_ID if by_client_id else orders.FIND_BY_ID
         caller = await self._admit(request, allowances, READ, "data", *known)
         named = self._named(request)
         in_market = request.segments[0] == "markets"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from trading.engine.commands import Command, ExpireOrders, SweepOrders
-from trading.engine.decide import needs_sweep, next_expiry_us
+from trading.engine.decide import ENDED, needs_sweep, next_expiry_us
 from trading.engine.market import Market
 from trading.eventlog.append import Head
 from trading.ids import market_slot
@@ -52,7 +52,7 @@ class Markets:
     def note(self, market: Market) -> None:
         """Remembers whether a market has to be swept, when its next order expires, and that it has ended."""
         self._ended.pop(market.market_id, None)
-        if market.seq == 0 or market.status in ("resolved", "voided"):
+        if market.seq == 0 or market.status in ENDED:
             self._ended[market.market_id] = None
         if needs_sweep(market):
             self._sweeping.add(market.market_id)
