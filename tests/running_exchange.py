@@ -78,14 +78,12 @@ class RunningExchange:
         self.wait_healthy()
 
     def stop(self) -> None:
+        """Ends the processes. The database goes with its throw-away server: to drop it, vacuum had to be ended first,
+        which only a superuser may."""
         for process in reversed(self._processes.values()):
             process.stop()
         self._processes.clear()
         self._valkey.stop()
-        with psycopg.connect(self._server_url, autocommit=True) as connection:
-            connection.execute(
-                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(self._database))
-            )
 
     def start_process(self, name: str, **variables: str) -> None:
         """Start a line of the Procfile, with further variables; `engine.2` is a second process of the line `engine`."""
