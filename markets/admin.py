@@ -23,12 +23,12 @@ from markets.admin_forms import COMMAND_FORMS, NewMarketForm, add_errors
 from markets.figures import compact_money_text, price_text, rate_text
 from markets.models import Market
 from markets.quotes import quotes_of
-from markets.representation import winner_of
 from markets.selectors import STATUSES, Listing
 from markets.services import Actor
 from trading.api.errors import request_id_of
 from trading.errors import ExchangeError, NotFound
 from trading.models import MarketState, MarketSummary
+from trading.resolution_view import winner_of
 
 MOST_AT_ONCE = 20
 
@@ -126,7 +126,7 @@ class MarketAdmin(admin.ModelAdmin):
             return "-"
         if row.resolution["kind"] == "void":
             return f"Voided. {row.resolution['evidence']}"
-        return f"{winner_of(row) or 'Paid by a vector'}. {row.resolution['evidence']}"
+        return f"{winner_of(row.outcomes, row.payouts) or 'Paid by a vector'}. {row.resolution['evidence']}"
 
     @admin.display
     def terms(self, market: Market) -> str:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markets.quotes import Quote, Quotes, quotes_for
-from markets.representation import winner_of
 from markets.selectors import Listing
+from trading.resolution_view import winner_of
 
 LEADING = 3
 
@@ -85,7 +85,7 @@ class Card:
         """The outcome that won; "Tie" where several were paid, None while undecided and after a void."""
         if not self.row.payouts:
             return None
-        return winner_of(self.row) or "Tie"
+        return winner_of(self.row.outcomes, self.row.payouts) or "Tie"
 
 
 def cards_of(rows: Sequence[Listing]) -> list[Card]:

@@ -9,6 +9,7 @@ from markets.selectors import Listing
 from markets.volumes import volumes_before
 from trading.eventlog.codec import timestamp_text, to_us
 from trading.money import format_pips
+from trading.resolution_view import resolution_json
 
 
 def markets_json(rows: Sequence[Listing]) -> list[dict[str, Any]]:
@@ -48,31 +49,20 @@ def _market_json(row: Listing, quotes: Quotes, volume_before_pips: int) -> dict[
         "trade_count": row.trade_count,
         "trader_count": row.trader_count,
         "open_interest": quotes.open_interest_sets,
-        "resolution": resolution_json(row),
+        "resolution": resolution_of(row),
         "seq": quotes.seq,
     }
 
 
-def resolution_json(row: Listing) -> dict[str, Any] | None:
-    """How a market ended: the winning outcome (None for a tie or a void), pay-outs by name (None for a void)."""
+def resolution_of(row: Listing) -> dict[str, Any] | None:
+    """How a market ended, if it has."""
     if row.resolution is None:
         return None
-    payouts = row.payouts
-    return {
-        "kind": row.resolution["kind"],
-        "outcome": winner_of(row),
-        "payouts": dict(zip(row.outcomes, map(format_pips, payouts), strict=True)) if payouts else None,
-        "evidence": row.resolution["evidence"],
-        "settlement_id": row.resolution["settlement"],
-    }
-
-
-def winner_of(row: Listing) -> str | None:
-    """The one outcome that paid anything."""
-    if not row.payouts:
-        return None
-    paid = [name for name, payout in zip(row.outcomes, row.payouts, strict=True) if payout]
-    return paid[0] if len(paid) == 1 else None
+    ending = row.resolution
+    return resolution_json(
+        row.outcomes,
+        kind=ending["kind"], payouts=row.payouts, evidence=ending["evidence"], settlement_id=ending["settlement"],
+    )  # fmt: skip
 
 
 def _price(pips: int | None) -> str | None:

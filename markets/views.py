@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET
 
 from markets import holdings, selectors
 from markets.cards import Card, cards_of
-from markets.representation import resolution_json
+from markets.representation import resolution_of
 from markets.selectors import Listing, Wanted
 from trading.errors import InvalidRequest, NotFound
 from trading.money import format_pips
@@ -74,7 +74,7 @@ def market_page(request: HttpRequest, market: str) -> HttpResponse:
     context = {
         "card": card,
         "row": row,
-        "resolution": resolution_json(row),
+        "resolution": resolution_of(row),
         "config": _config(card),
         **_mine(request, row),
     }

@@ -25,6 +25,7 @@ from trading.ids import market_slot, new_id
 from trading.wire import (
     FRAME_FIELD,
     Envelope,
+    Outcome,
     command_stream,
     decode_outcomes,
     encode_frame,
@@ -125,6 +126,18 @@ class Load:
             self._receive()
         return Window(begin + warm_up_s, min(end, time.time()))
 
+    def one(self, frame: Frame) -> list[Outcome]:
+        """Send one frame and wait for its outcomes."""
+        self.prepare([frame])
+        self._top_up()
+        self.drain()
+        return [outcome for message in self.take_messages() for outcome in decode_outcomes(message)]
+
+    def take_messages(self) -> list[bytes]:
+        """What has come since the last call, undecoded."""
+        messages, self.messages = self.messages, []
+        return messages
+
     def drain(self) -> None:
         """Wait for the outcome of everything sent. Raises StageError if one never comes."""
         deadline = time.monotonic() + DRAIN_SECONDS
@@ -214,6 +227,17 @@ def flow_frames(
         if len(rows) == FRAME_COMMANDS:
             frames.append(_frame(gateway_id, slot, waiting.pop(slot)))
     return frames
+
+
+def resting_order(gateway_id: str, market_id: str, account_id: str, number: int) -> Frame:
+    """An order that changes the book and never trades: each one at another of eighty prices than the one before."""
+    buys, step = number % 2 == 0, number // 2 % 40
+    command_id = new_id()
+    command = PlaceOrder(
+        market_id, account_id, command_id, 0, "buy" if buys else "sell", "limit",
+        100 + 100 * step if buys else 9_900 - 100 * step, 10, "GTC", client_order_id=None, by=ACTOR,
+    )  # fmt: skip
+    return _frame(gateway_id, market_slot(market_id), [_sealed(command, command_id, account_id)])
 
 
 def _sealed(command: Command, command_id: str, account_id: str, client_id: str | None = None) -> Envelope:

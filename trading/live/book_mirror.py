@@ -7,6 +7,7 @@ update that does not follow on its own sequence number; what to do then is its o
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
+from typing import Any
 
 import msgspec
 
@@ -20,14 +21,30 @@ FeedTrade = tuple[str, int, int, int, str, int, int]
 """(trade_id, outcome index, price_pips, quantity_shares, taker_side, at_us, seq)"""
 
 
+class FeedEnding(msgspec.Struct, array_like=True):
+    """Why a market was closed, what its outcomes pay (pips; None in a void), the settlement's id and the evidence."""
+
+    reason: str
+    payouts: list[int] | None
+    settlement_id: str | None
+    evidence: str
+
+
 class FeedTicker(msgspec.Struct):
-    """A market's figures: a price in pips for each outcome, or None where there is none."""
+    """A market's figures and its status: a price in pips for each outcome, or None where there is none."""
 
     last: list[int | None]
     bid: list[int | None]
     ask: list[int | None]
     volume_pips: int
     open_interest: int
+    status: str = ""
+    ending: FeedEnding | None = None
+
+    @property
+    def figures(self) -> tuple[Any, ...]:
+        """What the channel `ticker` tells."""
+        return self.last, self.bid, self.ask, self.volume_pips, self.open_interest
 
 
 class FeedUpdate(msgspec.Struct):
@@ -40,7 +57,6 @@ class FeedUpdate(msgspec.Struct):
     levels: list[FeedLevel] = []
     trades: list[FeedTrade] = []
     ticker: FeedTicker | None = None
-    status: str = ""
     reset: bool = False
 
 
@@ -82,6 +98,10 @@ class BookSide:
         elif known:
             del self._quantities[price_pips]
             del self._prices[bisect_left(self._prices, price_pips)]
+
+    def size_at(self, price_pips: int) -> int:
+        """Shares at that price, 0 if none."""
+        return self._quantities.get(price_pips, 0)
 
     def levels(self) -> Iterator[Level]:
         """(price_pips, quantity), best first."""
@@ -134,6 +154,10 @@ class BookMirror:
         for level in update.levels:
             self._set(*level)
         self.seq = update.seq
+
+    def size_at(self, index: int, side: str, price_pips: int) -> int:
+        """Shares at that price, 0 if none."""
+        return self._sides[index, side].size_at(price_pips)
 
     def checksum(self) -> int:
         """As trading.checksum has it; only outcomes that changed are written again."""

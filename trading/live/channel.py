@@ -1,36 +1,33 @@
 """One numbered stream of frames and the sockets that get it.
 
-A frame's `seq` is the next frame's `prev_seq` for every subscriber alike, so that each frame is encoded once. Who
-joins gets a first frame whose `seq` is the channel's present one. Knows nothing of markets.
+A frame's `seq` is the next frame's `prev_seq` for every subscriber alike, so that each frame is made once. Who joins
+gets a first frame whose `seq` is the channel's present one, or the frames it has missed. Knows nothing of markets.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
-from trading.live.feed_frames import encode, frame
+from trading.live.feed_frames import frame, json_bytes
+from trading.live.kept_frames import KeptFrames, Shelf
 from trading.live.outbox import Outbox
+from trading.live.pace import Pace
+from trading.live.shared_frames import Frame
 
 
 class Channel:
     """Frames with common `labels` (channel, market_id); `topic` is the market or account they are about.
 
-    `snapshot` gives the data that stands for everything up to `seq`. With `may_skip` it can replace frames that a slow
-    socket had no room for; without, such a socket is closed. `count` is told how many frames went out.
+    `snapshot` gives the data that stands for everything up to `seq`, `changes` what is new since the last frame. With
+    `may_skip` a snapshot can replace frames that a slow socket had no room for; without, such a socket is closed.
+    `count` is told how many frames went out. `is_followed` once it has had a subscriber: until then nothing is made.
     """
 
     __slots__ = (
-        "_count",
-        "_snapshot",
-        "_snapshot_json",
-        "is_current",
-        "labels",
-        "may_skip",
-        "seq",
-        "subscribers",
-        "topic",
-    )
+        "_changes", "_count", "_is_waiting", "_kept", "_pace", "_snapshot", "_snapshot_json", "_untold_seq",
+        "is_current", "is_followed", "labels", "may_skip", "seq", "subscribers", "topic",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -39,6 +36,9 @@ class Channel:
         topic: str,
         may_skip: bool,
         snapshot: Callable[[], Any],
+        changes: Callable[[], Any],
+        pace: Pace,
+        shelf: Shelf,
         count: Callable[[str, int], None],
     ) -> None:
         self.labels = labels
@@ -46,24 +46,51 @@ class Channel:
         self.may_skip = may_skip
         self.seq: int | None = None
         self.is_current = False
+        self.is_followed = False
         self.subscribers: set[Subscription] = set()
         self._snapshot = snapshot
+        self._changes = changes
+        self._pace = pace
+        self._kept = KeptFrames(shelf)
         self._snapshot_json: msgspec.Raw | None = None
+        self._untold_seq: int | None = None
+        self._is_waiting = False
         self._count = count
 
     @property
     def name(self) -> str:
         return self.labels["channel"]
 
+    # Telling ------------------------------------------------------------------------------------
+
+    def tell(self, seq: int) -> None:
+        """There are changes up to `seq`: everyone gets them, as soon as the pace allows."""
+        if not self.is_followed:
+            self.seq = seq
+            return
+        self._untold_seq = seq
+        if not self._is_waiting:
+            self._is_waiting = True
+            self._pace.run(len(self.subscribers), self._take_turn)
+
+    def tell_now(self) -> None:
+        """Whatever waits for its turn is told."""
+        if self._untold_seq is not None:
+            seq, self._untold_seq = self._untold_seq, None
+            self.publish(seq, self._changes())
+
+    def forget_untold(self) -> None:
+        """What waits for its turn will come with a snapshot."""
+        self._untold_seq = None
+
     def publish(self, seq: int, data: Any) -> None:
         """Send `data` as the next frame to everyone who has had a first one."""
         prev_seq, self.seq = self.seq, seq
         self._snapshot_json = None
-        if not self.subscribers:
-            return
-        text = self._frame(prev_seq, data)
+        made = self._frame(prev_seq, data)
+        self._kept.add(prev_seq, made)
         for subscription in self.subscribers:
-            subscription.offer(text, prev_seq)
+            subscription.offer(made, prev_seq)
         self._count(self.name, len(self.subscribers))
 
     def restart(self, seq: int, *, is_lossless: bool) -> None:
@@ -74,14 +101,47 @@ class Channel:
         """
         prev_seq, self.seq = self.seq, seq
         self.is_current = True
+        self._untold_seq = None
         self._snapshot_json = None
-        linked = self.first_frame(prev_seq if is_lossless else None) if self.subscribers else ""
+        if self.is_followed:
+            linked = self.first_frame(prev_seq if is_lossless else None)
+            self._kept.add(prev_seq if is_lossless else None, linked)
+            self._send_to_started(linked, prev_seq)
+        self.start_waiting()
+
+    def _take_turn(self) -> None:
+        self._is_waiting = False
+        self.tell_now()
+
+    def _send_to_started(self, made: Frame, prev_seq: int | None) -> None:
         for subscription in self.subscribers:
             if subscription.started:
-                subscription.offer(linked, prev_seq)
+                subscription.offer(made, prev_seq)
                 subscription.outbox.wake()
         self._count(self.name, len(self.subscribers))
-        self.start_waiting()
+
+    # Joining ------------------------------------------------------------------------------------
+
+    def join(self, subscription: "Subscription", *, resume_from: int | None = None) -> bool:
+        """Let a subscription in: it gets its first frame now, or as soon as the channel is current.
+
+        True where it goes on from the frame `resume_from`: it gets all that came after it, and no snapshot.
+        """
+        self.is_followed = True
+        self.subscribers.add(subscription)
+        if not self.is_current:
+            return False
+        self.tell_now()
+        missed = self._missed_since(resume_from)
+        if missed is None or not subscription.resume(missed):
+            self.start(subscription)
+            return False
+        return True
+
+    def _missed_since(self, seq: int | None) -> Iterable[Frame] | None:
+        if seq is None:
+            return None
+        return () if seq == self.seq else self._kept.since(seq)
 
     def start_waiting(self) -> None:
         """Give a first frame to everyone who has had none."""
@@ -94,13 +154,13 @@ class Channel:
         subscription.started = True
         subscription.offer(self.first_frame(None), None)
 
-    def first_frame(self, prev_seq: int | None) -> str:
+    def first_frame(self, prev_seq: int | None) -> Frame:
         """The snapshot as a frame. What it holds is encoded once, however many join."""
         if self._snapshot_json is None:
-            self._snapshot_json = msgspec.Raw(encode(self._snapshot()).encode())
+            self._snapshot_json = msgspec.Raw(json_bytes(self._snapshot()))
         return self._frame(prev_seq, self._snapshot_json)
 
-    def _frame(self, prev_seq: int | None, data: Any) -> str:
+    def _frame(self, prev_seq: int | None, data: Any) -> Frame:
         return frame(labels=self.labels, seq=self.seq, prev_seq=prev_seq, data=data)
 
 
@@ -121,21 +181,30 @@ class Subscription:
         """The newest number of the channel, if the hub can vouch for it at the moment."""
         return self.channel.seq if self.started and self.channel.is_current else None
 
-    def offer(self, text: str, prev_seq: int | None) -> None:
-        """Queue a frame that follows on `prev_seq`, or skip it, or close: see the module of the outbox."""
-        if not self.started or self._is_behind or self.outbox.put(text):
+    def offer(self, made: Frame, prev_seq: int | None) -> None:
+        """Send or queue a frame that follows on `prev_seq`, or skip it, or close: see the module of the outbox."""
+        if not self.started or self._is_behind or self.outbox.put(made):
             return
         if self.channel.may_skip:
             self._is_behind, self._behind_seq = True, prev_seq
             self.outbox.lag(self)
         else:
-            self.outbox.put_or_close(text)
+            self.outbox.put_or_close(made)
 
-    def catch_up(self) -> str | None:
+    def resume(self, missed: Iterable[Frame]) -> bool:
+        """Send what came after the frame that the client has; False if it has no room for that."""
+        self.started = self.outbox.put_missed(missed)
+        return self.started
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the socket is still subscribed."""
+        return self in self.channel.subscribers
+
+    def catch_up(self) -> Frame | None:
         """The channel's snapshot, linked to the last frame this socket was sent."""
-        if self not in self.channel.subscribers:
-            return ""
         if not self.channel.is_current:
             return None
+        self.channel.tell_now()
         self._is_behind = False
         return self.channel.first_frame(self._behind_seq)

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from trading.errors import InvalidRequest, Refused
+from trading.errors import InvalidRequest
 from trading.live.hub import ACCOUNT
 from trading.live.market_feed import MARKET_CHANNELS
 
@@ -55,18 +55,22 @@ def channel_and_market(request: dict[str, Any]) -> tuple[str, str | None]:
     """What a subscribe or unsubscribe is about; market is None for the account channel."""
     channel = text_of("channel", request.pop("channel", None))
     market = request.pop("market_id", None)
-    if request.pop("resume_from", None) is not None:
-        raise Refused("not_supported", "resume_from is not supported yet: subscribe for a new snapshot.")
     refuse_unknown(request)
     if channel == ACCOUNT:
         if market is not None:
             raise InvalidRequest(errors={"market_id": ["does not go with the account channel"]})
         return channel, None
-    if channel == "lifecycle":
-        raise Refused("not_supported", "The channel lifecycle is not supported yet.")
     if channel not in MARKET_CHANNELS:
         raise InvalidRequest(errors={"channel": ["is not known"]})
     return channel, text_of("market_id", market)
+
+
+def resume_point(request: dict[str, Any]) -> int | None:
+    """The `seq` of the last frame that the client has, if it wants to go on from there; taken out of the request."""
+    resume_from = request.pop("resume_from", None)
+    if resume_from is None or (type(resume_from) is int and 0 <= resume_from < 2**63):
+        return resume_from
+    raise InvalidRequest(errors={"resume_from": ["must be the seq of a frame"]})
 
 
 def text_of(field: str, value: Any) -> str:

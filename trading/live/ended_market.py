@@ -7,11 +7,13 @@ from collections.abc import Sequence
 
 from django.db import connection
 
+from trading.eventlog.codec import decode_json
 from trading.live.blocking import in_thread
-from trading.live.book_mirror import BookMirror, FeedTicker
+from trading.live.book_mirror import BookMirror, FeedEnding, FeedTicker
 
 _ENDED = """
-    SELECT stream.version, summary.last_prices, summary.volume_pips, summary.open_interest_sets
+    SELECT stream.version, summary.last_prices, summary.volume_pips, summary.open_interest_sets,
+           market.status, market.resolution::text
     FROM market JOIN stream ON stream.id = market.market_id JOIN market_summary summary USING (market_id)
     WHERE market.market_id = %s AND market.status IN ('resolved', 'voided', 'reversed')
 """
@@ -28,7 +30,17 @@ def _read(market_id: str, names: Sequence[str]) -> tuple[BookMirror, FeedTicker]
         row = cursor.fetchone()
     if row is None:
         return None
-    version, last_prices, volume_pips, open_interest = row
+    version, last_prices, volume_pips, open_interest, status, resolution = row
     nothing: list[int | None] = [None] * len(names)
-    ticker = FeedTicker(list(last_prices), nothing, nothing, volume_pips, open_interest)
+    ticker = FeedTicker(
+        list(last_prices), nothing, nothing, volume_pips, open_interest, status, _ending_of(resolution)
+    )
     return BookMirror(names, version), ticker
+
+
+def _ending_of(resolution: str | None) -> FeedEnding | None:
+    """The market's column `resolution`, which says nothing of why it was closed."""
+    if resolution is None:
+        return None
+    ending = decode_json(resolution)
+    return FeedEnding("", ending["payouts"], ending["settlement"], ending["evidence"])

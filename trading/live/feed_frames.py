@@ -15,14 +15,17 @@ import msgspec
 from trading.checksum import PRICE_TEXTS
 from trading.eventlog.codec import timestamp_text
 from trading.live.book_mirror import BookMirror, FeedLevel, FeedTicker, FeedTrade
+from trading.live.shared_frames import Frame
 from trading.money import format_pips
+from trading.resolution_view import ENDED_AS, resolution_json
 
-_ENCODER = msgspec.json.Encoder()
+json_bytes = msgspec.json.Encoder().encode
+"""Plain data as JSON."""
 
 
-def encode(document: Any) -> str:
-    """JSON text of plain data."""
-    return _ENCODER.encode(document).decode()
+def encode(document: Any) -> Frame:
+    """Plain data as a frame of JSON."""
+    return Frame(json_bytes(document))
 
 
 def sent_now() -> str:
@@ -30,7 +33,7 @@ def sent_now() -> str:
     return timestamp_text(time.time_ns() // 1000)
 
 
-def frame(*, labels: Mapping[str, str], seq: int | None, prev_seq: int | None, data: Any) -> str:
+def frame(*, labels: Mapping[str, str], seq: int | None, prev_seq: int | None, data: Any) -> Frame:
     """One numbered frame; `labels` say of which channel and market."""
     return encode({**labels, "seq": seq, "prev_seq": prev_seq, "sent_at": sent_now(), "data": data})
 
@@ -78,6 +81,18 @@ def ticker_data(names: Sequence[str], ticker: FeedTicker) -> dict[str, Any]:
     data["volume"] = format_pips(ticker.volume_pips)
     data["open_interest"] = ticker.open_interest
     return data
+
+
+def lifecycle_data(names: Sequence[str], ticker: FeedTicker) -> dict[str, Any]:
+    """A market's status and, once it has ended, how: as REST has it."""
+    kind, ending = ENDED_AS.get(ticker.status), ticker.ending
+    resolution = None
+    if kind is not None and ending is not None:
+        resolution = resolution_json(
+            names,
+            kind=kind, payouts=ending.payouts, evidence=ending.evidence, settlement_id=ending.settlement_id,
+        )  # fmt: skip
+    return {"status": ticker.status, "resolution": resolution}
 
 
 def _price_text(prices: Sequence[int | None], index: int) -> str | None:

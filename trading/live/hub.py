@@ -22,8 +22,10 @@ from trading import metrics
 from trading.errors import Overloaded
 from trading.live.book_mirror import BookMirror, FeedTicker, FeedUpdate, decode_ticker, decode_updates
 from trading.live.channel import Channel, Subscription
+from trading.live.kept_frames import KEEP_SECONDS, Shelf
 from trading.live.market_feed import MarketFeed, RecentTrades
 from trading.live.outbox import Outbox
+from trading.live.pace import SharedPace
 from trading.subscriber import Subscriber
 
 FEED = b"feed"
@@ -34,6 +36,9 @@ FIRST_RETRY_SECONDS = 0.05
 LONGEST_RETRY_SECONDS = 1.0
 CONFIRM_SECONDS = 2.0
 SNAPSHOTS_AT_ONCE = 8
+# How long a market that nobody follows is kept up, for whoever comes back; and how many markets are.
+LINGER_SECONDS = KEEP_SECONDS
+MAX_MARKETS = 5_000
 # Markets of which recent trades are kept; past that the oldest known are forgotten.
 MAX_REMEMBERED_MARKETS = 5_000
 
@@ -56,6 +61,8 @@ class Hub:
         self._accounts: dict[str, Channel] = {}
         self._confirmed: dict[bytes, asyncio.Future[None]] = {}
         self._reading: dict[str, asyncio.Task[None]] = {}
+        self._pace = SharedPace()
+        self._shelf = Shelf()
         self._listener: asyncio.Task[None] | None = None
         self._frames: Counter[str] = Counter()
         self._heard_at: float | None = None
@@ -106,14 +113,27 @@ class Hub:
 
     # Sockets ------------------------------------------------------------------------------------
 
-    def join_market(self, outbox: Outbox, channel: str, market_id: str, names: Sequence[str]) -> Subscription:
-        """Subscribe a socket; its first frame is queued now, or as soon as the market's state is known."""
+    def join_market(
+        self,
+        outbox: Outbox,
+        channel: str,
+        market_id: str,
+        names: Sequence[str],
+        *,
+        resume_from: int | None = None,
+    ) -> Subscription:
+        """Subscribe a socket: its first frame, or those after `resume_from`, are queued now or once they are known."""
+        subscription = Subscription(outbox, self.feed(market_id, names).channels[channel])
+        subscription.channel.join(subscription, resume_from=resume_from)
+        return subscription
+
+    def feed(self, market_id: str, names: Sequence[str]) -> MarketFeed:
+        """A market's feed, kept up from now on until nobody has wanted it for a while."""
         feed = self._markets.get(market_id)
         if feed is None:
-            feed = self._open(market_id, names)
-        subscription = Subscription(outbox, feed.channels[channel])
-        feed.join(subscription)
-        return subscription
+            return self._open(market_id, names)
+        feed.wanted_at = time.monotonic()
+        return feed
 
     async def join_account(self, outbox: Outbox, account_id: str) -> Subscription:
         """Subscribe a socket to its account's notifications; Overloaded while Valkey is away."""
@@ -121,8 +141,9 @@ class Hub:
         channel = self._accounts.get(account_id)
         if channel is None:
             channel = Channel(
-                {"channel": ACCOUNT}, topic=account_id, may_skip=False, snapshot=dict, count=self._count
-            )
+                {"channel": ACCOUNT}, topic=account_id, may_skip=False, snapshot=dict, changes=dict, pace=self._pace,
+                shelf=self._shelf, count=self._count,
+            )  # fmt: skip
             channel.seq = 0
             self._accounts[account_id] = channel
             self._confirmed[name] = asyncio.get_running_loop().create_future()
@@ -141,7 +162,7 @@ class Hub:
         return subscription
 
     def leave(self, subscription: Subscription) -> None:
-        """End a subscription; what nobody here follows any more is dropped."""
+        """End a subscription; what nobody here follows any more is dropped, markets after LINGER_SECONDS."""
         channel = subscription.channel
         channel.subscribers.discard(subscription)
         if channel.subscribers:
@@ -149,12 +170,30 @@ class Hub:
         if channel.name == ACCOUNT:
             self._drop_account(channel)
         else:
-            self._drop_idle_market(channel.topic)
+            self._leave_market(channel.topic)
 
-    def _drop_idle_market(self, market_id: str) -> None:
+    def _leave_market(self, market_id: str) -> None:
+        """Who comes back soon finds what it has missed, so the feed stays for a while."""
         feed = self._markets.get(market_id)
-        if feed is None or feed.has_subscribers:
-            return
+        if feed is not None and not feed.has_subscribers:
+            feed.wanted_at = time.monotonic()
+            self._look_again(feed)
+
+    def _look_again(self, feed: MarketFeed) -> None:
+        left_s = feed.wanted_at + LINGER_SECONDS - time.monotonic()
+        if left_s > 0:
+            if not feed.is_leaving:
+                feed.is_leaving = True
+                asyncio.get_running_loop().call_later(left_s, self._drop_if_idle, feed)
+        elif self._markets.get(feed.market_id) is feed:
+            self._drop_market(feed.market_id)
+
+    def _drop_if_idle(self, feed: MarketFeed) -> None:
+        feed.is_leaving = False
+        if not feed.has_subscribers:
+            self._look_again(feed)
+
+    def _drop_market(self, market_id: str) -> None:
         del self._markets[market_id]
         reading = self._reading.pop(market_id, None)
         if reading is not None:
@@ -245,12 +284,24 @@ class Hub:
             names=names,
             recent_trades=self._recent_trades(market_id),
             read_again=self._read,
+            pace=self._pace,
+            shelf=self._shelf,
             count=self._count,
         )
+        feed.wanted_at = time.monotonic()
+        self._make_room()
         self._markets[market_id] = feed
+        self._look_again(feed)
         if self.is_live:
             self._read(feed)
         return feed
+
+    def _make_room(self) -> None:
+        """For one more market: of those that nobody follows the one that was wanted least lately goes."""
+        if len(self._markets) >= MAX_MARKETS:
+            idle = [feed for feed in self._markets.values() if not feed.has_subscribers]
+            if idle:
+                self._drop_market(min(idle, key=lambda feed: feed.wanted_at).market_id)
 
     def _read(self, feed: MarketFeed) -> None:
         """See to it that the feed's snapshot is read, from a moment after now."""

@@ -35,6 +35,16 @@ class JoinedTransport:
         if self._waiting >= MOST_WAITING:
             self._flush()
 
+    def write_shared(self, data: bytes) -> None:
+        """Writes at once what is the only thing this turn, as a rule; after what waits, if something does."""
+        if self._parts:
+            self.write(data)
+        else:
+            self._inner.write(data)
+
+    def is_closing(self) -> bool:
+        return self._inner.is_closing()
+
     def writelines(self, parts: Iterable[bytes]) -> None:
         for part in parts:
             self.write(part)

@@ -1,4 +1,4 @@
-"""What waits to be sent to one socket: a bounded queue with one writer.
+"""What waits to be sent to one socket: nothing while its connection takes frames at once, else a bounded queue.
 
 A socket that reads too slowly fills it. Then frames that a later one replaces are skipped (their subscription asks
 for a snapshot once the queue is empty again); for any other frame the socket is closed with 1013, never thinned out.
@@ -7,12 +7,14 @@ for a snapshot once the queue is empty again); for any other frame the socket is
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
+
+from trading.live.shared_frames import Frame, Wire
 
 # One message of the feed can bring as many frames as a socket has subscriptions, 200.
 MAX_FRAMES = 1_000
-MAX_CHARACTERS = 1_000_000
+MAX_BYTES = 1_000_000
 # A frame that a socket has not taken in that time means nobody reads there.
 STALL_SECONDS = 30.0
 CLOSE_SECONDS = 5.0
@@ -25,21 +27,35 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 class Lagging(Protocol):
     """A subscription that has skipped frames."""
 
-    def catch_up(self) -> str | None:
-        """A frame that replaces what was skipped; empty if it is no longer wanted.
+    @property
+    def is_wanted(self) -> bool:
+        """Whether what was skipped still has to be made good."""
 
-        None while there is none; the outbox is woken when there may be one.
-        """
+    def catch_up(self) -> Frame | None:
+        """A frame that replaces what was skipped; None while there is none. The outbox is woken when there may be one."""
 
 
 class Outbox:
-    """Frames for one socket, in order. Not for use from another event loop or thread."""
+    """Frames for one socket, in order, straight to its `wire` where it has one. For one event loop alone."""
 
-    __slots__ = ("_characters", "_close", "_frames", "_lagging", "_send_began", "_waiter")
+    __slots__ = (
+        "_bytes",
+        "_close",
+        "_extra_bytes",
+        "_extra_frames",
+        "_frames",
+        "_lagging",
+        "_send_began",
+        "_waiter",
+        "_wire",
+    )
 
-    def __init__(self) -> None:
-        self._frames: deque[str] = deque()
-        self._characters = 0
+    def __init__(self, wire: Wire | None = None) -> None:
+        self._wire = wire
+        self._frames: deque[Frame] = deque()
+        self._bytes = 0
+        # Room beyond the usual for what a socket has missed elsewhere, until the queue is empty again.
+        self._extra_frames = self._extra_bytes = 0
         self._lagging: list[Lagging] = []
         self._close: tuple[int, str] | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -54,19 +70,49 @@ class Outbox:
         """Whether some subscription has skipped frames and not caught up yet."""
         return bool(self._lagging)
 
-    def put(self, text: str) -> bool:
-        """Queue a frame; False if there is no room for it. An empty queue takes a frame of any size."""
+    def put(self, frame: Frame) -> bool:
+        """Send or queue a frame; False if there is no room for it. An empty queue takes a frame of any size."""
         frames = self._frames
-        if len(frames) >= MAX_FRAMES or (frames and self._characters + len(text) > MAX_CHARACTERS):
+        # What waits goes first, and a socket that has skipped frames gets a snapshot before anything else of theirs.
+        if (
+            not frames
+            and self._send_began is None
+            and self._wire is not None
+            and self._close is None
+            and self._wire.write(frame)
+        ):
+            return True
+        size = len(frame.wire)
+        if not frames:
+            self._extra_frames = self._extra_bytes = 0
+        elif (
+            len(frames) >= MAX_FRAMES + self._extra_frames
+            or self._bytes + size > MAX_BYTES + self._extra_bytes
+        ):
             return False
-        frames.append(text)
-        self._characters += len(text)
+        frames.append(frame)
+        self._bytes += size
         self.wake()
         return True
 
-    def put_or_close(self, text: str) -> None:
-        """Queue a frame that must not be lost."""
-        if not self.put(text):
+    def put_missed(self, missed: Iterable[Frame]) -> bool:
+        """Queue frames that were told before: they are kept anyway, so that any number of them finds room, once.
+
+        False, and nothing queued, while such frames wait already.
+        """
+        if self._frames and self._extra_frames:
+            return False
+        for frame in missed:
+            self._frames.append(frame)
+            self._bytes += len(frame.wire)
+            self._extra_frames += 1
+            self._extra_bytes += len(frame.wire)
+        self.wake()
+        return True
+
+    def put_or_close(self, frame: Frame) -> None:
+        """Send or queue a frame that must not be lost."""
+        if not self.put(frame):
             self.close(TRY_AGAIN_LATER, "this socket reads too slowly")
 
     def lag(self, subscription: Lagging) -> None:
@@ -102,9 +148,9 @@ class Outbox:
                 self._waiter = asyncio.get_running_loop().create_future()
                 await self._waiter
                 continue
-            text = self._frames.popleft()
-            self._characters -= len(text)
-            await self._timed(send, {"type": "websocket.send", "text": text})
+            frame = self._frames.popleft()
+            self._bytes -= len(frame.wire)
+            await self._timed(send, {"type": "websocket.send", "text": frame.text})
         code, reason = self._close
         await self._timed(send, {"type": "websocket.close", "code": code, "reason": reason})
 
@@ -117,9 +163,11 @@ class Outbox:
     def _catch_up(self) -> None:
         lagging, self._lagging = self._lagging, []
         for subscription in lagging:
-            text = subscription.catch_up()
-            if text is None:
+            if not subscription.is_wanted:
+                continue
+            frame = subscription.catch_up()
+            if frame is None:
                 self._lagging.append(subscription)
-            elif text:
-                self._frames.append(text)
-                self._characters += len(text)
+            else:
+                self._frames.append(frame)
+                self._bytes += len(frame.wire)

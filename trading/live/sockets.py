@@ -34,14 +34,16 @@ from trading.live.client_frames import (
     channel_and_market,
     frame_id_of,
     refuse_unknown,
+    resume_point,
     text_of,
 )
 from trading.live.desk import Desk
 from trading.live.disconnects import Disconnects
-from trading.live.feed_frames import encode, sent_now
+from trading.live.feed_frames import encode, json_bytes, sent_now
 from trading.live.hub import ACCOUNT, Hub
 from trading.live.order_frames import BUCKETS, OrderFrames
 from trading.live.outbox import Outbox, Send
+from trading.live.shared_frames import EXTENSION, Frame, Wire
 from trading.outage import unexpected
 from trading.principal import READ, TRADE, Authenticator, Principal, Throttle
 from trading.strict_json import MAX_BODY_BYTES, decode_object
@@ -80,7 +82,7 @@ async def no_such_path(scope: Scope, receive: Receive, send: Send) -> None:
     if "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close"})
         return
-    body = encode(problem(NotFound("There is no such path."), new_id())).encode()
+    body = json_bytes(problem(NotFound("There is no such path."), new_id()))
     headers = [(b"content-type", PROBLEM_CONTENT_TYPE.encode()), (b"content-length", b"%d" % len(body))]
     await send({"type": "websocket.http.response.start", "status": 404, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": body})
@@ -123,7 +125,8 @@ class FeedSockets:
         self.hub.sockets += 1
         metrics.SOCKETS.inc()
         try:
-            await Socket(self, self.client_ip(scope)).run(receive, send)
+            wire: Wire | None = scope.get("extensions", {}).get(EXTENSION)
+            await Socket(self, self.client_ip(scope), Outbox(wire)).run(receive, send)
         finally:
             self.hub.sockets -= 1
             metrics.SOCKETS.dec()
@@ -142,10 +145,10 @@ class FeedSockets:
 class Socket:
     """One connection: its caller, its subscriptions and what waits to be sent to it."""
 
-    def __init__(self, door: FeedSockets, ip: str | None) -> None:
+    def __init__(self, door: FeedSockets, ip: str | None, outbox: Outbox) -> None:
         self._door = door
         self._ip = ip
-        self._outbox = Outbox()
+        self._outbox = outbox
         self._principal: Principal | None = None
         self._key: str | None = None
         self._orders = OrderFrames(desk=door.desk, throttle=door.order_throttle, ip=ip, answers=self)
@@ -195,7 +198,7 @@ class Socket:
                 self._outbox.put(self._heartbeat())
             await asyncio.sleep(HEARTBEAT_SECONDS)
 
-    def _heartbeat(self) -> str:
+    def _heartbeat(self) -> Frame:
         numbers = [
             {**subscription.channel.labels, "seq": subscription.known_seq}
             for subscription in self._subscriptions.values()
@@ -332,6 +335,7 @@ class Socket:
             raise
 
     async def _subscribe(self, frame_id: int | str, request: dict[str, Any]) -> None:
+        resume_from = resume_point(request)
         channel, market = channel_and_market(request)
         if channel == ACCOUNT:
             await self._subscribe_account(frame_id)
@@ -343,7 +347,9 @@ class Socket:
         self._end(channel, market_id)
         # Answer and first frame are queued in one go, so nothing can come in between.
         self.succeed(frame_id, channel=channel, market_id=market_id)
-        self._subscriptions[channel, market_id] = hub.join_market(self._outbox, channel, market_id, names)
+        self._subscriptions[channel, market_id] = hub.join_market(
+            self._outbox, channel, market_id, names, resume_from=resume_from
+        )
 
     async def _subscribe_account(self, frame_id: int | str) -> None:
         if self._principal is None:

@@ -195,10 +195,12 @@ class Publisher:
     ) -> tuple[bytes, dict[str, Any]]:
         """A market's ticker as stored, and what the feed tells of it."""
         bids, asks = tops(market)
-        ticker = {
+        ticker: dict[str, Any] = {
             "last": market.last_prices, "bid": bids, "ask": asks, "volume_pips": market.volume_pips,
-            "open_interest": market.sets,
+            "open_interest": market.sets, "status": market.status,
         }  # fmt: skip
+        if market.closing is not None:
+            ticker["ending"] = tuple(market.closing)
         previous = self._published.get(market.market_id, 0)
         self._published[market.market_id] = market.seq
         update = {
@@ -206,9 +208,9 @@ class Publisher:
             "trades": [
                 (t.trade_id, t.outcome, t.price_pips, t.quantity_shares, t.taker_side, at_us, seq) for t, seq in trades
             ],
-            "ticker": ticker, "status": market.status, "reset": reset,
+            "ticker": ticker, "reset": reset,
         }  # fmt: skip
-        return _encode({"seq": market.seq, "status": market.status, **ticker}), update
+        return _encode({"seq": market.seq, **ticker}), update
 
 
 def _mark(slot: int) -> str:

@@ -22,6 +22,7 @@ from trading.live.book_mirror import BookMirror, FeedTicker
 from trading.live.client_frames import SocketLimits
 from trading.live.desk import Desk
 from trading.live.hub import Hub
+from trading.live.shared_frames import DirectFramesProtocol
 from trading.live.sockets import FeedSockets, FoundMarket, no_such_path
 from trading.principal import READ, TRADE, Allowance, Principal
 from trading.wire import Envelope, Outcome
@@ -242,7 +243,7 @@ async def live(feed_servers: EmbeddedServers) -> AsyncIterator[LiveServer]:
     server = LiveServer(feed_servers.valkey.url())
     config = uvicorn.Config(
         URLRouter([path("ws/v1", server.sockets), re_path("", no_such_path)]),
-        ws="websockets-sansio",
+        ws=DirectFramesProtocol,
         ws_per_message_deflate=False,
         lifespan="off",
         log_level="warning",

@@ -18,6 +18,8 @@ class FakeShard:
         self.seq = 1
         self.published = 1
         self.volume_pips = 0
+        self.status = "open"
+        self.ending: tuple[Any, ...] | None = None
         self.levels: dict[tuple[int, str, int], int] = {}
         self._unwritten: set[tuple[int, str, int]] = set()
 
@@ -46,7 +48,6 @@ class FakeShard:
             "levels": levels,
             "trades": rows,
             "ticker": self.ticker(),
-            "status": "open",
             "reset": reset,
         }
 
@@ -65,6 +66,8 @@ class FakeShard:
             "ask": asks,
             "volume_pips": self.volume_pips,
             "open_interest": 0,
+            "status": self.status,
+            **({"ending": self.ending} if self.ending is not None else {}),
         }
 
     def _best(self, index: int, side: str, choose: Any) -> int | None:
@@ -83,7 +86,7 @@ class FakeShard:
         )
         if gone := [field for field, size in sizes.items() if not size]:
             pipeline.hdel(key, *gone)
-        stored = {"seq": self.seq, "status": "open", **self.ticker()}
+        stored = {"seq": self.seq, **self.ticker()}
         pipeline.set(f"ticker:{self.market_id}", msgspec.msgpack.encode(stored))
         if updates:
             pipeline.publish("feed", msgspec.msgpack.encode(list(updates)))

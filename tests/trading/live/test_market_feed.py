@@ -1,27 +1,54 @@
 """A market's channels: whoever joins whenever, whatever is lost, each client ends with the shard's book."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.trading.live.feed_client import BookClient, FakeShard, shown
+from trading.live import kept_frames as kept_frames_module
 from trading.live import outbox as outbox_module
 from trading.live.book_mirror import BookMirror, FeedTicker, FeedUpdate
 from trading.live.channel import Subscription
+from trading.live.kept_frames import Shelf
 from trading.live.market_feed import MarketFeed, RecentTrades
 from trading.live.outbox import Outbox
+from trading.live.pace import Pace
 
 MARKET = "0199aaaa-0000-7000-8000-000000000001"
 NAMES = ["Ann", "Bea", "Cid"]
 
 
+class AtOnce:
+    """A Pace that never makes anything wait."""
+
+    def run(self, sends: int, action: Callable[[], None]) -> None:
+        action()
+
+
+class OnTurn:
+    """A Pace where everything waits until the test says so."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Callable[[], None]] = []
+
+    def run(self, sends: int, action: Callable[[], None]) -> None:
+        self.waiting.append(action)
+
+    def turn(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        for action in waiting:
+            action()
+
+
 class Desk:
     """A MarketFeed with its shard: the test decides what arrives and when the snapshot is read."""
 
-    def __init__(self, names: list[str] = NAMES) -> None:
+    def __init__(self, names: list[str] = NAMES, pace: Pace | None = None) -> None:
         self.names = names
         self.shard = FakeShard(MARKET, outcomes=len(names))
         self.reads = 0
@@ -30,6 +57,8 @@ class Desk:
             names=names,
             recent_trades=RecentTrades(),
             read_again=lambda feed: self._ask(),
+            pace=pace or AtOnce(),
+            shelf=Shelf(),
             count=lambda channel, frames: None,
         )
 
@@ -46,17 +75,22 @@ class Desk:
         assert mirror is not None
         return self.feed.restore(mirror, msgspec.convert(self.shard.ticker(), FeedTicker))
 
-    def join(self, channel: str = "book") -> Outbox:
+    def join(self, channel: str = "book", *, resume_from: int | None = None) -> Outbox:
         outbox = Outbox()
-        self.feed.join(Subscription(outbox, self.feed.channels[channel]))
+        joined = self.feed.channels[channel]
+        joined.join(Subscription(outbox, joined), resume_from=resume_from)
         return outbox
+
+    def leave(self, outbox: Outbox, channel: str = "book") -> None:
+        left = self.feed.channels[channel]
+        left.subscribers = {each for each in left.subscribers if each.outbox is not outbox}
 
 
 def sent(outbox: Outbox) -> list[dict[str, Any]]:
     """Take everything queued."""
-    frames = [json.loads(text) for text in outbox._frames]
+    frames = [json.loads(frame.text) for frame in outbox._frames]
     outbox._frames.clear()
-    outbox._characters = 0
+    outbox._bytes = 0
     return frames
 
 
@@ -240,6 +274,115 @@ def test_slow_socket_is_closed_where_a_trade_would_be_lost(monkeypatch):
     assert outbox._close[0] == 1013
 
 
+def test_changes_that_wait_for_their_turn_are_told_in_one_frame():
+    pace = OnTurn()
+    desk = Desk(pace=pace)
+    desk.restore()
+    book, trades, ticker = desk.join("book"), desk.join("trades"), desk.join("ticker")
+    desk.deliver(desk.shard.change((0, "bid", 100, 5), trades=[("t1", 0, 100, 1, "buy")]))
+    desk.deliver(desk.shard.change((0, "bid", 100, 7), (1, "ask", 300, 1)))
+    desk.deliver(desk.shard.change((1, "ask", 300, 0), trades=[("t2", 0, 100, 1, "buy")]))
+    assert [len(sent(outbox)) for outbox in (book, trades, ticker)] == [1, 1, 1]
+    pace.turn()
+    (delta,), (rows,), (prices,) = sent(book), sent(trades), sent(ticker)
+    assert delta["data"]["changes"] == [["Ann", "bid", "0.0100", 7], ["Bea", "ask", "0.0300", 0]]
+    assert [row["trade_id"] for row in rows["data"]] == ["t2", "t1"]
+    assert prices["data"]["Ann"]["best_bid"] == "0.0100"
+    assert {(f["prev_seq"], f["seq"]) for f in (delta, rows, prices)} == {(1, 4)}
+    pace.turn()
+    assert sent(book) == []
+
+
+def test_who_joins_while_changes_wait_gets_a_first_frame_that_the_next_one_follows_on():
+    pace = OnTurn()
+    desk = Desk(pace=pace)
+    desk.restore()
+    early = desk.join()
+    desk.deliver(desk.shard.change((0, "bid", 100, 5)))
+    late = desk.join()
+    desk.deliver(desk.shard.change((0, "bid", 200, 5)))
+    pace.turn()
+    assert seqs(sent(early)) == [(None, 1), (1, 2), (2, 3)]
+    assert seqs(sent(late)) == [(None, 2), (2, 3)]
+
+
+def test_who_comes_back_gets_what_it_has_missed_and_no_snapshot():
+    desk = Desk()
+    desk.restore()
+    outbox = desk.join()
+    desk.deliver(desk.shard.change((0, "bid", 100, 5)))
+    (*_, last) = sent(outbox)
+    desk.leave(outbox)
+    desk.deliver(desk.shard.change((0, "bid", 200, 5)))
+    desk.deliver(desk.shard.change((0, "bid", 300, 5)))
+    missed = sent(desk.join(resume_from=last["seq"]))
+    assert seqs(missed) == [(2, 3), (3, 4)]
+    assert [frame["data"]["type"] for frame in missed] == ["delta", "delta"]
+    assert sent(desk.join(resume_from=4)) == []
+
+
+@pytest.mark.parametrize("unknown", [0, 3, 99])
+def test_who_comes_back_with_a_number_that_is_not_known_gets_a_snapshot(unknown):
+    desk = Desk()
+    desk.restore()
+    desk.join()
+    desk.deliver(desk.shard.change((0, "bid", 100, 5), events=5))
+    (first,) = sent(desk.join(resume_from=unknown))
+    assert (first["prev_seq"], first["seq"], first["data"]["type"]) == (None, 6, "snapshot")
+
+
+def test_trades_across_a_hole_cannot_be_resumed():
+    desk = Desk()
+    desk.restore()
+    outbox = desk.join("trades")
+    desk.deliver(desk.shard.change(trades=[("t1", 0, 6500, 3, "buy")]))
+    desk.shard.change(trades=[("t2", 0, 6500, 3, "buy")])  # lost
+    desk.deliver(desk.shard.change(trades=[("t3", 0, 6500, 3, "buy")]))
+    desk.restore()
+    assert seqs(sent(outbox)) == [(None, 1), (1, 2), (None, 4)]
+    (first,) = sent(desk.join("trades", resume_from=2))
+    assert first["prev_seq"] is None
+
+
+def test_frames_are_kept_up_to_a_number_of_bytes_and_for_a_time(monkeypatch):
+    monkeypatch.setattr(kept_frames_module, "MOST_BYTES", 2_000)
+    desk = Desk()
+    desk.restore()
+    desk.join()
+    for price in range(100, 120):
+        desk.deliver(desk.shard.change((0, "bid", price, 5)))
+    assert len(sent(desk.join(resume_from=20))) == 1
+    assert sent(desk.join(resume_from=5))[0]["prev_seq"] is None
+    monkeypatch.setattr(kept_frames_module, "KEEP_SECONDS", 0.0)
+    desk.deliver(desk.shard.change((0, "bid", 120, 5)))
+    desk.deliver(desk.shard.change((0, "bid", 121, 5)))
+    assert sent(desk.join(resume_from=20))[0]["prev_seq"] is None
+
+
+def test_lifecycle_tells_each_status_and_how_the_market_ended():
+    desk = Desk(["Yes", "No"], pace=OnTurn())
+    desk.restore()
+    outbox = desk.join("lifecycle")
+    desk.deliver(desk.shard.change((0, "bid", 100, 5)))
+    desk.shard.status = "suspended"
+    desk.deliver(desk.shard.change())
+    desk.shard.status, desk.shard.ending = "closed", ("resolution", [10_000, 0], "s-1", "the papers")
+    desk.deliver(desk.shard.change())
+    desk.shard.status = "resolved"
+    desk.deliver(desk.shard.change())
+    frames = sent(outbox)
+    assert seqs(frames) == [(None, 1), (1, 3), (3, 4), (4, 5)]
+    assert [frame["data"]["status"] for frame in frames] == ["open", "suspended", "closed", "resolved"]
+    assert [frame["data"]["resolution"] for frame in frames[:3]] == [None] * 3
+    assert frames[3]["data"]["resolution"] == {
+        "kind": "resolve",
+        "outcome": "Yes",
+        "payouts": {"Yes": "1.0000", "No": "0.0000"},
+        "evidence": "the papers",
+        "settlement_id": "s-1",
+    }
+
+
 def drain(outbox: Outbox, client: BookClient) -> None:
     """What the writer does for a socket that reads again."""
     while True:
@@ -247,11 +390,12 @@ def drain(outbox: Outbox, client: BookClient) -> None:
             outbox._catch_up()
         if not outbox._frames:
             return
-        text = outbox._frames.popleft()
-        outbox._characters -= len(text)
-        client.take(text)
+        frame = outbox._frames.popleft()
+        outbox._bytes -= len(frame.wire)
+        client.take(frame.text)
 
 
+STEPS = ["join", "restore", "outage", "read", "leave", "turn", "go", "come back"]
 level_changes = st.lists(
     st.tuples(st.integers(0, 2), st.sampled_from(["bid", "ask"]), st.integers(1, 30), st.integers(0, 3)),
     max_size=4,
@@ -262,48 +406,77 @@ steps = st.lists(
         st.tuples(st.just("change"), level_changes),
         st.tuples(st.just("lost"), level_changes),
         st.tuples(st.just("reset"), level_changes),
-        st.tuples(st.sampled_from(["join", "restore", "outage", "read", "leave"]), st.just([])),
+        st.tuples(st.sampled_from(STEPS), st.just([])),
     ),
     max_size=60,
 )
 
 
-@settings(max_examples=200, deadline=None)
-@given(steps=steps)
-def test_snapshot_and_deltas_always_equal_a_fresh_snapshot(steps):
-    desk, clients = Desk(), []
+class Crowd:
+    """Clients of one channel `book`: those that are there, and those that went and may come back."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.here: list[tuple[Outbox, BookClient]] = []
+        self.away: list[BookClient] = []
+
+    def join(self, client: BookClient) -> None:
+        self.here.append((self.desk.join(resume_from=client.seq), client))
+
+    def go(self, *, for_good: bool) -> None:
+        if self.here:
+            outbox, client = self.here.pop()
+            self.desk.leave(outbox)
+            if not for_good:
+                self.away.append(client)
+
+    def read(self) -> None:
+        for outbox, client in self.here:
+            drain(outbox, client)
+
+
+@settings(max_examples=300, deadline=None)
+@given(steps=steps, waits=st.booleans())
+def test_snapshot_and_deltas_always_equal_a_fresh_snapshot(steps, waits):
+    pace = OnTurn()
+    desk = Desk(pace=pace if waits else None)
+    crowd = Crowd(desk)
     normal = outbox_module.MAX_FRAMES
     outbox_module.MAX_FRAMES = 4
     try:
         for step, levels in steps:
-            play(
-                desk, clients, step, [level for level in levels if level[3] or level[:3] in desk.shard.levels]
-            )
+            known = [level for level in levels if level[3] or level[:3] in desk.shard.levels]
+            play(desk, crowd, pace, step, known)
         desk.restore()
-        for outbox, client in clients:
-            drain(outbox, client)
+        for client in crowd.away:
+            crowd.join(client)
+        pace.turn()
+        crowd.read()
+        for _, client in crowd.here:
             assert client.levels == shown(desk.shard, NAMES)
     finally:
         outbox_module.MAX_FRAMES = normal
 
 
-def play(desk: Desk, clients: list[tuple[Outbox, BookClient]], step: str, levels: list[Any]) -> None:
-    if step == "change":
-        desk.deliver(desk.shard.change(*levels))
-    elif step == "lost":
-        desk.shard.change(*levels)
-    elif step == "reset":
-        desk.deliver(desk.shard.change(*levels, reset=True))
-    elif step == "join":
-        clients.append((desk.join(), BookClient()))
-    elif step == "restore" and not desk.feed.is_current:
-        desk.restore()
-    elif step == "outage":
-        desk.feed.lose()
-    elif step == "leave" and clients:
-        outbox, _ = clients.pop()
-        channel = desk.feed.channels["book"]
-        channel.subscribers = {s for s in channel.subscribers if s.outbox is not outbox}
-    elif step == "read":
-        for outbox, client in clients:
-            drain(outbox, client)
+def play(desk: Desk, crowd: Crowd, pace: OnTurn, step: str, levels: list[Any]) -> None:
+    match step:
+        case "change":
+            desk.deliver(desk.shard.change(*levels))
+        case "lost":
+            desk.shard.change(*levels)
+        case "reset":
+            desk.deliver(desk.shard.change(*levels, reset=True))
+        case "join":
+            crowd.join(BookClient())
+        case "restore" if not desk.feed.is_current:
+            desk.restore()
+        case "outage":
+            desk.feed.lose()
+        case "leave" | "go":
+            crowd.go(for_good=step == "leave")
+        case "come back" if crowd.away:
+            crowd.join(crowd.away.pop())
+        case "read":
+            crowd.read()
+        case "turn":
+            pace.turn()

@@ -8,6 +8,7 @@ import websockets
 
 from tests.trading.live.conftest import LiveServer, close_code, until
 from tests.trading.live.feed_client import BookClient, FakeShard, shown
+from trading.live import hub as hub_module
 from trading.live import outbox as outbox_module
 from trading.live import sockets as sockets_module
 from trading.live.book_mirror import BookMirror, FeedTicker
@@ -76,7 +77,7 @@ async def test_unsubscribed_channel_is_silent(live):
         await client.subscribe("book", shard.market_id)
         await client.receive()
         assert (await client.ask("unsubscribe", channel="book", market_id=shard.market_id))["ok"]
-        assert live.hub.health()["markets"] == 0
+        assert live.hub.health()["subscriptions"] == 0
         await live.publish(shard, shard.change((0, "bid", 6400, 7)))
         await client.subscribe("ticker", shard.market_id)
         assert (await client.receive())["channel"] == "ticker"
@@ -258,6 +259,11 @@ MALFORMED = [
     '{"id": 1, "op": "subscribe", "channel": "gossip", "market_id": "x"}',
     '{"id": 1, "op": "subscribe", "channel": ["book"], "market_id": "x"}',
     '{"id": 1, "op": "subscribe", "channel": "account", "market_id": "x"}',
+    '{"id": 1, "op": "subscribe", "channel": "book", "market_id": "x", "resume_from": "5"}',
+    '{"id": 1, "op": "subscribe", "channel": "book", "market_id": "x", "resume_from": -1}',
+    '{"id": 1, "op": "subscribe", "channel": "book", "market_id": "x", "resume_from": true}',
+    '{"id": 1, "op": "subscribe", "channel": "book", "market_id": "x", "resume_from": 1.0}',
+    '{"id": 1, "op": "unsubscribe", "channel": "book", "market_id": "x", "resume_from": 1}',
     '{"id": 1, "op": "auth"}',
     '{"id": 1, "op": "auth", "key": 5}',
     '{"id": 1, "op": "auth", "key": "pm_x", "ticket": "y"}',
@@ -284,18 +290,31 @@ async def test_malformed_frames_are_answered_and_the_socket_goes_on(live):
         assert (await client.ask("ping"))["ok"]
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"op": "subscribe", "channel": "lifecycle", "market_id": "x"},
-        {"op": "subscribe", "channel": "book", "market_id": "x", "resume_from": 5},
-    ],
-)
-async def test_what_is_not_there_yet_says_so(live, fields):
+async def test_client_that_comes_back_goes_on_where_it_was(live):
+    shard = await published(live, live.market())
     async with live.client() as client:
-        answer = await client.ask(**fields)
-    assert answer["ok"] is False
-    assert (answer["error"]["status"], answer["error"]["code"]) == (422, "not_supported")
+        await client.subscribe("book", shard.market_id)
+        book = BookClient()
+        book.take(json.dumps(await client.receive()))
+    await live.publish(shard, shard.change((0, "bid", 6400, 7)))
+    await live.publish(shard, shard.change((0, "bid", 6300, 7)))
+    async with live.client() as client:
+        await client.ask("subscribe", channel="book", market_id=shard.market_id, resume_from=book.seq)
+        while book.seq != shard.seq:
+            book.take(json.dumps(await client.receive()))
+    assert (book.snapshots, book.levels) == (1, shown(shard, ["Yes"]))
+
+
+async def test_lifecycle_begins_with_the_status_and_tells_its_changes(live):
+    shard = await published(live, live.market())
+    async with live.client() as client:
+        await client.subscribe("lifecycle", shard.market_id)
+        first = await client.receive()
+        shard.status = "suspended"
+        await live.publish(shard, shard.change())
+        second = await client.receive()
+    assert first["data"] == {"status": "open", "resolution": None}
+    assert (second["prev_seq"], second["data"]["status"]) == (first["seq"], "suspended")
 
 
 async def test_unknown_market_is_not_found(live):
@@ -371,7 +390,8 @@ async def test_other_paths_are_not_found(live, path):
     assert json.loads(refused.value.response.body)["code"] == "not_found"
 
 
-async def test_leaving_sockets_leave_nothing_behind(live):
+async def test_leaving_sockets_leave_nothing_behind(live, monkeypatch):
+    monkeypatch.setattr(hub_module, "LINGER_SECONDS", 0.01)
     shard = await published(live, live.market())
     async with live.client() as client:
         await client.ask("auth", key="pm_good")
@@ -381,4 +401,5 @@ async def test_leaving_sockets_leave_nothing_behind(live):
         assert live.hub.health()["subscriptions"] == 2
     await until(lambda: not live.hub.health()["sockets"])
     assert live.hub.health()["subscriptions"] == 0
-    assert (live.hub._markets, live.hub._accounts, live.hub._confirmed) == ({}, {}, {})
+    await until(lambda: not live.hub._markets)
+    assert (live.hub._accounts, live.hub._confirmed) == ({}, {})
