@@ -38,6 +38,17 @@ PROJECTION_LAG_SECONDS = Gauge(
     multiprocess_mode="mostrecent",
 )
 
+STALENESS_SECONDS = Histogram(
+    "exchange_projection_staleness_seconds",
+    "From an event's time to its being shown: `way` until the projector has read it, `work` from there to the commit "
+    "of the rows, `whole` both. Once for each batch of the engine's and projection",
+    ["projection", "part"],
+    buckets=(
+        0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.015, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5,
+        10, 30,
+    ),
+)  # fmt: skip
+
 PROJECTION_HALTED = Gauge(
     "exchange_projection_halted",
     "1 where a projection has stopped at an event it cannot apply",

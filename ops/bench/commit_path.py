@@ -126,6 +126,25 @@ class Load:
             self._receive()
         return Window(begin + warm_up_s, min(end, time.time()))
 
+    def send(self, frames: int) -> None:
+        """Send so many frames at once."""
+        pipeline = self._valkey.pipeline(transaction=False)
+        for frame in islice(self._frames, frames):
+            pipeline.xadd(frame.stream, {FRAME_FIELD: frame.body})
+            self.sent += frame.commands
+        pipeline.execute()
+
+    def at_rate(self, per_s: float, seconds: float, *, tick_s: float) -> None:
+        """Send so many frames a second, whatever the answers take."""
+        began, sent = time.perf_counter(), 0
+        while (passed := time.perf_counter() - began) < seconds:
+            due = round(passed * per_s) - sent
+            if due:
+                self.send(due)
+                sent += due
+            self._receive(tick_s)
+            time.sleep(max(0.0, tick_s - (time.perf_counter() - began - passed)))
+
     def one(self, frame: Frame) -> list[Outcome]:
         """Send one frame and wait for its outcomes."""
         self.prepare([frame])
@@ -159,8 +178,8 @@ class Load:
             pipeline.execute()
         return self.sent - self.answered >= IN_FLIGHT
 
-    def _receive(self) -> None:
-        message = self._listener.get_message(timeout=0.05)
+    def _receive(self, timeout_s: float = 0.05) -> None:
+        message = self._listener.get_message(timeout=timeout_s)
         while message is not None:
             outcomes = array_length(message["data"])
             self.answered += outcomes
@@ -201,8 +220,9 @@ def create_markets(load: Load) -> list[str]:
 
 
 def flow_frames(
-    gateway_id: str, market_ids: Sequence[str], account_ids: Sequence[str], *, most: int, seed: int
-) -> list[Frame]:
+    gateway_id: str, market_ids: Sequence[str], account_ids: Sequence[str], *, most: int, seed: int,
+    frame_commands: int = FRAME_COMMANDS,
+) -> list[Frame]:  # fmt: skip
     """The first `most` operations of the flow as frames, gathered by slot as a gateway does."""
     waiting: dict[int, list[Envelope]] = {}
     order_ids: dict[int, str] = {}
@@ -224,7 +244,7 @@ def flow_frames(
         slot = market_slot(market_id)
         rows = waiting.setdefault(slot, [])
         rows.append(_sealed(command, command_id, account_id, client_id))
-        if len(rows) == FRAME_COMMANDS:
+        if len(rows) == frame_commands:
             frames.append(_frame(gateway_id, slot, waiting.pop(slot)))
     return frames
 

@@ -56,8 +56,8 @@ class Stage:
         self.ports = {"PORT": free_port(), "WS_PORT": free_port()}
         self._servers = EmbeddedServers.prepare(self.folder / "servers", durable=True)
         (self.folder / "logs").mkdir()
-        self._metrics = self.folder / "metrics"
-        self._metrics.mkdir()
+        self.metrics_folder = self.folder / "metrics"
+        self.metrics_folder.mkdir()
         self._output = (self.folder / "logs" / "all.txt").open("w")
         self._console = Console(self._output, self.folder / "logs")
         self._secrets = {"SECRET_KEY": secrets.token_urlsafe(50), "ADMIN_PASSWORD": secrets.token_urlsafe(16)}
@@ -164,7 +164,7 @@ class Stage:
         """Lines of the Procfile, running on that database and an empty Valkey; stopped afterwards."""
         with redis.Redis.from_url(self.valkey_url) as valkey:
             valkey.flushall()
-        for counted in self._metrics.iterdir():
+        for counted in self.metrics_folder.iterdir():
             counted.unlink()
         commands = read_procfile(settings.BASE_DIR / "Procfile")
         environment = self._environment(database)
@@ -198,7 +198,7 @@ class Stage:
             "DEMO": "0",
             "DEBUG": "0",
             "ADMIN_USERNAME": OPERATOR,
-            "PROMETHEUS_MULTIPROC_DIR": str(self._metrics),
+            "PROMETHEUS_MULTIPROC_DIR": str(self.metrics_folder),
             "DJANGO_SETTINGS_MODULE": "pmarket.settings",
         }
         return {name: value for name, value in child_environment(changes).items() if name not in FOREIGN}

@@ -32,7 +32,10 @@ class Lagging(Protocol):
         """Whether what was skipped still has to be made good."""
 
     def catch_up(self) -> Frame | None:
-        """A frame that replaces what was skipped; None while there is none. The outbox is woken when there may be one."""
+        """A frame that replaces what was skipped.
+
+        None while there is none; the outbox is woken when there may be one.
+        """
 
 
 class Outbox:

@@ -5,7 +5,8 @@ it read them writes nothing.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from trading.eventlog.codec import LoggedEvent
@@ -23,10 +24,12 @@ class Overtaken(Exception):
 
 
 class Step(NamedTuple):
-    """What one step has done: events applied, and when the oldest of them was recorded."""
+    """What one step has done: events applied, when they were recorded (each time once), read, and visible."""
 
     events: int
-    oldest_us: int | None
+    recorded_us: Collection[int] = ()
+    read_us: int = 0
+    visible_us: int = 0
 
 
 def prepare_connection(connection: Any) -> None:
@@ -64,22 +67,23 @@ class Follower:
         """
         counts = share_out({s: head - self.checkpoints[s].next_offset for s, head in heads.items()}, limit)
         if not counts:
-            return Step(0, None)
+            return Step(0)
         batch = self._read(counts)
+        read_us = now_us()
         for slot, events in batch.items():
             if self.checkpoints[slot].next_offset + counts[slot] < heads[slot]:
                 batch[slot] = whole_commands(events)
         self._hold_back(batch)
         events = [event for slot_events in batch.values() for event in slot_events]
         if not events:
-            return Step(0, None)
+            return Step(0)
         moved = {
             slot: Checkpoint(slot_events[-1].slot_offset + 1, slot_events[-1].recorded_us)
             for slot, slot_events in batch.items()
             if slot_events
         }
         self._commit(events, moved)
-        return Step(len(events), min(event.recorded_us for event in events))
+        return Step(len(events), {event.recorded_us for event in events}, read_us, now_us())
 
     def forget(self) -> None:
         """Drops what the projections remember of rows."""
@@ -134,6 +138,11 @@ def run_after_commit(after: AfterCommit, name: str) -> None:
         after()
     except Exception:
         log.exception("what the projection %s does after a commit has failed", name)
+
+
+def now_us() -> int:
+    """The wall clock, as events have it."""
+    return time.time_ns() // 1000
 
 
 def share_out(waiting: dict[int, int], limit: int) -> dict[int, int]:

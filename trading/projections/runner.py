@@ -17,7 +17,7 @@ from trading import metrics
 from trading.connection import own_connection
 from trading.eventlog.read import slot_heads
 from trading.projections.checkpoints import Checkpoint, ensure_checkpoints, read_checkpoints
-from trading.projections.follower import Follower, Overtaken, prepare_connection
+from trading.projections.follower import Follower, Overtaken, Step, prepare_connection
 from trading.projections.projection import NotReady, Projection
 from trading.wake import CHANNEL
 
@@ -34,6 +34,20 @@ POLL_S = 0.1
 RETRY_S = 1.0
 HALTED_RETRY_S = 5.0
 REFRESH_S = 1.0
+
+
+def note_staleness(name: str, step: Step) -> None:
+    """How old the events of a step were as they became visible, and where the time went."""
+    oldest_us = min(step.recorded_us, default=step.visible_us)
+    metrics.PROJECTION_LAG_SECONDS.labels(name).set(max(0, step.visible_us - oldest_us) / 1e6)
+    way, work, whole = (metrics.STALENESS_SECONDS.labels(name, part) for part in ("way", "work", "whole"))
+    work_s = (step.visible_us - step.read_us) / 1e6
+    for recorded_us in step.recorded_us:
+        # Two hosts' clocks may differ by more than an event takes.
+        way_s = max(0, step.read_us - recorded_us) / 1e6
+        way.observe(way_s)
+        work.observe(work_s)
+        whole.observe(way_s + work_s)
 
 
 class WakeHint:
@@ -192,12 +206,11 @@ class Projector:
             self._note_failure(follower, heads, error)
             return False
         self._is_far_behind |= step.events > 0 and follower.behind(heads) > 0
-        age_us = 0 if step.oldest_us is None else time.time_ns() // 1000 - step.oldest_us
         for name in follower.names:
             metrics.PROJECTION_HALTED.labels(name).set(0)
             metrics.PROJECTION_LAG_EVENTS.labels(name).set(follower.behind(heads))
-            metrics.PROJECTION_LAG_SECONDS.labels(name).set(max(0, age_us) / 1_000_000)
             metrics.PROJECTED_EVENTS.labels(name).inc(step.events)
+            note_staleness(name, step)
         return step.events > 0
 
     def _one_by_one(self, follower: Follower, heads: dict[int, int]) -> bool:

@@ -53,6 +53,25 @@ def test_every_projection_reaches_the_heads(project):
         assert metrics.PROJECTION_LAG_EVENTS.labels(name)._value.get() == 0
 
 
+def test_staleness_is_the_way_of_an_event_and_the_work_on_it(project, monkeypatch):
+    def observed(part):
+        return {s.name: s.value for s in metrics.STALENESS_SECONDS.labels("orders", part)._samples()}
+
+    before = {part: observed(part) for part in ("way", "work", "whole")}
+    trade_a_while()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(DISTINCT recorded_at) FROM event")
+        (batches,) = cursor.fetchone()
+    project()
+    grown = {
+        part: {name: value - before[part][name] for name, value in observed(part).items()} for part in before
+    }
+    assert [grown[part]["_count"] for part in ("way", "work", "whole")] == [batches] * 3
+    assert grown["way"]["_sum"] >= 0
+    assert grown["work"]["_sum"] > 0
+    assert grown["whole"]["_sum"] == pytest.approx(grown["way"]["_sum"] + grown["work"]["_sum"])
+
+
 def test_small_batches_end_where_large_ones_do(project, projector):
     markets = trade_a_while()
     projector._limit = 3
