@@ -31,6 +31,7 @@ from accounts.keys import key_digest, looks_like_key
 from accounts.models import User
 from accounts.revocations import revocations
 from trading.errors import NotAuthenticated
+from trading.generations import Generation
 from trading.principal import ADMIN, READ, TRADE, Principal
 
 CACHE_SECONDS = 2.0
@@ -129,9 +130,11 @@ def _known(
 class KnownKeys:
     """Keys by their hash, as they were read a moment ago; None for a hash that no live key has."""
 
-    def __init__(self, generation: Callable[[], int | None] = lambda: revocations().generation()) -> None:
+    def __init__(
+        self, generation: Callable[[], Generation | None] = lambda: revocations().generation()
+    ) -> None:
         self._generation = generation
-        self._known: dict[bytes, tuple[float, int, KnownKey | None]] = {}
+        self._known: dict[bytes, tuple[float, Generation, KnownKey | None]] = {}
 
     def get(self, digest: bytes) -> tuple[KnownKey | None] | None:
         """What is remembered of a key, in a tuple; None if it has to be read."""
@@ -140,11 +143,13 @@ class KnownKeys:
             return None
         return (entry[2],)
 
-    def generation(self) -> int | None:
+    def generation(self) -> Generation | None:
         """To be asked before rows are read, and given to `note` with them."""
         return self._generation()
 
-    def note(self, digests: Sequence[bytes], found: dict[bytes, KnownKey], generation: int | None) -> None:
+    def note(
+        self, digests: Sequence[bytes], found: dict[bytes, KnownKey], generation: Generation | None
+    ) -> None:
         """Remembers what was read; nothing without a generation."""
         if generation is None:
             return

@@ -59,5 +59,11 @@ PROJECTED_EVENTS = Counter(
     "exchange_projected_events_total", "Events applied to the read models", ["projection"]
 )
 
+CACHE_READS = Counter(
+    "exchange_cache_reads_total",
+    "Reads of remembered answers by where the answer came from: l1, l2, worked_out, or shared with who worked it out",
+    ["cache", "level"],
+)
+
 SOCKETS = Gauge("exchange_sockets", "Open WebSockets", multiprocess_mode="livesum")
 FRAMES = Counter("exchange_frames_total", "Frames sent to WebSockets")

@@ -7,8 +7,9 @@ from django.conf import settings
 
 from accounts import authentication, services
 from accounts.authentication import ApiKeyAuthentication, KnownKeys, principal_of_user
-from accounts.revocations import Revocations, announce
+from accounts.revocations import CHANNEL, announce
 from tests.accounts.callers import PASSWORD, Caller
+from trading.generations import Generations
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=False)
 PATIENCE_S = 10.0
@@ -17,7 +18,7 @@ PATIENCE_S = 10.0
 @pytest.fixture
 def heard(monkeypatch):
     """A listener of its own that is heard, as the memory of the DRF lane uses it."""
-    listener = Revocations(settings.VALKEY_URL)
+    listener = Generations(settings.VALKEY_URL, CHANNEL)
     until(lambda: listener.generation() is not None)
     monkeypatch.setattr(ApiKeyAuthentication, "_known", KnownKeys(listener.generation))
     return listener
@@ -54,7 +55,7 @@ def test_a_revoked_key_stops_counting_at_once(heard):
 
 
 def test_an_announcement_is_heard_by_every_listener(heard):
-    other = Revocations(settings.VALKEY_URL)
+    other = Generations(settings.VALKEY_URL, CHANNEL)
     until(lambda: other.generation() is not None)
     before = heard.generation(), other.generation()
     announce()
@@ -63,7 +64,7 @@ def test_an_announcement_is_heard_by_every_listener(heard):
 
 def test_who_cannot_listen_remembers_nothing(monkeypatch, reads):
     monkeypatch.setattr(
-        ApiKeyAuthentication, "_known", KnownKeys(Revocations("redis://127.0.0.1:1/0").generation)
+        ApiKeyAuthentication, "_known", KnownKeys(Generations("redis://127.0.0.1:1/0", CHANNEL).generation)
     )
     user = services.register(username="bot", password=PASSWORD)
     caller = Caller(services.issue_key(user=user, name="bot", scopes=["read"]).secret)

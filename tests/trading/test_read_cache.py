@@ -1,0 +1,158 @@
+"""Remembered answers: where they come from, when they stop counting, and who works them out."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from trading import read_cache as module
+from trading.ids import new_id
+from trading.read_cache import Answer, ReadCache, _Shared, answer_of, tell_changed
+
+PATIENCE_S = 10.0
+
+
+def until(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+@pytest.fixture(autouse=True)
+def _listening() -> None:
+    until(lambda: module.shared.news.generation("markets") is not None)
+
+
+class Source:
+    """What an answer is worked out from."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.body = b"one"
+        self.gate: threading.Event | None = None
+
+    def work_out(self) -> Answer:
+        self.asked += 1
+        body = self.body
+        if self.gate is not None:
+            assert self.gate.wait(PATIENCE_S)
+        return answer_of("1-1", body)
+
+
+def a_cache(*, l1_s: float = 60.0, l2_s: float = 60.0, name: str | None = None) -> ReadCache:
+    """As a process has it; two with one name are two processes' view of one cache."""
+    return ReadCache(name or new_id(), l1_s=l1_s, l2_s=l2_s, topic="markets")
+
+
+def test_an_answer_is_worked_out_once_and_then_remembered():
+    source, answers = Source(), a_cache()
+    bodies = {answers.read("k", source.work_out).body for _ in range(5)}
+    assert (bodies, source.asked) == ({b"one"}, 1)
+
+
+def test_another_key_is_another_answer():
+    source, answers = Source(), a_cache()
+    answers.read("k", source.work_out)
+    source.body = b"two"
+    assert answers.read("l", source.work_out).body == b"two"
+
+
+def test_another_process_finds_the_answer_in_valkey():
+    source, name = Source(), new_id()
+    a_cache(name=name).read("k", source.work_out)
+    assert a_cache(name=name).read("k", source.work_out).body == b"one"
+    assert source.asked == 1
+
+
+def test_both_memories_end_with_time():
+    source, answers = Source(), a_cache(l1_s=0.0, l2_s=0.05)
+    answers.read("k", source.work_out)
+    source.body = b"two"
+    until(lambda: answers.read("k", source.work_out).body == b"two")
+    assert source.asked == 2
+
+
+def test_news_of_the_topic_end_the_answer_in_every_process():
+    source, name = Source(), new_id()
+    here, there = a_cache(name=name), a_cache(name=name)
+    for answers in (here, there):
+        answers.read("k", source.work_out)
+    source.body = b"two"
+    tell_changed(["other"])
+    assert there.read("k", source.work_out).body == b"one"
+    tell_changed(["markets"])
+    for answers in (here, there):
+        until(lambda answers=answers: answers.read("k", source.work_out).body == b"two")
+    assert source.asked == 2
+
+
+def test_an_answer_worked_out_while_its_topic_changed_is_not_remembered():
+    source, name = Source(), new_id()
+    source.gate = threading.Event()
+    answers = a_cache(name=name)
+    slow = threading.Thread(target=answers.read, args=("k", source.work_out))
+    slow.start()
+    until(lambda: source.asked == 1)
+    before = module.shared.news.generation("markets")
+    tell_changed(["markets"])
+    until(lambda: module.shared.news.generation("markets") != before)
+    source.body = b"two"
+    source.gate.set()
+    slow.join()
+    assert answers.read("k", source.work_out).body == b"two"
+    assert a_cache(name=name).read("k", source.work_out).body == b"two"
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_many_who_ask_at_once_cost_one_answer(processes):
+    source, name = Source(), new_id()
+    source.gate = threading.Event()
+    caches = [a_cache(name=name) for _ in range(processes)]
+    bodies: list[bytes] = []
+
+    def ask(answers: ReadCache) -> None:
+        bodies.append(answers.read("k", source.work_out).body)
+
+    threads = [threading.Thread(target=ask, args=(caches[n % processes],)) for n in range(20)]
+    for thread in threads:
+        thread.start()
+    until(lambda: source.asked == 1)
+    source.gate.set()
+    for thread in threads:
+        thread.join()
+    assert (bodies, source.asked) == ([b"one"] * 20, 1)
+
+
+def test_a_failure_reaches_who_asked_and_is_not_remembered():
+    def fail() -> Answer:
+        raise ValueError("no")
+
+    source, answers = Source(), a_cache()
+    with pytest.raises(ValueError, match="no"):
+        answers.read("k", fail)
+    assert answers.read("k", source.work_out).body == b"one"
+
+
+def test_without_valkey_each_answer_is_worked_out(monkeypatch, settings):
+    settings.CACHE_URL = "redis://127.0.0.1:1/0"
+    deaf = _Shared()
+    deaf._down_until = time.monotonic() + 60
+    monkeypatch.setattr(module, "shared", deaf)
+    source, answers = Source(), a_cache()
+    assert [answers.read("k", source.work_out).body for _ in range(3)] == [b"one"] * 3
+    assert source.asked == 3
+    tell_changed(["markets"])
+
+
+def test_a_process_remembers_a_bounded_number_of_answers(monkeypatch):
+    monkeypatch.setattr(module, "MOST_L1", 3)
+    source, answers = Source(), a_cache()
+    for number in range(10):
+        answers.read(str(number), source.work_out)
+    assert list(answers._l1) == ["7", "8", "9"]
+
+
+def test_equal_bodies_have_equal_tags():
+    assert answer_of("1-1", b"x").etag == answer_of("2-2", b"x").etag != answer_of("1-1", b"y").etag
