@@ -42,17 +42,13 @@ class FanoutRun:
     frames: int
     frames_told: int
     least: int
+    most: int
     p50_ms: float
     p99_ms: float
     cpu_us: float
     cores: float
     memory_mb: float
     silent_closed: Sequence[int]
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every reader has had every frame."""
-        return self.least >= self.frames_told
 
 
 def run_fanout(stage: Stage, database: str, *, sockets: int, silent: int, seconds: float) -> FanoutRun:
@@ -144,7 +140,7 @@ def _measure(
     seen = json.loads(readers.stdout.readline())
     took_ms = [(came - sent_at[seq]) * 1e3 for seq, came in seen["seen"] if seq in sent_at]
     return FanoutRun(
-        sockets=sockets, frames=seen["frames"], frames_told=told, least=seen["least"],
+        sockets=sockets, frames=seen["frames"], frames_told=told, least=seen["least"], most=seen["most"],
         p50_ms=percentile(took_ms, 50), p99_ms=percentile(took_ms, 99),
         cpu_us=cpu_s * 1e6 / max(seen["frames"], 1), cores=cpu_s / took_s, memory_mb=memory_mb,
         silent_closed=seen["silent_closed"],

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.bench.commit_path import CommitRun, run_commit_path
+from ops.bench.feed_table import feed_part, staleness_part
 from ops.bench.http_load import (
     LANE_NAMES,
     HttpRun,
@@ -27,7 +28,7 @@ from ops.bench.rival_gateway import rival_gateway
 from ops.bench.stage import Stage, StageError
 from ops.bench.yardsticks import durable_commits, raw_copy, recorded_events, recorder_inserts
 
-PARTS = ("matching", "commit", "http", "rate", "batch", "replay")
+PARTS = ("matching", "commit", "http", "rate", "batch", "staleness", "feed", "replay")
 BATCH_ITEMS = 100
 BATCH_CONNECTIONS = 8
 CONNECTIONS = (16, 64)
@@ -70,6 +71,11 @@ def run_suite(options: Options, *, say: Callable[[str], None]) -> Report:
             _commit_part(stage, options, report, say)
         if {"http", "rate", "batch"} & set(options.parts):
             _http_parts(stage, options, report, say)
+        each = (options.seconds, options.repetitions)
+        if "staleness" in options.parts:
+            staleness_part(stage, *each, report=report, say=say)
+        if "feed" in options.parts:
+            feed_part(stage, *each, report=report, say=say)
         if "replay" in options.parts:
             replay_part(stage, report=report, say=say)
     return report
