@@ -249,15 +249,20 @@ def flow_frames(
     return frames
 
 
-def resting_order(gateway_id: str, market_id: str, account_id: str, number: int) -> Frame:
-    """An order that changes the book and never trades: each one at another of eighty prices than the one before."""
-    buys, step = number % 2 == 0, number // 2 % 40
-    command_id = new_id()
-    command = PlaceOrder(
-        market_id, account_id, command_id, 0, "buy" if buys else "sell", "limit",
-        100 + 100 * step if buys else 9_900 - 100 * step, 10, "GTC", client_order_id=None, by=ACTOR,
-    )  # fmt: skip
-    return _frame(gateway_id, market_slot(market_id), [_sealed(command, command_id, account_id)])
+def resting_orders(
+    gateway_id: str, market_id: str, account_ids: Sequence[str], *, first: int, count: int
+) -> Frame:
+    """Orders that change the book and never trade: each one at another of eighty prices than the one before."""
+    envelopes = []
+    for number in range(first, first + count):
+        buys, step, command_id = number % 2 == 0, number // 2 % 40, new_id()
+        account_id = account_ids[number % len(account_ids)]
+        command = PlaceOrder(
+            market_id, account_id, command_id, 0, "buy" if buys else "sell", "limit",
+            100 + 100 * step if buys else 9_900 - 100 * step, 10, "GTC", client_order_id=None, by=ACTOR,
+        )  # fmt: skip
+        envelopes.append(_sealed(command, command_id, account_id))
+    return _frame(gateway_id, market_slot(market_id), envelopes)
 
 
 def _sealed(command: Command, command_id: str, account_id: str, client_id: str | None = None) -> Envelope:

@@ -22,7 +22,7 @@ import redis
 from channels_redis.core import RedisChannelLayer
 from django.conf import settings
 
-from ops.bench.commit_path import Load, create_markets, resting_order
+from ops.bench.commit_path import Load, create_markets, resting_orders
 from ops.bench.open_loop import percentile
 from ops.bench.stage import Stage, StageError
 from ops.embedded.process import free_port
@@ -32,6 +32,8 @@ FRAMES_PER_S = 10
 RIVAL = "ops.bench.contestants.channels_group:application"
 READY_SECONDS = 120.0
 SETTLE_SECONDS = 1.0
+# Half a megabyte a socket that does not read: its own and the server's system buffers are full long before.
+NOISY_CHANGES, NOISY_ORDERS = 250, 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,10 @@ class FanoutRun:
     cpu_us: float
     cores: float
     memory_mb: float
-    silent_closed: Sequence[int]
+    silent_told: int
+    silent_least: int
+    silent_most: int
+    silent_closed: int
 
 
 def run_fanout(stage: Stage, database: str, *, sockets: int, silent: int, seconds: float) -> FanoutRun:
@@ -58,19 +63,20 @@ def run_fanout(stage: Stage, database: str, *, sockets: int, silent: int, second
         redis.Redis.from_url(stage.valkey_url) as valkey,
     ):
         load = Load(valkey)
-        market_id = create_markets(load)[0]
-        _wait_projected(stage, database, market_id)
-        subscribe = json.dumps({"id": 1, "op": "subscribe", "channel": "book", "market_id": market_id})
-        with crowd(stage.ports["WS_PORT"], sockets, silent, subscribe) as readers:
+        market_id, noisy_id = create_markets(load)[:2]
+        _wait_projected(stage, database, market_id, noisy_id)
+        port = stage.ports["WS_PORT"]
+        with crowd(port, sockets, _subscribe(market_id), silent, _subscribe(noisy_id)) as readers:
+            noise = _fill(load, noisy_id, stage.account_ids) if silent else 0
             sent_at: dict[int, float] = {}
 
             def tell(number: int) -> None:
-                frame = resting_order(load.gateway_id, market_id, stage.account_ids[number % 100], number)
+                frame = resting_orders(load.gateway_id, market_id, stage.account_ids, first=number, count=1)
                 sent = time.time()
                 for outcome in load.one(frame):
                     sent_at[outcome.payload[-2]] = sent
 
-            return _measure(readers, running["live"], tell, sent_at, sockets, seconds)
+            return _measure(readers, running["live"], tell, sent_at, sockets, seconds, silent_told=noise)
 
 
 def run_group_send(stage: Stage, *, sockets: int, seconds: float) -> FanoutRun:
@@ -84,7 +90,7 @@ def run_group_send(stage: Stage, *, sockets: int, seconds: float) -> FanoutRun:
     with subprocess.Popen(command, env=environment, cwd=settings.BASE_DIR) as process:
         try:
             _wait_listening(port, process)
-            with crowd(port, sockets, 0, "") as readers, asyncio.Runner() as runner:
+            with crowd(port, sockets, "", 0, "") as readers, asyncio.Runner() as runner:
                 layer = RedisChannelLayer(hosts=[stage.valkey_url], capacity=100_000, prefix="rival")
                 sent_at: dict[int, float] = {}
 
@@ -100,9 +106,11 @@ def run_group_send(stage: Stage, *, sockets: int, seconds: float) -> FanoutRun:
 
 
 @contextmanager
-def crowd(port: int, sockets: int, silent: int, subscribe: str) -> Iterator["subprocess.Popen[str]"]:
+def crowd(
+    port: int, sockets: int, subscribe: str, silent: int, silent_subscribe: str
+) -> Iterator["subprocess.Popen[str]"]:
     """The readers' process, once all of its sockets are subscribed. Raises StageError."""
-    arguments = [str(port), str(sockets), str(silent), subscribe]
+    arguments = [str(port), str(sockets), subscribe, str(silent), silent_subscribe]
     with subprocess.Popen(
         [sys.executable, "-m", "ops.bench.fanout_readers", *arguments],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=settings.BASE_DIR,
@@ -116,6 +124,18 @@ def crowd(port: int, sockets: int, silent: int, subscribe: str) -> Iterator["sub
             process.kill()
 
 
+def _subscribe(market_id: str) -> str:
+    return json.dumps({"id": 1, "op": "subscribe", "channel": "book", "market_id": market_id})
+
+
+def _fill(load: Load, market_id: str, account_ids: Sequence[str]) -> int:
+    """So much about a market that who does not read has its buffers full; answers the number of changes."""
+    for number in range(NOISY_CHANGES):
+        first = number * NOISY_ORDERS
+        load.one(resting_orders(load.gateway_id, market_id, account_ids, first=first, count=NOISY_ORDERS))
+    return NOISY_CHANGES
+
+
 def _measure(
     readers: "subprocess.Popen[str]",
     server: psutil.Process,
@@ -123,6 +143,7 @@ def _measure(
     sent_at: dict[int, float],
     sockets: int,
     seconds: float,
+    silent_told: int = 0,
 ) -> FanoutRun:
     time.sleep(SETTLE_SECONDS)
     _ask(readers)
@@ -143,6 +164,7 @@ def _measure(
         sockets=sockets, frames=seen["frames"], frames_told=told, least=seen["least"], most=seen["most"],
         p50_ms=percentile(took_ms, 50), p99_ms=percentile(took_ms, 99),
         cpu_us=cpu_s * 1e6 / max(seen["frames"], 1), cores=cpu_s / took_s, memory_mb=memory_mb,
+        silent_told=silent_told, silent_least=seen["silent_least"], silent_most=seen["silent_most"],
         silent_closed=seen["silent_closed"],
     )  # fmt: skip
 
@@ -168,17 +190,15 @@ def _delta_like_ours(seq: int) -> str:
     return json.dumps(document, separators=(",", ":"))
 
 
-def _wait_projected(stage: Stage, database: str, market_id: str) -> None:
+def _wait_projected(stage: Stage, database: str, *market_ids: str) -> None:
     deadline = time.monotonic() + READY_SECONDS
+    query = "SELECT count(*) FROM market WHERE market_id = ANY(%s::uuid[])"
     with stage.connect(database) as connection:
         while time.monotonic() < deadline:
-            if (
-                connection.execute("SELECT FROM market WHERE market_id = %s", [market_id]).fetchone()
-                is not None
-            ):
+            if connection.execute(query, [list(market_ids)]).fetchone() == (len(market_ids),):
                 return
             time.sleep(0.05)
-    raise StageError("the market was not projected")
+    raise StageError("the markets were not projected")
 
 
 def _wait_listening(port: int, process: "subprocess.Popen[bytes]") -> None:

@@ -1,8 +1,9 @@
 """Many browsers in one process, as lean as Python allows: raw sockets on epoll that count frames and parse few.
 
-Run as a program: `python -m ops.bench.fanout_readers PORT SOCKETS SILENT SUBSCRIBE`. Prints `ready` when all sockets
-are open and the readers have had their first frame, and begins to count at each line on its input; at the next line it
-prints what it saw as JSON. The last SILENT sockets subscribe too and never read.
+Run as a program: `python -m ops.bench.fanout_readers PORT SOCKETS SUBSCRIBE SILENT SILENT_SUBSCRIBE`. Prints `ready` when
+all sockets are open and the readers have had their first frame, and begins to count at each line on its input; at the
+next line it prints what it saw as JSON. SILENT of the sockets subscribe to something of their own and never read, until
+the end.
 """
 
 import json
@@ -17,14 +18,22 @@ SAMPLED_OF = 20
 """One reader in so many has its frames parsed; the others are counted by their headers."""
 MASK = b"\x00\x00\x00\x00"
 HANDSHAKE_SECONDS = 60.0
+SMALL_BUFFER = 4_096
+QUIET_SECONDS = 0.05
 TEXT, CLOSE, PING = 0x1, 0x8, 0x9
 
 
 class Reader:
     """One socket's end of the protocol, from the handshake on."""
 
-    def __init__(self, port: int, subscribe: str, *, is_sampled: bool) -> None:
-        self.connection = socket.create_connection(("127.0.0.1", port), timeout=HANDSHAKE_SECONDS)
+    def __init__(
+        self, port: int, subscribe: str, *, is_sampled: bool = False, takes: int | None = None
+    ) -> None:
+        self.connection = socket.socket()
+        if takes is not None:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, takes)
+        self.connection.settimeout(HANDSHAKE_SECONDS)
+        self.connection.connect(("127.0.0.1", port))
         self.connection.sendall(
             b"GET /ws/v1 HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -88,8 +97,8 @@ def client_frame(opcode: int, payload: bytes) -> bytes:
 class Crowd:
     """All readers of one run, and the sockets that never read."""
 
-    def __init__(self, port: int, sockets: int, silent: int, subscribe: str) -> None:
-        self.silent = [Reader(port, subscribe, is_sampled=False) for _ in range(silent)]
+    def __init__(self, port: int, sockets: int, subscribe: str, silent: int, silent_subscribe: str) -> None:
+        self.silent = [Reader(port, silent_subscribe, takes=SMALL_BUFFER) for _ in range(silent)]
         self._poll = select.epoll()
         self._readers: dict[int, Reader] = {}
         for number in range(sockets - silent):
@@ -123,27 +132,31 @@ class Crowd:
 
     def report(self) -> dict[str, Any]:
         counts = [reader.frames for reader in self._readers.values()]
+        for reader in self.silent:
+            read_up(reader)
+        silent = [reader.frames for reader in self.silent]
         return {
             "frames": sum(counts), "least": min(counts), "most": max(counts),
             "seen": [seen for reader in self._readers.values() for seen in reader.seen],
             "closed": sum(reader.closed is not None for reader in self._readers.values()),
-            "silent_closed": sorted({code for each in self.silent if (code := close_code_of(each)) is not None}),
+            "silent_least": min(silent, default=0), "silent_most": max(silent, default=0),
+            "silent_closed": sum(reader.closed is not None for reader in self.silent),
         }  # fmt: skip
 
 
-def close_code_of(reader: Reader) -> int | None:
-    """How the server has ended a socket that never read: what waits on it is read now, for its close frame."""
-    while reader.closed is None:
+def read_up(reader: Reader) -> None:
+    """Reads what waits for a socket that has not read so far, until nothing comes for a while."""
+    quiet_since = time.monotonic()
+    while reader.closed is None and time.monotonic() - quiet_since < QUIET_SECONDS:
         before = reader.frames
         reader.read()
-        if reader.frames == before:
-            break
-    return reader.closed
+        if reader.frames != before:
+            quiet_since = time.monotonic()
 
 
 def main() -> None:
-    port, sockets, silent = map(int, sys.argv[1:4])
-    crowd = Crowd(port, sockets, silent, sys.argv[4])
+    port, sockets, subscribe, silent, silent_subscribe = sys.argv[1:6]
+    crowd = Crowd(int(port), int(sockets), subscribe, int(silent), silent_subscribe)
     deadline = time.monotonic() + HANDSHAKE_SECONDS
     while not crowd.have_begun() and time.monotonic() < deadline:
         crowd.turn(0.05)

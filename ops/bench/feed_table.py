@@ -51,7 +51,11 @@ def feed_part(stage: Stage, seconds: float, repetitions: int, *, report: Report,
         say(f"the same, one socket in {SILENT_OF} never reads {step}")
         silent = _run(stage, SOCKETS, SOCKETS // SILENT_OF, seconds)
         slow.samples.append(silent.p99_ms)
-        slow.note = f"{silent.memory_mb:.0f} MB, without slow ones {run.memory_mb:.0f} MB; {_told(silent)}"
+        slow.note = (
+            f"{silent.memory_mb:.0f} MB, without slow ones {run.memory_mb:.0f} MB; {_told(silent)}; as they read at "
+            f"last, the others had {silent.silent_least} to {silent.silent_most} frames for {silent.silent_told} "
+            f"changes of a busy market, {silent.silent_closed} were closed"
+        )
         say(f"Channels' group_send, {RIVAL_SOCKETS} sockets {step}")
         _rival(stage, seconds, rival)
         if rival.samples:

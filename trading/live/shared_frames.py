@@ -4,6 +4,7 @@ What a server sends is not masked, and nothing is compressed here, so a frame is
 uvicorn would encode it anew for each and wake a task for each; written straight to the connections it costs half.
 """
 
+import socket
 from asyncio.transports import BaseTransport
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -16,6 +17,8 @@ EXTENSION = "pmarket.wire"
 
 # What the system has not taken by then counts as unread: the socket's frames wait, and are bounded, in its outbox.
 MOST_UNSENT = 65_536  # bytes
+# What the system may hold for a socket that does not read, where it would grow its buffer to megabytes.
+SYSTEM_BUFFER = 131_072  # bytes
 _FINAL_TEXT = 0x81
 
 
@@ -55,6 +58,9 @@ class DirectFramesProtocol(WebSocketsSansIOProtocol):
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
+        connection = transport.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SYSTEM_BUFFER)
         self._write: Callable[[bytes], None] = getattr(transport, "write_shared", self.transport.write)
 
     def handle_connect(self, event: Request) -> None:
