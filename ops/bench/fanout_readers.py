@@ -1,9 +1,9 @@
 """Many browsers in one process, as lean as Python allows: raw sockets on epoll that count frames and parse few.
 
-Run as a program: `python -m ops.bench.fanout_readers PORT SOCKETS SUBSCRIBE SILENT SILENT_SUBSCRIBE`. Prints `ready` when
-all sockets are open and the readers have had their first frame, and begins to count at each line on its input; at the
-next line it prints what it saw as JSON. SILENT of the sockets subscribe to something of their own and never read, until
-the end.
+Run as a program: `python -m ops.bench.fanout_readers PORT SOCKETS SUBSCRIBE SILENT SILENT_SUBSCRIBE`. Prints `ready`
+when all sockets are open and the readers have had their first frame, and begins to count at each line on its input; at
+the next line it prints what it saw as JSON. SILENT of the sockets subscribe to something of their own and never read,
+until the end.
 """
 
 import json

@@ -31,7 +31,10 @@ class FeedEnding(msgspec.Struct, array_like=True):
 
 
 class FeedTicker(msgspec.Struct):
-    """A market's figures and its status: a price in pips for each outcome, or None where there is none."""
+    """A market's figures and its status: a price in pips for each outcome, or None where there is none.
+
+    All that its slot of the log has before `next_offset` is in them.
+    """
 
     last: list[int | None]
     bid: list[int | None]
@@ -40,6 +43,7 @@ class FeedTicker(msgspec.Struct):
     open_interest: int
     status: str = ""
     ending: FeedEnding | None = None
+    next_offset: int = 0
 
     @property
     def figures(self) -> tuple[Any, ...]:

@@ -13,8 +13,9 @@ from trading.live.book_mirror import BookMirror, FeedEnding, FeedTicker
 
 _ENDED = """
     SELECT stream.version, summary.last_prices, summary.volume_pips, summary.open_interest_sets,
-           market.status, market.resolution::text
-    FROM market JOIN stream ON stream.id = market.market_id JOIN market_summary summary USING (market_id)
+           market.status, market.resolution::text, slot.next_offset
+    FROM market JOIN slot USING (slot) JOIN stream ON stream.id = market.market_id
+    JOIN market_summary summary USING (market_id)
     WHERE market.market_id = %s AND market.status IN ('resolved', 'voided', 'reversed')
 """
 
@@ -30,10 +31,17 @@ def _read(market_id: str, names: Sequence[str]) -> tuple[BookMirror, FeedTicker]
         row = cursor.fetchone()
     if row is None:
         return None
-    version, last_prices, volume_pips, open_interest, status, resolution = row
+    version, last_prices, volume_pips, open_interest, status, resolution, next_offset = row
     nothing: list[int | None] = [None] * len(names)
     ticker = FeedTicker(
-        list(last_prices), nothing, nothing, volume_pips, open_interest, status, _ending_of(resolution)
+        list(last_prices),
+        nothing,
+        nothing,
+        volume_pips,
+        open_interest,
+        status,
+        _ending_of(resolution),
+        next_offset,
     )
     return BookMirror(names, version), ticker
 

@@ -13,6 +13,7 @@ import redis
 from trading.engine.fees import SHARE_PIPS
 from trading.engine.market import Market
 from trading.engine.trades import Trade
+from trading.ids import market_slot
 from trading.shard.batch import Batch
 from trading.shard.crash_points import reach
 from trading.shard.faults import SlotLost
@@ -117,9 +118,9 @@ class Publisher:
         books, tickers, updates = [], [], []
         for market in batch.markets.values():
             levels, kept, gone = _changed_levels(market)
-            ticker, update = self._update(
-                market, levels, batch.trades.get(market.market_id, []), batch.now_us, reset=False
-            )
+            trades = batch.trades.get(market.market_id, [])
+            next_offset = batch.offsets[market_slot(market.market_id)]
+            ticker, update = self._update(market, levels, trades, batch.now_us, next_offset, reset=False)
             books.append((market.market_id, kept, gone))
             tickers.append(ticker)
             updates.append(update)
@@ -166,7 +167,7 @@ class Publisher:
                 for price, size in side.depth():
                     fields += (f"{index}|{name}|{price}", size)
         market.touched.clear()
-        ticker, update = self._update(market, [], [], at_us, reset=True)
+        ticker, update = self._update(market, [], [], at_us, owned.next_offset, reset=True)
         keys = [_mark(owned.slot), f"book:{market.market_id}", f"ticker:{market.market_id}"]
         arguments = [f"{owned.epoch}{WRITING}", _encode(fields), ticker, FEED_CHANNEL, _encode([update])]
         if not self._rewrite_book(keys=keys, args=arguments):
@@ -190,14 +191,15 @@ class Publisher:
         levels: list[tuple[int, str, int, int]],
         trades: list[tuple[Trade, int]],
         at_us: int,
+        next_offset: int,
         *,
         reset: bool,
     ) -> tuple[bytes, dict[str, Any]]:
-        """A market's ticker as stored, and what the feed tells of it."""
+        """A market's ticker as stored, and what the feed tells of it; both reflect its slot up to `next_offset`."""
         bids, asks = tops(market)
         ticker: dict[str, Any] = {
             "last": market.last_prices, "bid": bids, "ask": asks, "volume_pips": market.volume_pips,
-            "open_interest": market.sets, "status": market.status,
+            "open_interest": market.sets, "status": market.status, "next_offset": next_offset,
         }  # fmt: skip
         if market.closing is not None:
             ticker["ending"] = tuple(market.closing)

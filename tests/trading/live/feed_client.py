@@ -67,6 +67,7 @@ class FakeShard:
             "volume_pips": self.volume_pips,
             "open_interest": 0,
             "status": self.status,
+            "next_offset": 10 * self.seq,
             **({"ending": self.ending} if self.ending is not None else {}),
         }
 
