@@ -301,6 +301,16 @@ def _read_journal(path: Path) -> dict[str, Write]:
 # Orders, cash and reads ---------------------------------------------------------------------------
 
 
+async def register(url: str, username: str, password: str) -> str:
+    """Sign up at the exchange with that base address; returns the API key, which is shown this once. Raises Problem."""
+    async with httpx.AsyncClient(timeout=ANSWER_TIMEOUT_S) as http:
+        body = {"username": username, "password": password}
+        response = await http.post(url.rstrip("/") + "/api/v1/register", json=body)
+    if response.status_code != 201:
+        raise _problem(response.status_code, _read_answer(response).document)
+    return str(response.json()["api_key"])
+
+
 class Recovered(NamedTuple):
     """What became of a write, for good.
 
@@ -641,13 +651,20 @@ class Client:
         self._in_flight.add(write.id)
         try:
             answer = await self._ask(write.method, write.path, body=write.body, write=write)
+        except Refused as refusal:
+            self._remember(refusal.document)
+            raise
         finally:
             self._in_flight.discard(write.id)
+        self._remember(answer)
+        return answer
+
+    def _remember(self, answer: Mapping[str, Any]) -> None:
+        """How far the reads have to be to show what was just written."""
         for part in (answer, *(answer.get("results") or ())):
             order = part.get("order", part) if isinstance(part, dict) else None
             if isinstance(order, dict) and isinstance(order.get("as_of"), str):
                 self.as_of = _later(self.as_of, order["as_of"])
-        return answer
 
     async def _ask(
         self,

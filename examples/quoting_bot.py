@@ -1,4 +1,4 @@
-"""Quotes a market on both sides of the middle of its book until Ctrl-C, then cancels everything.
+"""Quotes a market's first outcome on both sides of the middle of its book until Ctrl-C, then cancels everything.
 
     python -m examples.quoting_bot MARKET --key pm_… [--url http://localhost:8000] [--fast-url http://localhost:8001]
 
@@ -13,8 +13,11 @@ import asyncio
 import contextlib
 import os
 import signal
+from typing import Any
 
 from examples.pmarket_client import SHARE_PIPS, Book, Client, Feed, NotTrusted, pips, price_text
+
+Order = dict[str, Any]
 
 DEAD_MAN_S = 30
 LOOK_AGAIN_S = 1.0
@@ -52,50 +55,69 @@ async def keep_alive(client: Client) -> None:
         await asyncio.sleep(DEAD_MAN_S / 3)
 
 
-async def quote(client: Client, book: Book, market: dict[str, str], options: argparse.Namespace) -> None:
+async def quote(client: Client, book: Book, market: dict[str, Any], options: argparse.Namespace) -> None:
     """Move both quotes whenever the middle has moved."""
-    quoted: tuple[int, int] | None = None
+    ours: list[Order] = []
+    asked: dict[str, int] = {}
     version = 0
     while True:
-        wanted = quotes(book, pips(market["tick"]), pips(options.spread))
-        if wanted != quoted:
-            await client.cancel_all(market["market_id"])
-            if wanted is not None:
-                await place(client, book, wanted, options.quantity)
-            quoted = wanted
+        wanted = quotes(book, ours, pips(market["tick"]), pips(options.spread))
+        if wanted != asked:
+            if not wanted:
+                print(f"no quotes: {book.why or 'the book has no middle'}", flush=True)
+            ours, asked = await replace(client, book, ours, wanted, options.quantity), wanted
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LOOK_AGAIN_S):
                 version = await book.newer(version)
+                # Where our own last change is not in the book yet, we would take our old quotes for somebody else's.
+                while book.trusted and (book.seq or 0) < max((order["seq"] for order in ours), default=0):
+                    version = await book.newer(version)
 
 
-def quotes(book: Book, tick_pips: int, spread_pips: int) -> tuple[int, int] | None:
-    """(bid, ask) in pips on the market's ticks, or None where there is no middle that can be trusted."""
+def quotes(book: Book, ours: list[Order], tick_pips: int, spread_pips: int) -> dict[str, int]:
+    """A price in pips for each side, on the market's ticks; none where there is no middle that can be trusted."""
     try:
-        bid, ask = book.best(book.outcomes[0]) if book.outcomes else (None, None)
-    except NotTrusted as reason:
-        print(f"no quotes: {reason}")
-        return None
+        outcome = book.outcomes[0] if book.outcomes else ""
+        bid = best_of_others(book.bids(outcome), "buy", ours)
+        ask = best_of_others(book.asks(outcome), "sell", ours)
+    except NotTrusted:
+        return {}
     if bid is None or ask is None:
-        return None
-    ours_bid = (bid + ask - spread_pips) // 2 // tick_pips * tick_pips
-    ours_ask = -(-(bid + ask + spread_pips) // 2 // tick_pips) * tick_pips
-    return (ours_bid, ours_ask) if tick_pips <= ours_bid and ours_ask <= SHARE_PIPS - tick_pips else None
+        return {}
+    buy = (bid + ask - spread_pips) // 2 // tick_pips * tick_pips
+    sell = -(-(bid + ask + spread_pips) // 2 // tick_pips) * tick_pips
+    return {"buy": buy, "sell": sell} if tick_pips <= buy and sell <= SHARE_PIPS - tick_pips else {}
 
 
-async def place(client: Client, book: Book, wanted: tuple[int, int], quantity: int) -> None:
-    """Both quotes in one request. Post-only: a price that the market has passed meanwhile is refused, not traded."""
-    common = {
-        "market_id": book.market_id,
-        "outcome": book.outcomes[0],
-        "quantity": quantity,
-        "post_only": True,
-    }
-    items = [
-        {**common, "side": side, "price": price_text(price)}
-        for side, price in zip(("buy", "sell"), wanted, strict=True)
+def best_of_others(levels: list[tuple[int, int]], side: str, ours: list[Order]) -> int | None:
+    """The best price at which somebody else stands: whoever follows his own quotes runs away with them."""
+    own = {pips(order["price"]): order["remaining"] for order in ours if order["side"] == side}
+    return next((price for price, quantity in levels if quantity > own.get(price, 0)), None)
+
+
+async def replace(
+    client: Client, book: Book, ours: list[Order], wanted: dict[str, int], quantity: int
+) -> list[Order]:
+    """Our old quotes out and the new ones in, in one request; returns those that are open then.
+
+    Post-only: a price that the market has passed meanwhile is refused, and not traded.
+    """
+    items: list[dict[str, Any]] = [
+        {"op": "cancel", "market_id": book.market_id, "order_id": order["order_id"]} for order in ours
     ]
-    for item, result in zip(items, await client.batch(items), strict=True):
-        print(f"{item['side']} at {item['price']}: {result.get('code', 'stands')}")
+    for side, price in wanted.items():
+        terms = {
+            "market_id": book.market_id,
+            "outcome": book.outcomes[0],
+            "quantity": quantity,
+            "post_only": True,
+        }
+        items.append({**terms, "side": side, "price": price_text(price)})
+    results = await client.batch(items) if items else []
+    for item, result in zip(items, results, strict=True):
+        if "side" in item:
+            print(f"{item['side']} at {item['price']}: {result.get('code', 'stands')}", flush=True)
+    return [result["order"] for result in results if result.get("order", {}).get("status") == "open"]
 
 
 def arguments() -> argparse.Namespace:
