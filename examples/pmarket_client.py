@@ -27,6 +27,7 @@ It is longer than a module of the exchange may be, because one file is the point
 
 import asyncio
 import collections
+import contextlib
 import json
 import logging
 import os
@@ -452,6 +453,7 @@ class Client:
         """Cancel all open orders, of one market, outcome or side if given; returns how many they were.
 
         Without an outcome and a side it stops those too that are still on their way.
+        Sent again after a lost answer it means the orders of that moment, and counts those only.
         """
         chosen = urlencode({k: v for k, v in {"outcome": outcome, "side": side}.items() if v is not None})
         path = ("/orders" if market_id is None else f"/markets/{_quoted(market_id)}/orders") + "?" * bool(
@@ -512,10 +514,17 @@ class Client:
         return [await self._recover(write, trade_late) for write in left]
 
     async def _recover(self, write: Write, trade_late: bool) -> Recovered:
-        found = await self._looked_up(write) if _is_place(write) else None
-        if found is None:
-            could_trade = _is_place(write) or write.path == BATCH
-            found = await (self._use_up(write) if could_trade and not trade_late else self._again(write))
+        could_trade = _is_place(write) or write.path == BATCH
+        try:
+            found = await self._looked_up(write) if _is_place(write) else None
+            if found is None and could_trade and not trade_late:
+                found = await self._use_up(write)
+            elif found is None:
+                found = Recovered(write, "done", await self._send(write))
+        except Problem as problem:
+            if problem.status in WHO_ASKS:
+                raise
+            found = Recovered(write, "archived" if problem.status == 410 else "refused", None, problem)
         self.journal.end(write)
         return found
 
@@ -530,14 +539,6 @@ class Client:
             return Recovered(write, "never", None, problem) if problem.is_final else None
         return Recovered(write, "refused" if order["status"] == "rejected" else "done", order)
 
-    async def _again(self, write: Write) -> Recovered:
-        try:
-            return Recovered(write, "done", await self._send(write))
-        except Problem as problem:
-            if problem.status in WHO_ASKS:
-                raise
-            return Recovered(write, "archived" if problem.status == 410 else "refused", None, problem)
-
     async def _use_up(self, write: Write) -> Recovered:
         """See to it that what has not traded yet never will; find what has."""
         assert write.body is not None, "orders have a body"
@@ -546,16 +547,20 @@ class Client:
         body = {"orders": late} if write.path == BATCH else late[0]
         try:
             answer = await self._send(Write(write.id, write.who, "POST", write.path, body, is_lost=True))
+        except Refused as problem:
+            return Recovered(write, "never", None, problem)
         except Problem as problem:
-            if problem.status in WHO_ASKS:
-                raise
             found = await self._looked_up(write) if problem.status == 409 and _is_place(write) else None
-            return found or Recovered(write, "never", None, problem)
+            if found is None:
+                raise
+            return found
         results = answer.get("results", [])
         for place, (item, result) in enumerate(zip(items, results, strict=False)):
             if result["status"] == 409 and _is_place_item(item):
-                order = await self.order(client_order_id=item["client_order_id"])
-                results[place] = {"status": 200, "order": order}
+                # Where the id is no order's but an amendment's, the 409 is all that there is to say.
+                with contextlib.suppress(NotFound):
+                    order = await self.order(client_order_id=item["client_order_id"])
+                    results[place] = {"status": 200, "order": order}
         return Recovered(write, "done", answer)
 
     # Reads ----------------------------------------------------------------------------------------

@@ -397,6 +397,36 @@ async def test_a_batch_is_settled_item_by_item(make_client: MakeClient, tmp_path
     assert "valid_until" not in script.bodies[0]["orders"][2]
 
 
+async def test_an_item_whose_id_is_no_orders_keeps_its_409(make_client: MakeClient, tmp_path):
+    body = {"orders": [{"market_id": "m", **BUY, "client_order_id": "a"}]}
+    client, _ = make_client(
+        httpx.Response(200, json={"results": [{"status": 409, "code": "idempotency_mismatch"}]}),
+        said(404, "not_found"),
+        journal=crashed(tmp_path, ("n", "POST", "/orders/batch", body)),
+    )
+    (found,) = await client.recover()
+    assert [result["status"] for result in found.answer["results"]] == [409]
+
+
+async def test_a_request_that_makes_no_sense_does_not_keep_others_from_being_settled(
+    make_client: MakeClient, tmp_path
+):
+    malformed = ("!", "POST", "/markets/m/orders", {**BUY, "client_order_id": "!"})
+    client, _ = make_client(
+        said(400, "invalid_request"), said(200), journal=crashed(tmp_path, malformed, PLACED)
+    )
+    assert [found.outcome for found in await client.recover()] == ["refused", "done"]
+    assert left(client) == []
+
+
+async def test_cash_that_was_moved_so_long_ago_that_it_is_archived_is_settled(
+    make_client: MakeClient, tmp_path
+):
+    deposit = ("d", "POST", "/account/deposit", {"amount": "5.0000", "client_id": "d"})
+    client, _ = make_client(said(410, "archived"), journal=crashed(tmp_path, deposit))
+    assert [found.outcome for found in await client.recover()] == ["archived"]
+
+
 async def test_what_cannot_be_settled_now_stays_for_the_next_time(make_client: MakeClient, tmp_path):
     other = ("other", "POST", "/markets/m/orders", {**BUY, "client_order_id": "other"})
     client, script = make_client(
