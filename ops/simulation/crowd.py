@@ -10,7 +10,7 @@ from collections import deque
 from random import Random
 from typing import Any
 
-from ops.simulation.client import Answer, Caller, Client
+from examples.pmarket_client import Client, Problem, Refused
 from ops.simulation.markets import Markets, SimulatedMarket
 from trading.money import format_pips, parse_pips
 
@@ -32,16 +32,15 @@ SHARE_PIPS = 10_000
 class Trader:
     """One of the crowd, with the orders it has left in the book, oldest first."""
 
-    def __init__(self, caller: Caller) -> None:
-        self.caller = caller
+    def __init__(self, client: Client) -> None:
+        self.client = client
         self.resting: deque[tuple[str, str]] = deque()
 
 
 class Crowd:
     """Traders arrive as a Poisson process, `rate` a second in all, and each places one order."""
 
-    def __init__(self, client: Client, markets: Markets, rng: Random, *, rate: float) -> None:
-        self._client = client
+    def __init__(self, markets: Markets, rng: Random, *, rate: float) -> None:
         self._markets = markets
         self._rng = rng
         self._rate = rate
@@ -49,12 +48,15 @@ class Crowd:
         self._busy = asyncio.Semaphore(AT_ONCE)
         self.placed = self.filled = 0
 
-    async def join(self, caller: Caller) -> None:
+    async def join(self, client: Client) -> None:
         """A trader with money; it trades from now on."""
-        answer = await self._client.get("/account", caller)
-        if answer.is_good and parse_pips(answer.body["cash"]) < LOW_CASH_PIPS:
-            await self._pay_in(caller)
-        self._traders.append(Trader(caller))
+        try:
+            account = await client.account()
+            if parse_pips(account["cash"]) < LOW_CASH_PIPS:
+                await self._pay_in(client)
+        except Problem as problem:
+            log.warning("%s cannot pay in: %s", client.name, problem)
+        self._traders.append(Trader(client))
 
     async def run(self) -> None:
         """Trade until cancelled."""
@@ -67,13 +69,23 @@ class Crowd:
 
     async def _act(self, trader: Trader, market: SimulatedMarket) -> None:
         try:
-            body = self._order(market)
-            path = f"/markets/{market.market_id}/orders"
-            answer = await self._client.order(trader.caller, path, body)
-            self.placed += 1
-            await self._react(trader, market, body, answer)
+            await self._trade(trader, market)
+        except Problem as problem:
+            log.warning("a request of %s is answered %s", trader.client.name, problem)
         finally:
             self._busy.release()
+
+    async def _trade(self, trader: Trader, market: SimulatedMarket) -> None:
+        try:
+            order = await trader.client.place(market.market_id, **self._order(market))
+        except Refused as refusal:
+            self.placed += 1
+            await self._take_no(trader, market, refusal)
+            return
+        self.placed += 1
+        self.filled += bool(order["filled"])
+        if order["status"] == "open":
+            await self._let_rest(trader, market, order["order_id"])
 
     def _order(self, market: SimulatedMarket) -> dict[str, Any]:
         """Buy what looks cheap, sell what looks dear, at the price it looks worth."""
@@ -89,32 +101,22 @@ class Crowd:
             "price": format_pips(min(max(price, tick), SHARE_PIPS - tick)),
             "quantity": min(max(round(self._rng.lognormvariate(3.0, 0.9)), 1), LARGEST_ORDER),
             "time_in_force": "GTC" if is_patient else "IOC",
-            "client_order_id": self._client.new_client_id(),
         }
 
-    async def _react(
-        self, trader: Trader, market: SimulatedMarket, body: dict[str, Any], answer: Answer
-    ) -> None:
-        if answer.is_good:
-            self.filled += bool(answer.body["filled"])
-            if answer.body["status"] == "open":
-                trader.resting.append((market.market_id, body["client_order_id"]))
-                if len(trader.resting) > RESTING_ORDERS:
-                    await self._withdraw(trader)
-        elif answer.code == "exceeds_available_cash":
-            await self._pay_in(trader.caller)
-        elif answer.code == "market_not_open":
+    async def _let_rest(self, trader: Trader, market: SimulatedMarket, order_id: str) -> None:
+        """Leave an order in the book; the oldest one goes, and that it may be gone already does not matter."""
+        trader.resting.append((market.market_id, order_id))
+        if len(trader.resting) > RESTING_ORDERS:
+            market_id, oldest = trader.resting.popleft()
+            await trader.client.batch([{"op": "cancel", "market_id": market_id, "order_id": oldest}])
+
+    async def _take_no(self, trader: Trader, market: SimulatedMarket, refusal: Refused) -> None:
+        if refusal.code == "exceeds_available_cash":
+            await self._pay_in(trader.client)
+        elif refusal.code == "market_not_open":
             self._markets.drop(market)
         else:
-            log.warning(
-                "an order of %s is answered %s %s", trader.caller.username, answer.status, answer.body
-            )
+            raise refusal
 
-    async def _withdraw(self, trader: Trader) -> None:
-        """Take the oldest order out of the book; that it may be gone already does not matter."""
-        market_id, client_order_id = trader.resting.popleft()
-        item = {"op": "cancel", "market_id": market_id, "client_order_id": client_order_id}
-        await self._client.order(trader.caller, "/orders/batch", {"orders": [item]})
-
-    async def _pay_in(self, caller: Caller) -> None:
-        await self._client.pay_in(caller, format_pips(self._rng.randrange(200, 5_000) * 10_000))
+    async def _pay_in(self, client: Client) -> None:
+        await client.deposit(format_pips(self._rng.randrange(200, 5_000) * 10_000))

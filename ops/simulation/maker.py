@@ -9,7 +9,7 @@ import logging
 import time
 from typing import Any
 
-from ops.simulation.client import Caller, Client
+from examples.pmarket_client import Client, Problem
 from ops.simulation.markets import Markets, SimulatedMarket
 from ops.simulation.quoting import LiveQuote, Quote, changes, ladder
 from trading.money import format_pips, parse_pips
@@ -32,9 +32,8 @@ SHORTEST_PAUSE_S = 0.2
 class Maker:
     """Places about `rate` orders a second once every market has its first quotes."""
 
-    def __init__(self, client: Client, caller: Caller, markets: Markets, *, rate: float) -> None:
+    def __init__(self, client: Client, markets: Markets, *, rate: float) -> None:
         self._client = client
-        self._caller = caller
         self._markets = markets
         self._rate = rate
         self._cash_seen_s = 0.0
@@ -71,54 +70,35 @@ class Maker:
 
     async def refresh(self, market: SimulatedMarket) -> int:
         """Bring the market's quotes to where the belief is; answers how many orders that took."""
-        live = await self._live(market)
-        if live is None:
+        try:
+            return await self._refresh(market)
+        except Problem as problem:
+            log.warning("the maker's request is answered %s", problem)
             return 0
+
+    async def _refresh(self, market: SimulatedMarket) -> int:
+        live = await self._live(market)
         prices = market.prices_now()
         market.quoted_pips, market.quoted_at_s = prices, time.monotonic()
         cancels, places = changes(live, _wanted(market, prices))
         items = [_cancel(market, quote) for quote in cancels]
-        items += [self._place(market, quote) for quote in places]
+        items += [_place(market, quote) for quote in places]
         for start in range(0, len(items), LARGEST_BATCH):
-            body = {"orders": items[start : start + LARGEST_BATCH]}
-            answer = await self._client.order(self._caller, "/orders/batch", body)
-            if not answer.is_good:
-                log.warning("the maker's batch is answered %s %s", answer.status, answer.body)
-                break
-            self._note(market, answer.body["results"])
+            self._note(market, await self._client.batch(items[start : start + LARGEST_BATCH]))
         self.placed += len(places)
         return len(places)
 
-    async def _live(self, market: SimulatedMarket) -> list[LiveQuote] | None:
-        """Its open orders, not older than its last change to them; None if the exchange does not tell."""
-        parameters: dict[str, str | int] = {"market_id": market.market_id, "status": "open", "limit": PAGE}
-        if market.as_of:
-            parameters["min_as_of"] = market.as_of
-        live: list[LiveQuote] = []
-        while True:
-            answer = await self._client.get("/portfolio/orders", self._caller, **parameters)
-            if not answer.is_good:
-                log.warning("the maker's orders are answered %s %s", answer.status, answer.body)
-                return None
-            live += [
-                LiveQuote(
-                    row["order_id"], row["outcome"], row["side"], parse_pips(row["price"]), row["remaining"]
-                )
-                for row in answer.body["results"]
-            ]
-            if answer.body["next"] is None:
-                return live
-            parameters["cursor"] = answer.body["next"]
-
-    def _place(self, market: SimulatedMarket, quote: Quote) -> dict[str, Any]:
-        return {
-            "market_id": market.market_id,
-            "outcome": quote.outcome,
-            "side": quote.side,
-            "price": format_pips(quote.price_pips),
-            "quantity": quote.quantity_shares,
-            "client_order_id": self._client.new_client_id(),
-        }
+    async def _live(self, market: SimulatedMarket) -> list[LiveQuote]:
+        """Its open orders, not older than its last change to them."""
+        rows = self._client.orders(
+            market_id=market.market_id, status="open", limit=PAGE, min_as_of=market.as_of or None
+        )
+        return [
+            LiveQuote(
+                row["order_id"], row["outcome"], row["side"], parse_pips(row["price"]), row["remaining"]
+            )
+            async for row in rows
+        ]
 
     def _note(self, market: SimulatedMarket, results: list[dict[str, Any]]) -> None:
         for result in results:
@@ -133,10 +113,13 @@ class Maker:
         """Look at the account now and then; deposit when it runs low."""
         if time.monotonic() - self._cash_seen_s < LOOK_AT_CASH_S and self._cash_seen_s:
             return
-        answer = await self._client.get("/account", self._caller)
         self._cash_seen_s = time.monotonic()
-        if answer.is_good and parse_pips(answer.body["cash"]) < LOW_CASH_PIPS:
-            await self._client.pay_in(self._caller, CASH)
+        try:
+            account = await self._client.account()
+            if parse_pips(account["cash"]) < LOW_CASH_PIPS:
+                await self._client.deposit(CASH)
+        except Problem as problem:
+            log.warning("the maker's account is answered %s", problem)
 
 
 def _wanted(market: SimulatedMarket, prices: list[int]) -> list[Quote]:
@@ -154,3 +137,13 @@ def _wanted(market: SimulatedMarket, prices: list[int]) -> list[Quote]:
 
 def _cancel(market: SimulatedMarket, quote: LiveQuote) -> dict[str, Any]:
     return {"op": "cancel", "market_id": market.market_id, "order_id": quote.order_id}
+
+
+def _place(market: SimulatedMarket, quote: Quote) -> dict[str, Any]:
+    return {
+        "market_id": market.market_id,
+        "outcome": quote.outcome,
+        "side": quote.side,
+        "price": format_pips(quote.price_pips),
+        "quantity": quote.quantity_shares,
+    }

@@ -3,15 +3,18 @@
 Whoever makes a market on a demo exchange has it to themselves.
 """
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from examples.pmarket_client import Client, Problem
 from ops.simulation.belief import Belief
-from ops.simulation.client import Client
 from trading.money import parse_pips
+
+log = logging.getLogger(__name__)
 
 PAGE = 500
 POPULARITY_FALL = 0.2
@@ -71,7 +74,12 @@ class Markets:
 
     async def look(self) -> None:
         """Read the list of open markets: new ones come in, others leave."""
-        listed = {row["market_id"]: row for row in await self._listed() if row["question"] in self._ranks}
+        try:
+            rows = [row async for row in self._client.markets(status="open", limit=PAGE)]
+        except Problem as problem:
+            log.warning("the list of markets is answered %s", problem)
+            return
+        listed = {row["market_id"]: row for row in rows if row["question"] in self._ranks}
         for market_id in self._open.keys() - listed.keys():
             del self._open[market_id]
         for market_id in sorted(listed.keys() - self._open.keys(), key=lambda each: self._rank(listed[each])):
@@ -79,18 +87,6 @@ class Markets:
 
     def _rank(self, row: Mapping[str, Any]) -> int:
         return self._ranks[row["question"]]
-
-    async def _listed(self) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = []
-        parameters: dict[str, str | int] = {"status": "open", "limit": PAGE}
-        while True:
-            answer = await self._client.get("/markets", None, **parameters)
-            if not answer.is_good:
-                return rows
-            rows += answer.body["results"]
-            if answer.body["next"] is None:
-                return rows
-            parameters["cursor"] = answer.body["next"]
 
     def _new(self, row: Mapping[str, Any]) -> SimulatedMarket:
         outcomes = [outcome["name"] for outcome in row["outcomes"]]

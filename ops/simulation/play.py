@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from ops.simulation.client import Caller, Client
+import httpx
+
+from examples.pmarket_client import ANSWER_TIMEOUT_S, Client, Journal, Pace
 from ops.simulation.crowd import Crowd
-from ops.simulation.journal import Journal
 from ops.simulation.maker import Maker
 from ops.simulation.markets import Markets
 from ops.simulation.people import MAKER, maker_key, trader_key, trader_name
 
 log = logging.getLogger(__name__)
+
+logging.getLogger("httpx").setLevel(logging.WARNING)  # It would tell of each request.
 
 CROWDS_SHARE = 0.6
 """Of the orders, how many are the crowd's; the rest are the maker's."""
@@ -43,16 +46,42 @@ class Plan:
     duration_s: float | None
 
 
+class Door:
+    """The exchange as everybody here sees it: one pool of connections, one journal, a client each."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._http = httpx.AsyncClient(timeout=ANSWER_TIMEOUT_S, trust_env=False)
+        self._journal = Journal(plan.journal)
+
+    async def client(self, name: str, key: str, pace: tuple[float, int]) -> Client:
+        """A client that tries for ever, once it has sent again what an earlier process left over."""
+        client = Client(
+            self._plan.url,
+            key,
+            orders_url=self._plan.orders_url,
+            journal=self._journal,
+            name=name,
+            patience_s=None,
+            pace=Pace(*pace),
+            http=self._http,
+        )
+        for settled in await client.recover(trade_late=True):
+            log.info("left over: %s of %s is %s", settled.write.path, name, settled.outcome)
+        return client
+
+    async def close(self) -> None:
+        await self._http.aclose()
+        self._journal.close()
+
+
 async def play(plan: Plan, say: Callable[[str], object]) -> None:
     """Run until SIGTERM, SIGINT or the end of the duration. What was in flight then is sent again next time."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    journal = Journal(plan.journal)
-    client = Client(plan.url, plan.orders_url, journal)
-    rng = Random(plan.seed)  # noqa: S311  (it plays dice, it keeps no secret)
-    markets = Markets(client, plan.priors, rng, plan.most_markets)
-    simulation = asyncio.create_task(_simulate(plan, client, journal, markets, rng, say))
+    door = Door(plan)
+    simulation = asyncio.create_task(_simulate(plan, door, say))
     stopped = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait(
@@ -65,23 +94,21 @@ async def play(plan: Plan, say: Callable[[str], object]) -> None:
             with contextlib.suppress(asyncio.CancelledError):
                 await simulation
         finally:
-            await client.close()
-            journal.close()
+            await door.close()
 
 
-async def _simulate(
-    plan: Plan, client: Client, journal: Journal, markets: Markets, rng: Random, say: Callable[[str], object]
-) -> None:
-    maker_caller = Caller(MAKER, await maker_key(), per_second=MAKERS_PACE[0], burst=MAKERS_PACE[1])
-    await _send_left_over(client, journal, maker_caller)
+async def _simulate(plan: Plan, door: Door, say: Callable[[str], object]) -> None:
+    rng = Random(plan.seed)  # noqa: S311  (it plays dice, it keeps no secret)
+    client = await door.client(MAKER, await maker_key(), MAKERS_PACE)
+    markets = Markets(client, plan.priors, rng, plan.most_markets)
     await _wait_for_markets(markets)
     say(f"simulating {len(markets)} markets with {plan.traders} traders, {plan.rate:g} orders a second")
-    maker = Maker(client, maker_caller, markets, rate=plan.rate * (1 - CROWDS_SHARE))
-    crowd = Crowd(client, markets, rng, rate=plan.rate * CROWDS_SHARE)
+    maker = Maker(client, markets, rate=plan.rate * (1 - CROWDS_SHARE))
+    crowd = Crowd(markets, rng, rate=plan.rate * CROWDS_SHARE)
     async with asyncio.TaskGroup() as group:
         group.create_task(maker.run())
         group.create_task(crowd.run())
-        group.create_task(_gather_crowd(plan, client, journal, crowd))
+        group.create_task(_gather_crowd(plan, door, crowd))
         group.create_task(_watch_markets(markets))
         group.create_task(_report(maker, crowd, say))
 
@@ -94,19 +121,11 @@ async def _wait_for_markets(markets: Markets) -> None:
         await markets.look()
 
 
-async def _gather_crowd(plan: Plan, client: Client, journal: Journal, crowd: Crowd) -> None:
+async def _gather_crowd(plan: Plan, door: Door, crowd: Crowd) -> None:
     """Traders join one after the other: making a user takes a moment, and others trade meanwhile."""
     for number in range(1, plan.traders + 1):
         key = await trader_key(number)
-        caller = Caller(trader_name(number), key, per_second=TRADERS_PACE[0], burst=TRADERS_PACE[1])
-        await _send_left_over(client, journal, caller)
-        await crowd.join(caller)
-
-
-async def _send_left_over(client: Client, journal: Journal, caller: Caller) -> None:
-    for write in journal.left_over():
-        if write.username == caller.username:
-            await client.send_again(caller, write)
+        await crowd.join(await door.client(trader_name(number), key, TRADERS_PACE))
 
 
 async def _watch_markets(markets: Markets) -> None:

@@ -20,6 +20,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 PAGES = [
     PROJECT / "README.md",
     PROJECT / "trading" / "README.md",
+    PROJECT / "examples" / "README.md",
     *sorted((PROJECT / "docs").rglob("*.md")),
 ]
 IN_TICKS = re.compile(r"`([^`\n]+)`")
@@ -150,8 +151,16 @@ def test_examples_of_checksums_are_right() -> None:
             assert crc32(lines.replace("\\n", "\n").encode()) == int(number)
 
 
-def test_bot_of_the_readme_trades(exchange: RunningExchange) -> None:
-    (program,) = re.findall(r"```python\n(.*?)```", (PROJECT / "README.md").read_text(), re.DOTALL)
+@pytest.mark.parametrize(("number", "client_order_id"), [(0, "my-bot-1"), (1, None)], ids=["httpx", "client"])
+def test_bots_of_the_readme_trade(
+    exchange: RunningExchange,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    client_order_id: str | None,
+) -> None:
+    programs = re.findall(r"```python\n(.*?)```", (PROJECT / "README.md").read_text(), re.DOTALL)
+    assert len(programs) == 2
     name = secrets.token_hex(5)
     with httpx.Client(base_url=f"{exchange.http}/api/v1", headers=exchange.staff_headers()) as staff:
         market = {
@@ -160,7 +169,11 @@ def test_bot_of_the_readme_trades(exchange: RunningExchange) -> None:
         }  # fmt: skip
         assert staff.post("/markets", json=market).status_code == 201
     # Other tests leave markets behind that have ended: the newest is open.
-    program = program.replace("http://localhost:8000", exchange.http).replace('"my-bot"', f'"bot_{name}"')
+    program = programs[number].replace("http://localhost:8000", exchange.http)
+    program = program.replace("http://localhost:8001", exchange.live_http)
+    program = re.sub(r'"my-(other-)?bot"', f'"bot_{name}"', program)
+    monkeypatch.chdir(tmp_path)
     done: dict[str, Any] = {}
     exec(compile(program, "README.md", "exec"), done)
-    assert (done["order"]["status"], done["order"]["client_order_id"]) == ("open", "my-bot-1")
+    assert done["order"]["status"] == "open"
+    assert client_order_id in (None, done["order"]["client_order_id"])

@@ -1,6 +1,5 @@
-"""The simulation: its pure parts, its journal, and a short life against a running exchange."""
+"""The simulation: its pure parts, and a short life against a running exchange."""
 
-import asyncio
 import math
 import signal
 import subprocess
@@ -15,8 +14,6 @@ from hypothesis import strategies as st
 
 from markets.demo import demo_priors
 from ops.simulation.belief import Belief
-from ops.simulation.client import Caller, Client, Pace
-from ops.simulation.journal import Journal, Write
 from ops.simulation.quoting import LiveQuote, Quote, changes, ladder
 from tests.running_exchange import PROJECT
 
@@ -76,105 +73,6 @@ def test_only_what_differs_from_the_wanted_quotes_is_changed():
     moved = LiveQuote("3", "Yes", "buy", 4700, 10)
     wanted = [Quote("Yes", "buy", 4900, 10), Quote("Yes", "sell", 5100, 10), Quote("Yes", "buy", 4800, 10)]
     assert changes([kept, half_gone, moved], wanted) == ([half_gone, moved], [wanted[1], wanted[2]])
-
-
-# The journal --------------------------------------------------------------------------------------
-
-
-def test_what_was_not_answered_is_found_again_and_nothing_else(tmp_path):
-    first, second, third = (Write(str(n), "sim", f"/{n}", {"n": n}) for n in range(3))
-    journal = Journal(tmp_path / "journal.jsonl")
-    for write in (first, second, third):
-        journal.begin(write)
-    journal.end(second)
-    # The process dies here, in the middle of a line.
-    with (tmp_path / "journal.jsonl").open("ab") as file:
-        file.write(b'["9","sim","/9"')
-    assert Journal(tmp_path / "journal.jsonl").left_over() == [first, third]
-
-
-def test_a_long_journal_forgets_what_was_answered(tmp_path, monkeypatch):
-    monkeypatch.setattr("ops.simulation.journal.REWRITE_AFTER_LINES", 10)
-    journal = Journal(tmp_path / "journal.jsonl")
-    left = Write("left", "sim", "/", {})
-    journal.begin(left)
-    for n in range(100):
-        write = Write(str(n), "sim", "/", {})
-        journal.begin(write)
-        journal.end(write)
-    assert len((tmp_path / "journal.jsonl").read_bytes().splitlines()) <= 12
-    assert Journal(tmp_path / "journal.jsonl").left_over() == [left]
-
-
-# The client ---------------------------------------------------------------------------------------
-
-
-def client_on(answers, tmp_path, monkeypatch) -> tuple[Client, list[httpx.Request], list[float]]:
-    """A client whose exchange gives these answers in turn; an exception is a lost connection."""
-    asked, slept = [], []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(request)
-        given_answer = answers.pop(0)
-        if isinstance(given_answer, BaseException):
-            raise given_answer
-        return given_answer
-
-    async def no_sleep(seconds: float) -> None:
-        slept.append(seconds)
-
-    monkeypatch.setattr("ops.simulation.client.asyncio.sleep", no_sleep)
-    client = Client("http://exchange", "http://fast", Journal(tmp_path / "journal.jsonl"))
-    client._http = httpx.AsyncClient(transport=httpx.MockTransport(answer))
-    return client, asked, slept
-
-
-async def test_a_write_is_sent_with_the_same_id_until_it_is_answered(tmp_path, monkeypatch):
-    answers = [
-        httpx.ConnectError("no"),
-        httpx.ReadTimeout("?"),
-        httpx.Response(504, json={"code": "outcome_unknown"}),
-        httpx.Response(429, json={}, headers={"Retry-After": "3"}),
-        httpx.Response(201, json={"status": "open"}),
-    ]
-    client, asked, slept = client_on(answers, tmp_path, monkeypatch)
-    caller = Caller("sim", "pm_key", per_second=100, burst=10)
-    answer = await client.order(caller, "/markets/m/orders", {"client_order_id": client.new_client_id()})
-    assert answer.status == 201
-    assert len({request.content for request in asked}) == 1
-    assert str(asked[0].url) == "http://fast/api/v1/markets/m/orders"
-    assert max(slept) == 3.0
-    assert Journal(tmp_path / "journal.jsonl").left_over() == []
-
-
-async def test_a_refusal_is_an_answer(tmp_path, monkeypatch):
-    refusal = httpx.Response(422, json={"code": "exceeds_available_cash"})
-    client, asked, _ = client_on([refusal], tmp_path, monkeypatch)
-    answer = await client.order(Caller("sim", "k", per_second=9, burst=9), "/markets/m/orders", {})
-    assert (answer.is_good, answer.code, len(asked)) == (False, "exceeds_available_cash", 1)
-
-
-async def test_what_was_in_flight_when_the_process_ended_is_left_over(tmp_path, monkeypatch):
-    client, _, _ = client_on([asyncio.CancelledError()], tmp_path, monkeypatch)
-    with pytest.raises(asyncio.CancelledError):
-        await client.pay_in(Caller("sim", "k", per_second=9, burst=9), "5.0000")
-    (left,) = Journal(tmp_path / "journal.jsonl").left_over()
-    assert left.path == "/account/deposit"
-    assert left.body == {"amount": "5.0000", "client_id": left.number}
-
-
-async def test_a_caller_keeps_its_pace(monkeypatch):
-    slept = []
-
-    async def no_sleep(seconds: float) -> None:
-        slept.append(seconds)
-
-    monkeypatch.setattr("ops.simulation.client.asyncio.sleep", no_sleep)
-    monkeypatch.setattr("ops.simulation.client.time.monotonic", lambda: 100.0)
-    pace = Pace(per_second=2.0, burst=3)
-    for _ in range(5):
-        await pace.take()
-    assert slept == [0.5, 1.0]
 
 
 # Against a running exchange -----------------------------------------------------------------------

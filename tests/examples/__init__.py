@@ -1,0 +1,1 @@
+"""The client that everybody may copy, and the bot that uses it."""
