@@ -48,5 +48,20 @@ PROJECTED_EVENTS = Counter(
     "exchange_projected_events_total", "Events applied to the read models", ["projection"]
 )
 
+REPLICA_LAG = Gauge(
+    "exchange_replica_lag_seconds",
+    "A replica shows everything that is older than this",
+    ["replica"],
+    multiprocess_mode="mostrecent",
+)
+REPLICA_UP = Gauge(
+    "exchange_replica_up", "1 where a replica may serve reads", ["replica"], multiprocess_mode="mostrecent"
+)
+REPLICA_READS = Counter(
+    "exchange_replica_reads_total",
+    "Answers that may come from a replica, by the server that gave them",
+    ["server"],
+)
+
 SOCKETS = Gauge("exchange_sockets", "Open WebSockets", multiprocess_mode="livesum")
 FRAMES = Counter("exchange_frames_total", "Frames sent to WebSockets")
