@@ -60,6 +60,20 @@ def wait_for(min_as_of: str, projections: Sequence[str], timeout_s: float = WAIT
         raise ReadLag()
 
 
+def wait_for_the_log(
+    projections: Sequence[str], slots: Sequence[int] | None = None, timeout_s: float = WAIT_S
+) -> None:
+    """Returns once every named projection has applied all that the given slots, or all, have now.
+
+    For reads on the primary. Raises ReadLag after `timeout_s`.
+    """
+    written = {
+        slot: next_offset - 1 for slot, next_offset in _heads(connection, slots).items() if next_offset
+    }
+    if projections and not wait_until(lambda: _is_reached(written, projections), timeout_s=timeout_s):
+        raise ReadLag()
+
+
 def _is_reached(wanted: dict[int, int], projections: Sequence[str]) -> bool:
     slots = list(wanted)
     reached = _reached(projections, slots) if projections else _heads(reading(), slots)
@@ -81,10 +95,14 @@ def _reached(projections: Sequence[str], slots: Sequence[int] | None) -> dict[in
         return dict(cursor.fetchall())
 
 
-def _heads(server: Any, slots: list[int]) -> dict[int, int]:
-    """The next offset of each slot of the log as that server has it."""
+def _heads(server: Any, slots: Sequence[int] | None) -> dict[int, int]:
+    """The next offset of each slot, the given ones or all, as that server has it."""
+    chosen = None if slots is None else list(slots)
     with server.cursor() as cursor:
-        cursor.execute("SELECT slot, next_offset FROM slot WHERE slot = ANY(%s::smallint[])", [slots])
+        cursor.execute(
+            "SELECT slot, next_offset FROM slot WHERE %s::smallint[] IS NULL OR slot = ANY(%s::smallint[])",
+            [chosen, chosen],
+        )
         return dict(cursor.fetchall())
 
 

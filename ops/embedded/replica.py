@@ -30,10 +30,19 @@ class ReplicaServer(PostgresServer):
         self._primary = primary
 
     def _make_cluster(self) -> None:
-        """A copy of the primary as it is now, which follows it from then on."""
+        """A copy of the primary as it is now, which follows it from then on. The last one gives way to it."""
+        is_in_use = self.data_dir.exists() and any(self.data_dir.iterdir())
+        if is_in_use and not (self.data_dir / "standby.signal").exists():
+            raise EmbeddedError(f"{self.data_dir} holds files but no replica; move it away")
+        fresh = self.data_dir.with_suffix(".new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        own(fresh, self.user)
+        self._copy_primary(fresh)
         shutil.rmtree(self.data_dir, ignore_errors=True)
-        own(self.data_dir, self.user)
-        command = [str(self.bin_dir / "pg_basebackup"), "-D", str(self.data_dir), "--write-recovery-conf"]
+        fresh.rename(self.data_dir)
+
+    def _copy_primary(self, folder: Path) -> None:
+        command = [str(self.bin_dir / "pg_basebackup"), "-D", str(folder), "--write-recovery-conf"]
         command += ["--wal-method=stream", "--checkpoint=fast"]
         if not self.durable:
             command.append("--no-sync")
@@ -41,7 +50,7 @@ class ReplicaServer(PostgresServer):
         command += ["--host", str(primary.socket_dir), "--port", str(primary.port), "--username", "postgres"]
         password = {"PGPASSWORD": primary.superuser_password}
         with self.log_path.open("ab") as log:
-            code = spawn(command, user=self.user, log=log, cwd=self.data_dir, secrets=password).wait()
+            code = spawn(command, user=self.user, log=log, cwd=folder, secrets=password).wait()
         if code != 0:
             raise EmbeddedError(f"pg_basebackup failed with code {code}; see {self.log_path}")
 

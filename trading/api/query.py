@@ -7,7 +7,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
-from trading.as_of import read_as_of, wait_for
+from trading.as_of import read_as_of, wait_for, wait_for_the_log
 from trading.errors import InvalidRequest
 from trading.eventlog.codec import to_us
 from trading.market_terms import MarketTerms, market_terms
@@ -24,7 +24,10 @@ LIMIT = OpenApiParameter("limit", int, description=f"{DEFAULT_LIMIT} if left out
 CURSOR = OpenApiParameter("cursor", str, description="`next` of the page before")
 MIN_AS_OF = OpenApiParameter("min_as_of", str, description="wait up to 2 s until reads reflect this `as_of`")
 REQUIRE_FRESH = OpenApiParameter(
-    "require_fresh", bool, description="`true`: read the primary, not a replica that may be a moment behind"
+    "require_fresh",
+    bool,
+    description="`true`: with all that was committed before, from the primary; waits up to 2 s for it. "
+    "Else the answer may come from a replica that is a moment behind",
 )
 FRESHNESS = (MIN_AS_OF, REQUIRE_FRESH)
 MARKET = OpenApiParameter("market_id", str, description="only this market, by id or slug")
@@ -41,13 +44,14 @@ PAGE = (LIMIT, CURSOR, *FRESHNESS)
 class Query:
     """The parameters of one request. Raises InvalidRequest for one that is not among `known`.
 
-    With `require_fresh` the answer is the primary's. Make it before anything is read.
+    With `require_fresh` all that is read afterwards comes from the primary.
     """
 
     def __init__(self, request: Request, *known: str) -> None:
         self._given = request.query_params
         refuse_unknown_parameters(self._given, known)
-        if self._flag("require_fresh"):
+        self._is_fresh = self._flag("require_fresh")
+        if self._is_fresh:
             leave_replica()
 
     def text(self, name: str) -> str | None:
@@ -104,8 +108,11 @@ class Query:
         return terms.outcomes.index(given)
 
     def reach(self, projections: Sequence[str], slots: Sequence[int] | None = None) -> str:
-        """Waits for `min_as_of` where it is given; answers how far the reads that follow are at least."""
+        """How far the reads that follow are at least. Waits for `min_as_of`, and with `require_fresh` for all
+        that is committed."""
         min_as_of = self._given.get("min_as_of")
         if min_as_of is not None:
             wait_for(min_as_of, projections)
+        if self._is_fresh:
+            wait_for_the_log(projections, slots)
         return read_as_of(projections, slots)

@@ -41,6 +41,13 @@ class Pair:
         with connect(self.replica, superuser=True) as connection:
             connection.execute("SELECT pg_wal_replay_resume()")
 
+    def wal_writer(self) -> psutil.Process:
+        """The primary's process that writes what nobody waits for."""
+        assert self.primary.process is not None
+        family = psutil.Process(self.primary.process.pid).children()
+        (found,) = [each for each in family if "walwriter" in " ".join(each.cmdline())]
+        return found
+
     def kill(self) -> None:
         """SIGKILL to the postmaster and to each of its children, as when a machine goes."""
         kill_server(self.replica)

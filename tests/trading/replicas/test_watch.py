@@ -118,6 +118,25 @@ def test_lag_is_never_told_smaller_than_it_is(pair: Pair, watch: Watch) -> None:
         writer.join()
 
 
+def test_what_is_visible_before_it_is_written_is_not_taken_for_replicated(pair: Pair, watch: Watch) -> None:
+    """Read models commit without waiting for the disk. Here the process that would write it stands still."""
+    writer = pair.wal_writer()
+    writer.suspend()
+    try:
+        with pair.on_primary() as primary:
+            primary.execute("SET synchronous_commit = off")
+            primary.execute("CREATE TABLE unwritten (number int)")
+            visible_at = time.monotonic()
+            watch.look()
+            lag_s, now = watch.lag_s(), time.monotonic()
+        with pair.on_replica() as replica:
+            assert replica.execute("SELECT to_regclass('unwritten')").fetchone() == (None,)
+        assert lag_s is not None
+        assert now - lag_s < visible_at
+    finally:
+        writer.resume()
+
+
 def test_killed_replica_is_unreachable_and_comes_back_when_it_is_started_again(
     pair: Pair, watch: Watch
 ) -> None:
