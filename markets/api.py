@@ -27,11 +27,12 @@ from markets.serializers import (
 from markets.services import Actor, Change
 from markets.settlements import settlement_json
 from trading.api.errors import request_id_of
-from trading.api.query import MIN_AS_OF, PAGE, Query
+from trading.api.query import FRESHNESS, FRESHNESS_NAMES, PAGE, Query
 from trading.api.schema import problems
 from trading.errors import InvalidRequest, NotFound
 from trading.ids import MARKET_SLOTS
 from trading.principal import ADMIN, require_principal
+from trading.replicas import may_lag
 
 TAGS = ["markets"]
 PROJECTIONS = ("markets",)
@@ -68,8 +69,9 @@ class MarketsView(APIView):
         ],
         responses={200: MarketListSerializer, **problems(400, 503)},
     )
+    @may_lag
     def get(self, request: Request) -> Response:
-        query = Query(request, "status", "category", "q", "ordering", "limit", "cursor", "min_as_of")
+        query = Query(request, "status", "category", "q", "ordering", "limit", "cursor", *FRESHNESS_NAMES)
         wanted, limit = wanted_markets(query), query.limit()
         as_of = query.reach(PROJECTIONS, range(MARKET_SLOTS))
         page = selectors.page(wanted, limit=limit, cursor=query.text("cursor"))
@@ -101,11 +103,12 @@ class MarketView(APIView):
         tags=TAGS,
         summary="Read a market",
         auth=[],
-        parameters=[MARKET, MIN_AS_OF],
+        parameters=[MARKET, *FRESHNESS],
         responses={200: MarketAnswerSerializer, **problems(400, 404, 503)},
     )
+    @may_lag
     def get(self, request: Request, market: str) -> Response:
-        query = Query(request, "min_as_of")
+        query = Query(request, *FRESHNESS_NAMES)
         as_of = query.reach(PROJECTIONS, range(MARKET_SLOTS))
         row = selectors.find(market)
         return Response({**markets_json([row])[0], "as_of": as_of})
@@ -198,11 +201,12 @@ class SettlementView(APIView):
         tags=TAGS,
         summary="Read a settlement",
         auth=[],
-        parameters=[OpenApiParameter("settlement_id", OpenApiTypes.UUID, OpenApiParameter.PATH), MIN_AS_OF],
+        parameters=[OpenApiParameter("settlement_id", OpenApiTypes.UUID, OpenApiParameter.PATH), *FRESHNESS],
         responses={200: SettlementSerializer, **problems(400, 404, 503)},
     )
+    @may_lag
     def get(self, request: Request, settlement_id: str) -> Response:
-        as_of = Query(request, "min_as_of").reach(PROJECTIONS, range(MARKET_SLOTS))
+        as_of = Query(request, *FRESHNESS_NAMES).reach(PROJECTIONS, range(MARKET_SLOTS))
         identifier = selectors.market_uuid(settlement_id)
         found = settlement_json(identifier) if identifier else None
         if found is None:

@@ -12,11 +12,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
-from django.db import connection
-
 from markets.models import SEARCH_CONFIG, Market
 from trading.errors import NotFound
 from trading.eventlog.codec import to_us
+from trading.replicas import reading
 from trading.selectors.pages import Cursor, Number, Page
 
 STATUSES = (
@@ -162,7 +161,7 @@ def page(wanted: Wanted, *, limit: int, cursor: str | None) -> Page[Listing]:
 
 def categories() -> list[tuple[str, int]]:
     """Every category with its number of markets that are open, the fullest first."""
-    with connection.cursor() as cursor:
+    with reading().cursor() as cursor:
         cursor.execute(
             "SELECT l.category, count(*) FILTER (WHERE m.status = 'open') AS open "
             "FROM market_listing l JOIN market m USING (market_id) GROUP BY 1 ORDER BY open DESC, 1"
@@ -179,7 +178,7 @@ def market_uuid(text: str) -> str | None:
 
 
 def _fetch(rest: str, arguments: Sequence[Any]) -> list[Listing]:
-    with connection.cursor() as cursor:
+    with reading().cursor() as cursor:
         cursor.execute(f"SELECT {_COLUMNS} {rest}", arguments)
         rows = [dict(zip(_FIELDS, row, strict=True)) for row in cursor.fetchall()]
     return [Listing(**{**row, "resolution": json.loads(row["resolution"] or "null")}) for row in rows]

@@ -18,6 +18,7 @@ from markets.representation import resolution_of
 from markets.selectors import Listing, Wanted
 from trading.errors import InvalidRequest, NotFound
 from trading.money import format_pips
+from trading.replicas import may_lag, on_replica
 
 PAGE_SIZE = 30
 STATUSES = {
@@ -29,6 +30,7 @@ ORDERINGS = {"volume": "Most traded", "closes_at": "Closing soon", "newest": "Ne
 
 
 @require_GET
+@may_lag
 def market_list(request: HttpRequest) -> HttpResponse:
     """`/`: search, filters and cards. What a parameter does not know counts as left out."""
     status = request.GET.get("status", "")
@@ -65,6 +67,7 @@ def market_list(request: HttpRequest) -> HttpResponse:
 @require_GET
 @never_cache
 @ensure_csrf_cookie
+@may_lag
 def market_page(request: HttpRequest, market: str) -> HttpResponse:
     """`/markets/{slug}`; an id is sent on to its slug."""
     row = _find(market)
@@ -84,7 +87,8 @@ def market_page(request: HttpRequest, market: str) -> HttpResponse:
 @require_GET
 @never_cache
 def mine(request: HttpRequest, market: str) -> HttpResponse:
-    """`/markets/{slug}/mine`: the signed-in user's part of a market page."""
+    """`/markets/{slug}/mine`: the signed-in user's part of a market page, as the primary has it: it is asked for
+    when he has just done something."""
     if not request.user.is_authenticated:
         return HttpResponse(status=401)
     return render(request, "markets/_mine.html", {"row": (row := _find(market)), **_mine(request, row)})
@@ -96,8 +100,11 @@ def mine(request: HttpRequest, market: str) -> HttpResponse:
 @ensure_csrf_cookie
 def portfolio(request: HttpRequest) -> HttpResponse:
     """`/portfolio`: cash, positions, open orders, fills."""
-    name = "markets/_portfolio.html" if _wants_part(request) else "markets/portfolio.html"
-    return render(request, name, {"portfolio": holdings.portfolio_of(_account_id(request))})
+    account_id = _account_id(request)
+    if _wants_part(request):  # The user has just done something, and looks for it.
+        return render(request, "markets/_portfolio.html", {"portfolio": holdings.portfolio_of(account_id)})
+    shown = on_replica(lambda: holdings.portfolio_of(account_id))
+    return render(request, "markets/portfolio.html", {"portfolio": shown})
 
 
 def _find(market: str) -> Listing:

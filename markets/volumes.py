@@ -7,12 +7,12 @@ once. Sums rows on demand: enough until a projection keeps candles.
 import datetime as dt
 from collections.abc import Collection, Sequence
 
-from django.db import connection
 from django.utils import timezone
 
 from markets.remembered import recall, remember
 from markets.selectors import Listing
 from trading.ids import first_id_at
+from trading.replicas import reading
 
 WINDOW = dt.timedelta(hours=24)
 REMEMBER_S = 30
@@ -45,6 +45,6 @@ def _name(market_id: str) -> str:
 def _sum(market_ids: Collection[str]) -> dict[str, int]:
     """Pips traded within the window, by market."""
     since = timezone.now() - WINDOW
-    with connection.cursor() as cursor:
+    with reading().cursor() as cursor:
         cursor.execute(_SUM, [list(market_ids), since, first_id_at(since)])
         return dict(cursor.fetchall())

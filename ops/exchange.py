@@ -41,12 +41,19 @@ class Plan:
     ws_port: int
     demo: bool
     engines: int
+    replicas: int
     own_postgres: bool
     own_valkey: bool
 
     @classmethod
     def from_environment(cls, data_dir: Path, environment: Mapping[str, str]) -> "Plan":
         """The process environment alone: what an earlier run noted down is not asked."""
+        own_postgres = not environment.get("DATABASE_URL")
+        replicas = _number(environment, "REPLICAS", 0)
+        if replicas and not (own_postgres and not environment.get("REPLICA_URLS")):
+            raise CannotStart(
+                "REPLICAS is for the embedded PostgreSQL: leave out DATABASE_URL and REPLICA_URLS"
+            )
         return cls(
             data_dir=data_dir,
             host=environment.get("HOST") or "127.0.0.1",
@@ -54,7 +61,8 @@ class Plan:
             ws_port=_number(environment, "WS_PORT", 8001),
             demo=(environment.get("DEMO") or "1").lower() not in {"0", "false", "no", "off"},
             engines=_number(environment, "ENGINES", 1),
-            own_postgres=not environment.get("DATABASE_URL"),
+            replicas=replicas,
+            own_postgres=own_postgres,
             own_valkey=not environment.get("VALKEY_URL"),
         )
 
@@ -112,7 +120,10 @@ class Exchange:
         self._lock.acquire()
         self.plan.refuse_taken_ports()
         self._servers = EmbeddedServers.prepare(
-            self.plan.data_dir, postgres=self.plan.own_postgres, valkey=self.plan.own_valkey
+            self.plan.data_dir,
+            postgres=self.plan.own_postgres,
+            valkey=self.plan.own_valkey,
+            replicas=self.plan.replicas,
         )
         self._clean_directories()
         self._environment = self._child_environment()
@@ -167,7 +178,12 @@ class Exchange:
     def _start_servers(self) -> None:
         assert self._servers is not None
         self._servers.start()
-        for name, server in (("postgres", self._servers.postgres), ("valkey", self._servers.valkey)):
+        replicas = ((each.data_dir.name, each) for each in self._servers.replicas)
+        for name, server in (
+            ("postgres", self._servers.postgres),
+            *replicas,
+            ("valkey", self._servers.valkey),
+        ):
             if server is not None:
                 self.supervisor.add(EmbeddedProcess(name, server), running=True)
                 self.console.say(f"{name} is up", name=name)
@@ -260,9 +276,11 @@ class Exchange:
 
 
 def _number(environment: Mapping[str, str], name: str, default: int) -> int:
+    """A whole number, positive but where 0 is the default."""
     value = environment.get(name) or str(default)
-    if not value.isascii() or not value.isdigit() or int(value) < 1:
-        raise CannotStart(f"{name} must be a positive whole number, not {value!r}")
+    if not value.isascii() or not value.isdigit() or int(value) < min(default, 1):
+        kind = "positive whole number" if default else "whole number"
+        raise CannotStart(f"{name} must be a {kind}, not {value!r}")
     return int(value)
 
 

@@ -14,11 +14,14 @@ from django.db import DatabaseError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from trading.metrics import PROJECTION_LAG_EVENTS, PROJECTION_LAG_SECONDS, SLOT_LAG
+from trading.replicas.watch import watch_of
 from trading.shard.overview import live_shards, slot_states, waiting_commands
 
 OK, DEGRADED = "ok", "degraded"
 # Past these the exchange still answers, but not as promised.
 PROJECTION_LAG_LIMIT_S = 10.0
+# A process that has not read from its replicas yet begins to watch them when it is asked how they are.
+FIRST_LOOK_S = 2.0
 
 Report = dict[str, Any]
 
@@ -54,6 +57,7 @@ def readiness() -> Report:
 def deep() -> Report:
     """Every dependency with its latency, the log's recent activity and how far behind the projections are."""
     dependencies = {name: _timed(check) for name, check in _dependencies().items()}
+    dependencies |= {alias: _replica(alias) for alias in settings.REPLICAS}
     report: Report = {"status": OK, "dependencies": dependencies, "events_last_60s": None, "projections": {}}
     try:
         report["events_last_60s"] = _rows(EVENTS_LAST_60S)[0][0]
@@ -123,8 +127,6 @@ def update_gauges() -> None:
 
 def _dependencies() -> dict[str, Callable[[], None]]:
     checks: dict[str, Callable[[], None]] = {"database": _ping_database}
-    for alias in settings.REPLICAS:
-        checks[alias] = functools.partial(_ping_database, alias)
     urls = {
         "valkey": settings.VALKEY_URL,
         "cache": settings.CACHE_URL,
@@ -135,6 +137,19 @@ def _dependencies() -> dict[str, Callable[[], None]]:
         if name == "valkey" or url != settings.VALKEY_URL:
             checks[name] = functools.partial(_ping_valkey, url)
     return checks
+
+
+def _replica(alias: str) -> Report:
+    """A replica's answer, and how far behind it is as this process has watched it; `lag_s` is None if that is unknown.
+
+    `status` is why it is left out of the reads.
+    """
+    watch = watch_of(alias)
+    watch.wait_for_a_look(FIRST_LOOK_S)
+    report, lag_s = _timed(functools.partial(_ping_database, alias)), watch.lag_s()
+    if report["status"] == OK:
+        report["status"] = watch.fault() or OK
+    return {**report, "lag_s": None if lag_s is None else round(lag_s, 3)}
 
 
 def _timed(check: Callable[[], None]) -> Report:

@@ -1,20 +1,21 @@
 """Consistency tokens: positions of the log ("slot-offset", joined by dots), and waiting for the read side to reach one.
 
 An answer's token names, for each slot it read, the last event it is sure to reflect. A token is a
-promise about the past, never a lock: what is read may be newer.
+promise about the past, never a lock: what is read may be newer. Whether an event exists at all only the primary
+knows.
 """
 
 import re
-import time
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from django.db import connection
 
 from trading.errors import InvalidRequest, ReadLag
 from trading.ids import ACCOUNT_SLOTS, MARKET_SLOTS
+from trading.replicas import reading, wait_until
 
 WAIT_S = 2.0
-POLL_S = 0.01
 LONGEST_TOKEN = 10_000
 _POSITION = re.compile(r"([0-9]{1,2})-([0-9]{1,18})", re.ASCII)
 
@@ -49,21 +50,33 @@ def wait_for(min_as_of: str, projections: Sequence[str], timeout_s: float = WAIT
     """Returns once every named projection has applied every named event.
 
     Raises ReadLag after `timeout_s`, and InvalidRequest at once for an event that the log does not have.
-    Without projections only the log itself is asked.
+    Without projections only the log itself is asked. A replica that is not as far soon is left for the primary.
     """
     wanted = parse(min_as_of)
     if not wanted or _is_reached(wanted, projections):
         return
     _refuse_unwritten(wanted)
-    deadline = time.monotonic() + timeout_s
-    while projections and not _is_reached(wanted, projections):
-        if time.monotonic() > deadline:
-            raise ReadLag()
-        time.sleep(POLL_S)
+    if not wait_until(lambda: _is_reached(wanted, projections), timeout_s=timeout_s):
+        raise ReadLag()
+
+
+def wait_for_the_log(
+    projections: Sequence[str], slots: Sequence[int] | None = None, timeout_s: float = WAIT_S
+) -> None:
+    """Returns once every named projection has applied all that the given slots, or all, have now.
+
+    For reads on the primary. Raises ReadLag after `timeout_s`.
+    """
+    written = {
+        slot: next_offset - 1 for slot, next_offset in _heads(connection, slots).items() if next_offset
+    }
+    if projections and not wait_until(lambda: _is_reached(written, projections), timeout_s=timeout_s):
+        raise ReadLag()
 
 
 def _is_reached(wanted: dict[int, int], projections: Sequence[str]) -> bool:
-    reached = _reached(projections, list(wanted))
+    slots = list(wanted)
+    reached = _reached(projections, slots) if projections else _heads(reading(), slots)
     return all(reached.get(slot, 0) > offset for slot, offset in wanted.items())
 
 
@@ -72,7 +85,7 @@ def _reached(projections: Sequence[str], slots: Sequence[int] | None) -> dict[in
     if not projections:
         return {}
     chosen = None if slots is None else list(slots)
-    with connection.cursor() as cursor:
+    with reading().cursor() as cursor:
         cursor.execute(
             "SELECT slot, min(next_offset) FROM projection_checkpoint "
             "WHERE projection = ANY(%s) AND (%s::smallint[] IS NULL OR slot = ANY(%s::smallint[])) "
@@ -82,10 +95,19 @@ def _reached(projections: Sequence[str], slots: Sequence[int] | None) -> dict[in
         return dict(cursor.fetchall())
 
 
+def _heads(server: Any, slots: Sequence[int] | None) -> dict[int, int]:
+    """The next offset of each slot, the given ones or all, as that server has it."""
+    chosen = None if slots is None else list(slots)
+    with server.cursor() as cursor:
+        cursor.execute(
+            "SELECT slot, next_offset FROM slot WHERE %s::smallint[] IS NULL OR slot = ANY(%s::smallint[])",
+            [chosen, chosen],
+        )
+        return dict(cursor.fetchall())
+
+
 def _refuse_unwritten(wanted: dict[int, int]) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT slot, next_offset FROM slot WHERE slot = ANY(%s::smallint[])", [list(wanted)])
-        heads = dict(cursor.fetchall())
+    heads = _heads(connection, list(wanted))
     if any(offset >= heads.get(slot, 0) for slot, offset in wanted.items()):
         raise InvalidRequest(
             "min_as_of names an event that does not exist.", errors={"min_as_of": ["Names no event."]}

@@ -15,6 +15,7 @@ from trading.eventlog.append import NewEvent, append_to_accounts
 from trading.eventlog.codec import canonical_json
 from trading.ids import account_slot
 from trading.outage import atomic
+from trading.replicas import reading
 from trading.wake import wake_readers_after_commit
 
 MAX_AMOUNT_PIPS = 10**13
@@ -104,13 +105,13 @@ def withdraw(
 
 
 def account_balance(account_id: str) -> dict[str, Any]:
-    """Cash of an account as the primary has it now, in pips.
+    """Cash of an account now, in pips: from the primary, but in a read that may lag.
 
     `reserved_pips` is what open orders hold plus what a batch in flight has taken. `as_of` covers every
     slot, since any market may have moved this cash; it is empty while the log is. One statement, so all
     of it is from one moment.
     """
-    with connection.cursor() as cursor:
+    with reading().cursor() as cursor:
         cursor.execute(
             """
             SELECT c.cash_pips,

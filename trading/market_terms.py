@@ -6,10 +6,9 @@ Markets are named by id or, through the resolver that the catalogue plugs in, by
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from django.db import connection
-
 from trading.errors import NotFound
 from trading.ids import is_id
+from trading.replicas import reading
 
 MAX_CACHED = 50_000
 
@@ -57,7 +56,7 @@ def market_terms(reference: str) -> MarketTerms:
 
 
 def _read(market_id: str) -> MarketTerms | None:
-    with connection.cursor() as cursor:
+    with reading().cursor() as cursor:
         cursor.execute(
             "SELECT tick_pips, taker_fee_e4, maker_fee_e4, (extract(epoch FROM closes_at) * 1000000)::bigint, "
             "ARRAY(SELECT name FROM outcome WHERE outcome.market_id = market.market_id ORDER BY index) "

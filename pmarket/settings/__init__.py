@@ -161,8 +161,11 @@ STORAGES = {
 
 DATABASES = {"default": env.database(env.text("DATABASE_URL", "postgresql:///pmarket"))}
 for _index, _url in enumerate(env.words("REPLICA_URLS")):
-    DATABASES[f"replica_{_index}"] = {**env.database(_url), "TEST": {"MIRROR": "default"}}
+    DATABASES[f"replica_{_index}"] = {**env.replica(_url), "TEST": {"MIRROR": "default"}}
 REPLICAS = [name for name in DATABASES if name != "default"]
+# A replica that is further behind is left out of the reads.
+REPLICA_MAX_LAG_S = env.number("REPLICA_MAX_LAG", 2)
+DATABASE_ROUTERS = ["trading.replicas.router.ReplicaRouter"]
 
 CACHES = {
     "default": {

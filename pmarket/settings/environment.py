@@ -83,7 +83,7 @@ def secret_key_file() -> str:
         return ""
 
 
-def database(url: str) -> dict[str, Any]:
+def database(url: str, *, connect_timeout_s: int = 5) -> dict[str, Any]:
     """Django's settings of the PostgreSQL database at a libpq URL, with pool, timeouts and process name."""
     try:
         parts = conninfo_to_dict(url)
@@ -97,7 +97,7 @@ def database(url: str) -> dict[str, Any]:
     given = str(parts.pop("options", "") or "")
     options: dict[str, Any] = {
         "application_name": f"pmarket-{text('PROCESS_NAME', 'process')}",
-        "connect_timeout": 5,
+        "connect_timeout": connect_timeout_s,
         "options": " ".join(
             [given, *(f"-c {name}={value}" for name, value in server_options.items())]
         ).strip(),
@@ -115,6 +115,20 @@ def database(url: str) -> dict[str, Any]:
     }
     if pool := _pool():
         settings["OPTIONS"]["pool"] = pool
+    return settings
+
+
+def replica(url: str) -> dict[str, Any]:
+    """The same for a replica: it is given up soon, since the primary answers too, and never written to.
+
+    Its pool keeps no connections to a replica that is left out, and does not try long for one that is back.
+    """
+    settings = database(url, connect_timeout_s=2)  # One second would be taken for two.
+    options = settings["OPTIONS"]
+    options.setdefault("tcp_user_timeout", 2_000)
+    options["options"] += " -c default_transaction_read_only=on"
+    if "pool" in options:
+        options["pool"] |= {"min_size": 0, "timeout": 1, "reconnect_timeout": 1}
     return settings
 
 

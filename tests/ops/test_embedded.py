@@ -6,6 +6,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,6 +65,36 @@ def test_what_is_written_is_durable_unless_a_test_asks_otherwise(tmp_path: Path)
     finally:
         servers.stop()
     assert shown == [("on",), ("on",)]
+
+
+def test_replica_follows_and_is_copied_anew_at_the_next_start(tmp_path: Path) -> None:
+    for number in range(2):
+        servers = EmbeddedServers.prepare(tmp_path, valkey=False, replicas=1, durable=False)
+        servers.start()
+        try:
+            urls = servers.environment
+            with (
+                psycopg.connect(urls["DATABASE_URL"], autocommit=True) as primary,
+                psycopg.connect(urls["REPLICA_URLS"], autocommit=True) as replica,
+            ):
+                assert replica.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
+                primary.execute(f"CREATE TABLE note_{number} ()")
+                deadline = time.monotonic() + 30
+                while replica.execute(f"SELECT to_regclass('note_{number}')").fetchone() == (None,):
+                    assert time.monotonic() < deadline, "the replica does not follow"
+        finally:
+            servers.stop()
+
+
+def test_folder_that_holds_no_replica_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "replica_0").mkdir()
+    (tmp_path / "replica_0" / "thesis.txt").write_text("precious")
+    servers = EmbeddedServers.prepare(tmp_path, valkey=False, replicas=1, durable=False)
+    with pytest.raises(EmbeddedError, match="holds files but no replica"):
+        servers.start()
+    assert (tmp_path / "replica_0" / "thesis.txt").read_text() == "precious"
+    assert servers.postgres is not None
+    assert servers.postgres.process is None
 
 
 def test_a_process_whose_parent_died_before_it_could_ask_the_kernel_ends_at_once() -> None:

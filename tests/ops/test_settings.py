@@ -117,3 +117,20 @@ def test_https_makes_cookies_secure_and_plain_http_does_not(tmp_path: Path) -> N
     cookies = "[settings.SESSION_COOKIE_SECURE, settings.CSRF_COOKIE_SECURE, settings.SECURE_SSL_REDIRECT]"
     assert settings_under(tmp_path, cookies) == [False] * 3
     assert settings_under(tmp_path, cookies, HTTPS="1") == [True] * 3
+
+
+def test_replicas_are_given_up_soon_and_never_written_to(tmp_path: Path) -> None:
+    shown = settings_under(
+        tmp_path,
+        "[settings.REPLICAS, settings.REPLICA_MAX_LAG_S, *(settings.DATABASES[each] for each in settings.REPLICAS)]",
+        DATABASE_URL="postgresql://primary/shop",
+        REPLICA_URLS="postgresql://one/shop, postgresql://two/shop?connect_timeout=7",
+        REPLICA_MAX_LAG="5",
+    )
+    names, max_lag_s, one, two = shown
+    assert (names, max_lag_s) == (["replica_0", "replica_1"], 5)
+    assert (one["HOST"], two["HOST"]) == ("one", "two")
+    pool = one["OPTIONS"]["pool"]
+    assert (pool["min_size"], pool["timeout"], pool["reconnect_timeout"]) == (0, 1, 1)
+    assert "-c default_transaction_read_only=on" in one["OPTIONS"]["options"]
+    assert (one["OPTIONS"]["connect_timeout"], two["OPTIONS"]["connect_timeout"]) == (2, "7")

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -144,6 +145,27 @@ def test_several_engines_share_the_slots_and_one_that_is_killed_is_replaced(tmp_
         _wait_for_200(f"{running.url}/matching/health")
 
 
+@pytest.mark.slow
+def test_replica_is_read_from_and_one_that_is_killed_comes_back(tmp_path: Path) -> None:
+    def wait_for_replica() -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while (found := _replica(running))["status"] != "ok":
+            assert time.monotonic() < deadline, found
+            time.sleep(0.05)
+
+    with up(tmp_path, REPLICAS="1", WEB_WORKERS="1") as running:
+        running.wait_for_line("pmarket is ready")
+        wait_for_replica()
+        assert httpx.get(f"{running.url}/api/v1/markets").status_code == 200
+        assert (
+            'exchange_replica_reads_total{server="replica_0"} 1.0' in httpx.get(f"{running.url}/metrics").text
+        )
+        os.kill(_pid_of(running, str(tmp_path / "replica_0")), signal.SIGKILL)
+        running.wait_for_line("replica_0 ended with code")
+        assert httpx.get(f"{running.url}/api/v1/markets").status_code == 200
+        wait_for_replica()
+
+
 def test_a_killed_process_comes_back_and_other_terminals_find_the_servers(tmp_path: Path) -> None:
     with up(tmp_path) as running:
         running.wait_for_line("pmarket is ready")
@@ -212,6 +234,7 @@ def test_a_locked_data_directory_is_refused_in_one_line(tmp_path: Path) -> None:
     [
         ("PORT", "eighty", "PORT must be a whole number, not 'eighty'"),
         ("PORT", "70000", "PORT=70000 is no port"),
+        ("REPLICAS", "-1", "REPLICAS must be a whole number, not '-1'"),
         ("ENGINES", "0", "ENGINES must be a positive whole number, not '0'"),
     ],
 )
@@ -271,3 +294,11 @@ def _wait_for_200(url: str) -> None:
             pass
         assert time.monotonic() < deadline, f"{url} never answered 200"
         time.sleep(0.1)
+
+
+def _replica(running: Up) -> dict[str, Any]:
+    """What the probe says of the replica."""
+    found: dict[str, Any] = httpx.get(f"{running.url}/health/deep", timeout=10).json()["dependencies"][
+        "replica_0"
+    ]
+    return found

@@ -1,15 +1,15 @@
 """A market's trades, order book and price through DRF, now or at a past moment. Open to all; names no account."""
 
+import time
 from typing import Any
 
-from django.db import connection
 from django.urls import path
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from trading.api.query import AT, MIN_AS_OF, OUTCOME, PAGE, Query
+from trading.api.query import AT, FRESHNESS, FRESHNESS_NAMES, OUTCOME, PAGE, Query
 from trading.api.read_schema import TRADE_PAGE, BookSchema, PriceSchema
 from trading.api.schema import problems
 from trading.as_of import token_of
@@ -17,6 +17,7 @@ from trading.checksum import PRICE_TEXTS, Level
 from trading.eventlog.codec import timestamp_text, to_us
 from trading.ids import market_slot
 from trading.market_terms import MarketTerms, market_terms
+from trading.replicas import leave_replica, may_lag, reading
 from trading.selectors.books import Book, order_book, past_order_book
 from trading.selectors.prices import last_price
 from trading.selectors.tape import Trade, trades_page
@@ -26,6 +27,8 @@ TAGS = ["market data"]
 DEFAULT_DEPTH = 20
 MAX_DEPTH = 500
 PAST_COST = 10
+# What was recorded in the last seconds may not have come to a replica, but would have been seen at that time.
+RECENT_US = 30_000_000
 
 
 class TradesView(APIView):
@@ -37,8 +40,9 @@ class TradesView(APIView):
         operation_id="market_trades", tags=TAGS, summary="Trades of a market, newest first", auth=[],
         parameters=[OUTCOME, *PAGE], responses={200: TRADE_PAGE, **problems(400, 404, 503)},
     )  # fmt: skip
+    @may_lag
     def get(self, request: Request, market: str) -> Response:
-        query = Query(request, "outcome", "limit", "cursor", "min_as_of")
+        query = Query(request, "outcome", "limit", "cursor", *FRESHNESS_NAMES)
         terms = market_terms(market)
         outcome, limit = query.outcome(terms), query.limit()
         as_of = query.reach(("trades",), [market_slot(terms.market_id)])
@@ -62,7 +66,9 @@ class _PastView(APIView):
         if at_us is None:
             return None
         query.reach(())
-        with connection.cursor() as cursor:
+        if at_us > time.time_ns() // 1000 - RECENT_US:
+            leave_replica()
+        with reading().cursor() as cursor:
             return past_market(cursor, terms.market_id, at_us)
 
 
@@ -73,13 +79,14 @@ class OrderBookView(_PastView):
         operation_id="market_orderbook", tags=TAGS, summary="The order book of an outcome", auth=[],
         description="Of the first outcome if none is named.",
         parameters=[
-            OUTCOME, AT, MIN_AS_OF,
+            OUTCOME, AT, *FRESHNESS,
             OpenApiParameter("depth", int, description=f"{DEFAULT_DEPTH} if left out, at most {MAX_DEPTH}"),
         ],
         responses={200: BookSchema, **problems(400, 404, 410, 503)},
     )  # fmt: skip
+    @may_lag
     def get(self, request: Request, market: str) -> Response:
-        query = Query(request, "outcome", "depth", "at", "min_as_of")
+        query = Query(request, "outcome", "depth", "at", *FRESHNESS_NAMES)
         terms = market_terms(market)
         depth = query.number("depth", default=DEFAULT_DEPTH, least=1, most=MAX_DEPTH)
         outcome = query.outcome(terms) or 0
@@ -96,11 +103,12 @@ class PriceView(_PastView):
     @extend_schema(
         operation_id="market_price", tags=TAGS, summary="The price of an outcome, now or at a past moment", auth=[],
         description="`price` is that of the last trade. Of the first outcome if none is named.",
-        parameters=[OUTCOME, AT, MIN_AS_OF],
+        parameters=[OUTCOME, AT, *FRESHNESS],
         responses={200: PriceSchema, **problems(400, 404, 410, 503)},
     )  # fmt: skip
+    @may_lag
     def get(self, request: Request, market: str) -> Response:
-        query = Query(request, "outcome", "at", "min_as_of")
+        query = Query(request, "outcome", "at", *FRESHNESS_NAMES)
         terms = market_terms(market)
         outcome = query.outcome(terms) or 0
         if (past := self.past(query, terms)) is not None:

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from trading.api.market_data import market_data_patterns
-from trading.api.query import LIMIT, MARKET, MIN_AS_OF, PAGE, STATUS, Query
+from trading.api.query import FRESHNESS, FRESHNESS_NAMES, LIMIT, MARKET, PAGE, STATUS, Query
 from trading.api.read_schema import (
     EVENT_PAGE,
     FILL_PAGE,
@@ -28,12 +28,13 @@ from trading.market_terms import market_terms
 from trading.money import format_pips
 from trading.order_view import order_json
 from trading.principal import READ, Principal, require_principal
+from trading.replicas import may_lag
 from trading.selectors import accounts, history
 from trading.selectors.accounts import HeldPosition, OwnFill, OwnSettlement
 from trading.selectors.pages import Page
 
 TAGS = ["portfolio"]
-LIST_PARAMETERS = ("market_id", "status", "limit", "cursor", "min_as_of")
+LIST_PARAMETERS = ("market_id", "status", "limit", "cursor", *FRESHNESS_NAMES)
 LIST_ERRORS = (400, 401, 403, 404, 503)
 LAST_VERSION = 10**15
 
@@ -55,12 +56,13 @@ class PortfolioView(APIView):
     throttle_class_name = "data"
 
     @extend_schema(
-        operation_id="portfolio", tags=TAGS, summary="What the account is worth", parameters=[MIN_AS_OF],
+        operation_id="portfolio", tags=TAGS, summary="What the account is worth", parameters=[*FRESHNESS],
         responses={200: PortfolioSchema, **problems(400, 401, 403, 503)},
     )  # fmt: skip
+    @may_lag
     def get(self, request: Request) -> Response:
         account_id = reader(request).account_id
-        as_of = Query(request, "min_as_of").reach(("positions", "orders"))
+        as_of = Query(request, *FRESHNESS_NAMES).reach(("positions", "orders"))
         sums, balance = accounts.totals(account_id), account_balance(account_id)
         cash = balance["cash_pips"] + balance["reserved_pips"]
         return Response(
@@ -91,6 +93,7 @@ class PositionsView(APIView):
         operation_id="portfolio_positions", tags=TAGS, summary="Positions", parameters=[MARKET, STATUS, *PAGE],
         responses={200: POSITION_PAGE, **problems(*LIST_ERRORS)},
     )  # fmt: skip
+    @may_lag
     def get(self, request: Request) -> Response:
         account_id, query = reader(request).account_id, Query(request, *LIST_PARAMETERS)
         market_id, only_open, limit = query.market_id(), query.only_open(), query.limit()
@@ -110,6 +113,7 @@ class OwnOrdersView(APIView):
         operation_id="portfolio_orders", tags=TAGS, summary="Orders, newest first",
         parameters=[MARKET, STATUS, *PAGE], responses={200: ORDER_PAGE, **problems(*LIST_ERRORS)},
     )  # fmt: skip
+    @may_lag
     def get(self, request: Request) -> Response:
         account_id, query = reader(request).account_id, Query(request, *LIST_PARAMETERS)
         market_id, only_open, limit = query.market_id(), query.only_open(), query.limit()
@@ -130,6 +134,7 @@ class FillsView(APIView):
         operation_id="portfolio_fills", tags=TAGS, summary="Fills, newest first", parameters=[MARKET, *PAGE],
         responses={200: FILL_PAGE, **problems(*LIST_ERRORS)},
     )  # fmt: skip
+    @may_lag
     def get(self, request: Request) -> Response:
         account_id, query = reader(request).account_id, Query(request, *LIST_PARAMETERS)
         market_id, limit = query.market_id(), query.limit()
@@ -147,6 +152,7 @@ class SettlementsView(APIView):
         operation_id="portfolio_settlements", tags=TAGS, summary="Settlements of the account's markets",
         parameters=[MARKET, *PAGE], responses={200: SETTLEMENT_PAGE, **problems(*LIST_ERRORS)},
     )  # fmt: skip
+    @may_lag
     def get(self, request: Request) -> Response:
         account_id, query = reader(request).account_id, Query(request, *LIST_PARAMETERS)
         market_id, limit = query.market_id(), query.limit()
@@ -169,12 +175,13 @@ class EventsView(APIView):
         parameters=[
             OpenApiParameter("stream", str, description="an account's or a market's id, or a market's slug"),
             OpenApiParameter("after", int, description="a version; `next` of the page before"),
-            LIMIT, MIN_AS_OF,
+            LIMIT, *FRESHNESS,
         ],
         responses={200: EVENT_PAGE, **problems(*LIST_ERRORS)},
     )  # fmt: skip
+    @may_lag
     def get(self, request: Request) -> Response:
-        query = Query(request, "stream", "after", "limit", "min_as_of")
+        query = Query(request, "stream", "after", "limit", *FRESHNESS_NAMES)
         stream_id, only_public = readable_stream(request, query.text("stream"))
         after = query.number("after", default=0, least=0, most=LAST_VERSION)
         limit = query.limit()

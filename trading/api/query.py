@@ -7,19 +7,29 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
-from trading.as_of import read_as_of, wait_for
+from trading.as_of import read_as_of, wait_for, wait_for_the_log
 from trading.errors import InvalidRequest
 from trading.eventlog.codec import to_us
 from trading.market_terms import MarketTerms, market_terms
 from trading.moments import read_moment
 from trading.order_request import refuse_unknown_parameters
+from trading.replicas import leave_replica
 from trading.selectors.pages import DEFAULT_LIMIT, MAX_LIMIT
 
+FRESHNESS_NAMES = ("min_as_of", "require_fresh")
+"""What every read that may come from a replica takes: see Query."""
 _DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 LIMIT = OpenApiParameter("limit", int, description=f"{DEFAULT_LIMIT} if left out, at most {MAX_LIMIT}")
 CURSOR = OpenApiParameter("cursor", str, description="`next` of the page before")
 MIN_AS_OF = OpenApiParameter("min_as_of", str, description="wait up to 2 s until reads reflect this `as_of`")
+REQUIRE_FRESH = OpenApiParameter(
+    "require_fresh",
+    bool,
+    description="`true`: with all that was committed before, from the primary; waits up to 2 s for it. "
+    "Else the answer may come from a replica that is a moment behind",
+)
+FRESHNESS = (MIN_AS_OF, REQUIRE_FRESH)
 MARKET = OpenApiParameter("market_id", str, description="only this market, by id or slug")
 OUTCOME = OpenApiParameter("outcome", str, description="an outcome by name")
 AT = OpenApiParameter(
@@ -28,18 +38,30 @@ AT = OpenApiParameter(
     description="as it was once everything recorded by that time was in it; costs ten tokens",
 )
 STATUS = OpenApiParameter("status", str, enum=["open", "all"], description="`open` if left out")
-PAGE = (LIMIT, CURSOR, MIN_AS_OF)
+PAGE = (LIMIT, CURSOR, *FRESHNESS)
 
 
 class Query:
-    """The parameters of one request. Raises InvalidRequest for one that is not among `known`."""
+    """The parameters of one request. Raises InvalidRequest for one that is not among `known`.
+
+    With `require_fresh` all that is read afterwards comes from the primary.
+    """
 
     def __init__(self, request: Request, *known: str) -> None:
         self._given = request.query_params
         refuse_unknown_parameters(self._given, known)
+        self._is_fresh = self._flag("require_fresh")
+        if self._is_fresh:
+            leave_replica()
 
     def text(self, name: str) -> str | None:
         return self._given.get(name)
+
+    def _flag(self, name: str) -> bool:
+        given = self._given.get(name, "false")
+        if given not in ("true", "false"):
+            raise InvalidRequest(errors={name: ["must be true or false"]})
+        return given == "true"
 
     def number(self, name: str, *, default: int, least: int, most: int) -> int:
         """A whole number in ASCII digits, between `least` and `most`."""
@@ -86,8 +108,11 @@ class Query:
         return terms.outcomes.index(given)
 
     def reach(self, projections: Sequence[str], slots: Sequence[int] | None = None) -> str:
-        """Waits for `min_as_of` where it is given; answers how far the reads that follow are at least."""
+        """How far the reads that follow are at least. Waits for `min_as_of`, and with `require_fresh` for all
+        that is committed."""
         min_as_of = self._given.get("min_as_of")
         if min_as_of is not None:
             wait_for(min_as_of, projections)
+        if self._is_fresh:
+            wait_for_the_log(projections, slots)
         return read_as_of(projections, slots)

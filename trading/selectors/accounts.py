@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import connection
-
 from trading.eventlog.codec import to_us
 from trading.order_view import ORDER_COLUMNS, order_view_of
+from trading.replicas import reading
 from trading.selectors.pages import Cursor, Moment, Number, Page
 from trading.selectors.prices import Prices, share_prices
 from trading.wire import OrderView
@@ -295,6 +294,6 @@ def settlements_page(
 
 
 def _query(sql: str, arguments: Any) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
+    with reading().cursor() as cursor:
         cursor.execute(sql, arguments)
         return cursor.fetchall()

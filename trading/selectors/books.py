@@ -1,28 +1,27 @@
 """A market's order book: from the hash that the shard keeps in Valkey, else from the open orders.
 
 The hash is taken only if it is not behind the read model, which it is after a Valkey that was emptied
-or restored. `seq` is the stream version that the levels reflect at least, so a feed can go on from it.
+or restored. The read model may be a replica's, and the hash then older than the primary's, but not than the answer's
+`as_of`. `seq` is the stream version that the levels reflect at least, so a feed can go on from it.
 """
 
 import logging
-import time
 from typing import Any, NamedTuple
 
 import redis
-from django.db import connection
 
 from trading.checksum import Level, book_checksum
 from trading.errors import ReadLag
 from trading.ids import market_slot
 from trading.market_terms import MarketTerms
 from trading.money import SHARE_PIPS
+from trading.replicas import reading, wait_until
 from trading.selectors.prices import feed_valkey
 from trading.snapshots.past import PastMarket
 
 log = logging.getLogger(__name__)
 
 AGREE_WITHIN_S = 2.0
-POLL_S = 0.01
 
 Sides = tuple[dict[int, int], dict[int, int]]
 """(bids, asks) of one book: quantity by price."""
@@ -97,7 +96,7 @@ def _published(market_id: str, book: int) -> tuple[Sides, int] | None:
 
 
 def _projected_seq(market_id: str) -> int:
-    with connection.cursor() as cursor:
+    with reading().cursor() as cursor:
         cursor.execute("SELECT seq FROM market_summary WHERE market_id = %s", [market_id])
         row = cursor.fetchone()
     return 0 if row is None else int(row[0])
@@ -117,17 +116,17 @@ GROUP BY 1, 2, 3
 
 
 def _from_orders(terms: MarketTerms, book: int) -> tuple[Sides, int]:
-    deadline = time.monotonic() + AGREE_WITHIN_S
-    while True:
-        with connection.cursor() as cursor:
+    rows: list[tuple[Any, ...]] = []
+
+    def orders_are_as_far() -> bool:
+        with reading().cursor() as cursor:
             cursor.execute(_OPEN_ORDERS, {"market": terms.market_id, "slot": market_slot(terms.market_id)})
-            rows = cursor.fetchall()
-        *_, seq, orders_are_as_far = rows[0]
-        if orders_are_as_far:
-            return _sides(rows, terms, book), seq or 0
-        if time.monotonic() > deadline:
-            raise ReadLag()
-        time.sleep(POLL_S)
+            rows[:] = cursor.fetchall()
+        return bool(rows[0][-1])
+
+    if not wait_until(orders_are_as_far, timeout_s=AGREE_WITHIN_S):
+        raise ReadLag()
+    return _sides(rows, terms, book), rows[0][-2] or 0
 
 
 def _sides(rows: list[tuple[Any, ...]], terms: MarketTerms, book: int) -> Sides:

@@ -7,12 +7,11 @@ events are shown to staff alone, as other accounts' streams are.
 import datetime as dt
 from typing import Any, NamedTuple
 
-from django.db import connection
-
 from trading.eventlog.archived import refuse_archived_stream
 from trading.eventlog.codec import decode_json
 from trading.eventlog.upcast import stored_names
 from trading.ids import is_id
+from trading.replicas import reading
 from trading.selectors.pages import Page
 
 PUBLIC_EVENTS = (
@@ -43,7 +42,7 @@ def events_page(stream_id: str, *, after: int, limit: int, only_public: bool) ->
     A page of public events may be short or empty although more follow.
     """
     upto = after + (VERSIONS_AT_ONCE if only_public else limit)
-    with connection.cursor() as cursor:
+    with reading().cursor() as cursor:
         refuse_archived_stream(cursor, stream_id=stream_id, version=after + 1)
         cursor.execute(
             "SELECT slot || '-' || slot_offset, stream_id::text, version, type, data::text, encode(hash, 'hex'), "
@@ -64,7 +63,7 @@ def is_stream(name: str) -> bool:
 
 def stream_head(stream_id: str) -> list[tuple[int, int]]:
     """(slot, next offset) of the slot that the stream lives in; empty for a stream without events."""
-    with connection.cursor() as cursor:
+    with reading().cursor() as cursor:
         cursor.execute(
             "SELECT slot, next_offset FROM slot WHERE slot = (SELECT slot FROM stream WHERE id = %s)",
             [stream_id],
@@ -74,7 +73,7 @@ def stream_head(stream_id: str) -> list[tuple[int, int]]:
 
 def _head(stream_id: str) -> int | None:
     """The stream's last version."""
-    with connection.cursor() as cursor:
+    with reading().cursor() as cursor:
         cursor.execute("SELECT version FROM stream WHERE id = %s", [stream_id])
         row = cursor.fetchone()
     return None if row is None else int(row[0])

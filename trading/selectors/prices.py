@@ -12,7 +12,9 @@ from typing import Any
 import msgspec
 import redis
 from django.conf import settings
-from django.db import connection
+
+from trading.errors import NotFound
+from trading.replicas import reading
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,7 @@ def share_prices(market_ids: Sequence[str]) -> dict[str, Prices]:
     if not market_ids:
         return {}
     tickers = _tickers(market_ids)
-    with connection.cursor() as cursor:
+    with reading().cursor() as cursor:
         cursor.execute(
             "SELECT m.market_id::text, m.resolution->>'payouts', s.last_prices FROM market m "
             "JOIN market_summary s USING (market_id) WHERE m.market_id = ANY(%s::uuid[])",
@@ -54,13 +56,19 @@ def share_prices(market_ids: Sequence[str]) -> dict[str, Prices]:
 
 
 def last_price(market_id: str, outcome: int) -> tuple[str, int | None]:
-    """The market's status, and the outcome's last price in pips, None before its first trade."""
-    with connection.cursor() as cursor:
+    """The market's status, and the outcome's last price in pips, None before its first trade.
+
+    Raises NotFound for a market that a replica does not have yet.
+    """
+    with reading().cursor() as cursor:
         cursor.execute(
             "SELECT m.status, s.last_prices FROM market m JOIN market_summary s USING (market_id) WHERE market_id = %s",
             [market_id],
         )
-        status, prices = cursor.fetchone()
+        row = cursor.fetchone()
+    if row is None:
+        raise NotFound("There is no such market.")
+    status, prices = row
     return status, prices[outcome]
 
 

@@ -4,11 +4,10 @@ import datetime as dt
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import connection
-
 from trading.eventlog.codec import to_us
 from trading.market_terms import MarketTerms
 from trading.money import SHARE_PIPS
+from trading.replicas import reading
 from trading.selectors.books import is_binary
 from trading.selectors.pages import Cursor, Moment, Page
 
@@ -45,7 +44,7 @@ def trades_page(terms: MarketTerms, *, outcome: int | None, limit: int, cursor: 
     if (key := _CURSOR.read(cursor)) is not None:
         conditions.append("(executed_at, trade_id) < (to_timestamp(0) + %s * interval '1 microsecond', %s)")
         arguments += [key.at_us, key.trade_id]
-    with connection.cursor() as db:
+    with reading().cursor() as db:
         db.execute(
             "SELECT trade_id::text, outcome, price_pips, quantity, taker_side, executed_at, seq FROM trade AS t "  # noqa: S608
             f"WHERE {' AND '.join(conditions)} ORDER BY t.executed_at DESC, t.trade_id DESC LIMIT %s",
