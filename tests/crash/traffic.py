@@ -20,7 +20,8 @@ PACE_S = 0.02
 CASH_PIPS = 10_000_000_000
 TABLES = {
     "order": "order_id", "fill": "trade_id, order_id", "trade": "trade_id",
-    "position": "market_id, account_id, outcome", "participation": "market_id, account_id", "market": "market_id",
+    "position": "market_id, account_id, outcome", "participation": "market_id, account_id",
+    "ledger_entry": "account_id, at, slot, slot_offset, leg", "account_ledger": "account_id", "market": "market_id",
     "outcome": "market_id, index", "market_summary": "market_id",
 }  # fmt: skip
 

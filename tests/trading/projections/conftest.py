@@ -17,6 +17,8 @@ TABLES = {
     "trade": "trade_id",
     "position": "market_id, account_id, outcome",
     "participation": "market_id, account_id",
+    "ledger_entry": "account_id, at, slot, slot_offset, leg",
+    "account_ledger": "account_id",
     "market": "market_id",
     "outcome": "market_id, index",
     "market_summary": "market_id",
