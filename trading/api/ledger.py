@@ -24,8 +24,8 @@ class LedgerView(APIView):
 
     @extend_schema(
         operation_id="account_ledger", tags=["account"], summary="Every change of cash, newest first",
-        description="`amount` is what the event changed free cash by and `cash_after` what that left, by the time of the "
-        "events. A credit that repays debt stands there in full: all amounts add up to cash less debt.",
+        description="`amount` is what the event changed free cash by and `cash_after` what that left, in the order of "
+        "their times. A credit that repays debt stands there in full: all amounts add up to cash less debt.",
         parameters=[*PAGE], responses={200: LEDGER_PAGE, **problems(400, 401, 403, 503)},
     )  # fmt: skip
     def get(self, request: Request) -> Response:

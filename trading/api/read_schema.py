@@ -82,8 +82,8 @@ class OwnSettlementSchema(serializers.Serializer):
 class LedgerEntrySchema(serializers.Serializer):
     """A change of cash. `order_reserved` is negative, `order_released` positive; a `trade` may be either.
 
-    Cash is reserved as an order is placed and comes back as far as it is not needed: with the fill, with an amendment or
-    with the order's end. $1 for each complete set is in the entry of what completed or freed it.
+    Cash is reserved as an order is placed and comes back as far as it is not needed: with a fill, an amendment or the
+    order's end. $1 for each complete set is in the entry of what completed or freed it.
     """
 
     entry_id = serializers.CharField(help_text="slot-offset-leg")

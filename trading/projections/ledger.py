@@ -2,7 +2,7 @@
 
     deposit, withdrawal      play money in and out
     order_reserved           an order was placed, or amended to need more
-    order_released           an order has ended or needs less; $1 for each complete set that became free with it is in it
+    order_released           an order has ended or needs less; $1 for each complete set that this freed is in it
     trade                    a fill: what shares brought, or what was reserved too much, less fees
     payout, refund           a resolved market paid, a voided one gave back
     take_back                a voided market took what the account had taken out of it

@@ -6,7 +6,7 @@ what it shows. An entry that is folded after its place in the list has been pass
 """
 
 import datetime as dt
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -72,7 +72,7 @@ AND (at, slot, slot_offset, leg) < (%(at)s::timestamptz, %(slot)s, %(offset)s, %
 def ledger_page(account_id: str, *, limit: int, cursor: str | None) -> Page[LedgerEntry]:
     """Entries of an account, newest first. Raises InvalidRequest for another list's cursor. O(limit)."""
     key = _ENTRIES.read(cursor)
-    wanted = {"account": UUID(account_id), "limit": limit + 1}
+    wanted: dict[str, Any] = {"account": UUID(account_id), "limit": limit + 1}
     if key is not None:
         wanted |= {"at": timestamp_text(key.at_us), "slot": key.slot, "offset": key.slot_offset,
                    "leg": key.leg, "cash": key.cash_before_pips}  # fmt: skip
@@ -82,7 +82,7 @@ def ledger_page(account_id: str, *, limit: int, cursor: str | None) -> Page[Ledg
     return _ENTRIES.page(_with_cash(rows), limit=limit, key_of=_key_of)
 
 
-def _with_cash(rows: list[tuple[object, ...]]) -> list[LedgerEntry]:
+def _with_cash(rows: list[tuple[Any, ...]]) -> list[LedgerEntry]:
     """Each row with what its entry left; the rows carry what the first of them left."""
     entries: list[LedgerEntry] = []
     for row in rows:

@@ -1,5 +1,7 @@
 """GET /account/ledger: what cash did, newest first, and what each change left."""
 
+import itertools
+
 import pytest
 from django.db import connection
 
@@ -65,11 +67,9 @@ def test_whatever_the_pages_the_same_entries_lead_back_to_nothing(project):
         at_once = pages(account_id, 500)
         assert len(at_once) > 20
         assert pages(account_id, 7) == at_once
-        assert [(entry["at"]) for entry in at_once] == sorted(
-            (entry["at"] for entry in at_once), reverse=True
-        )
+        assert [entry["at"] for entry in at_once] == sorted((entry["at"] for entry in at_once), reverse=True)
         assert at_once[0]["cash_after"] == get(client(account_id), "/portfolio")["cash"]
-        for newer, older in zip(at_once, at_once[1:], strict=False):
+        for newer, older in itertools.pairwise(at_once):
             assert signed(newer["cash_after"]) - signed(newer["amount"]) == signed(older["cash_after"])
         assert at_once[-1]["cash_after"] == at_once[-1]["amount"]
         assert {entry["kind"] for entry in at_once} <= set(KINDS)
