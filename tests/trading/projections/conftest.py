@@ -17,6 +17,8 @@ TABLES = {
     "trade": "trade_id",
     "position": "market_id, account_id, outcome",
     "participation": "market_id, account_id",
+    "standing": "day, account_id",
+    "forecast": "market_id, account_id, outcome",
     "ledger_entry": "account_id, at, slot, slot_offset, leg",
     "account_ledger": "account_id",
     "market": "market_id",
@@ -24,13 +26,16 @@ TABLES = {
     "market_summary": "market_id",
 }
 
+# The day of all time is none that Python knows.
+COLUMNS = {"standing": "day::text, account_id, realized_pips, volume_pips, score_sum_e8, scored_markets"}
+
 
 def read_tables() -> dict[str, list[tuple[Any, ...]]]:
     """Every row of the read models, in key order."""
     held = {}
     with connection.cursor() as cursor:
         for table, key in TABLES.items():
-            cursor.execute(f'SELECT * FROM "{table}" ORDER BY {key}')
+            cursor.execute(f'SELECT {COLUMNS.get(table, "*")} FROM "{table}" ORDER BY {key}')
             held[table] = cursor.fetchall()
     return held
 
