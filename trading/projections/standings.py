@@ -3,18 +3,19 @@
 A part of the projection of positions, since what is earned comes out of its holdings. All rows are sums. A day is a UTC
 day of the events' times; each account has one more row for all time.
 
-**The score.** Whoever trades at a price is held to it as if he had said it was the chance. An account's score of a market
-is the Brier score of its prices, each share counting once:
+**The score.** Whoever trades at a price is held to it as if he had said it was the chance. An account's score of a
+market is the Brier score of its prices, each share counting once:
 
     sum over its fills of quantity × (price - pay-out)² / sum of quantities
 
-in pips², so 0 is the best and 10**8 the worst, rounded half up. Prices are those of the book: in a binary market a fill
-of No at p is one of Yes at 1 - p. Sums of quantity, quantity × price and quantity × price² give the score for any pay-out.
+in pips², so 0 is the best and 10**8 the worst, rounded half up. Prices are those of the book: in a binary market a
+fill of No at p is one of Yes at 1 - p. The sums of quantity, quantity × price and quantity × price² give the score for
+any pay-out.
 
-**When.** A resolution may concern a million accounts, which no transaction could score. But its settlement closes every
-account that has traded in the market, a few hundred a transaction, whether it still holds shares or not, and an account
-is scored with its own closing: once, at a place in the log, with all its fills before it. The score counts for the day on
-which the market was resolved. A void scores nobody.
+**When.** A resolution may concern a million accounts, which no transaction could score. But its settlement closes
+every account that has traded in the market, a few hundred a transaction, whether it still holds shares or not, and an
+account is scored with its own closing: once, at a place in the log, with all its fills before it. The score counts for
+the day on which the market was resolved. A void scores nobody.
 """
 
 from collections.abc import Sequence
