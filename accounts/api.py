@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import selectors, services, tickets
+from accounts.leaderboard import MAX_ROWS, MEASURES, PERIODS, leaderboard
 from accounts.lists import KEYS, NOTIFICATIONS, page_of
 from accounts.models import User
 from accounts.permissions import CanRead, CanTrade
@@ -21,6 +22,7 @@ from accounts.serializers import (
     KeyListSerializer,
     KeyRequestSerializer,
     KeySerializer,
+    LeaderboardSerializer,
     MarkedReadSerializer,
     MarkReadSerializer,
     MoneySerializer,
@@ -31,12 +33,13 @@ from accounts.serializers import (
     TicketSerializer,
 )
 from trading.api.errors import request_id_of
-from trading.api.query import CURSOR, LIMIT, Query
+from trading.api.query import CURSOR, LIMIT, MIN_AS_OF, Query
 from trading.api.schema import problems
 from trading.cash import CashAnswer
 from trading.errors import InvalidRequest, NotFound
 from trading.money import format_pips
 from trading.principal import Principal, require_principal
+from trading.selectors.pages import DEFAULT_LIMIT
 
 TAGS = ["account"]
 
@@ -179,6 +182,40 @@ class WithdrawView(MoneyView):
     )
     def post(self, request: Request) -> Response:
         return self.move(request, services.withdraw)
+
+
+class LeaderboardView(APIView):
+    """Who is ahead. Open to all."""
+
+    throttle_class_name = "data"
+
+    @extend_schema(
+        tags=["leaderboard"],
+        summary="Who is ahead",
+        description="By what trading has brought (fees taken off, shares still held left out), by price × quantity of "
+        "all fills, or by the mean Brier score of the prices traded at in markets that were resolved. `day` begins at "
+        "00:00 UTC, `week` is the last seven UTC days, today included. Equal values go by name, equal scores first by "
+        "the number of markets.",
+        auth=[],
+        parameters=[
+            OpenApiParameter("period", str, enum=PERIODS, description="`all` if left out"),
+            OpenApiParameter("by", str, enum=MEASURES, description="`profit` if left out"),
+            OpenApiParameter("limit", int, description=f"{DEFAULT_LIMIT} if left out, at most {MAX_ROWS}"),
+            MIN_AS_OF,
+        ],
+        responses={200: LeaderboardSerializer, **problems(400, 503)},
+    )
+    def get(self, request: Request) -> Response:
+        query = Query(request, "period", "by", "limit", "min_as_of")
+        period = query.choice("period", PERIODS, default="all")
+        by = query.choice("by", MEASURES, default="profit")
+        limit = query.number("limit", default=DEFAULT_LIMIT, least=1, most=MAX_ROWS)
+        as_of = query.reach(("positions",))
+        results = [
+            {"rank": row.rank, "username": row.username, "value": row.text}
+            for row in leaderboard(period, by, limit)
+        ]
+        return Response({"results": results, "next": None, "as_of": as_of})
 
 
 class TicketView(APIView):

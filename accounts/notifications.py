@@ -191,7 +191,7 @@ class NotificationsProjection:
     def _settlement_title(self, cursor: Any, event: LoggedEvent) -> tuple[str, str, int] | None:
         """Kind, title and amount; None for events that only accompany another one."""
         if event.type == "position_closed/1":
-            if self._endings.of(cursor, event).payouts is None:
+            if not any(event.data["quantities"]) or self._endings.of(cursor, event).payouts is None:
                 return None
             payout = event.data["payout"]
             paid = f"you were paid ${format_pips(payout)}" if payout else "your shares paid nothing"

@@ -1,12 +1,34 @@
 """Reads of accounts: keys, notifications, and an account's money in one view."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
+from django.db import connection
 from django.db.models import QuerySet
 
 from accounts.models import ApiKey, Notification, User
 from trading import cash, selectors
+from trading.eventlog.read import read_creations
 from trading.money import format_pips
+from trading.selectors.ledger import LedgerEntry, ledger_page
+
+ENTRY_TITLES = {
+    "deposit": "Deposit",
+    "withdrawal": "Withdrawal",
+    "order_reserved": "Reserved for an order",
+    "order_released": "Back from an order",
+    "trade": "Trade",
+    "payout": "Pay-out",
+    "refund": "Refund",
+    "take_back": "Taken back",
+}
+
+
+class ShownEntry(NamedTuple):
+    """A change of cash as the account page words it."""
+
+    title: str
+    entry: LedgerEntry
+    question: str | None
 
 
 def keys_of(user: User) -> QuerySet[ApiKey]:
@@ -40,3 +62,17 @@ def account_view(account_id: str) -> dict[str, Any]:
         "fees_paid": format_pips(balance["fees_paid_pips"]),
         "as_of": balance["as_of"],
     }
+
+
+def newest_entries(account_id: str, limit: int) -> list[ShownEntry]:
+    """The newest changes of an account's cash, with the questions of their markets."""
+    entries = ledger_page(account_id, limit=limit, cursor=None).rows
+    market_ids = sorted({entry.market_id for entry in entries if entry.market_id is not None})
+    created: dict[str, dict[str, Any]] = {}
+    if market_ids:
+        with connection.cursor() as cursor:
+            created = read_creations(cursor, market_ids)
+    return [
+        ShownEntry(ENTRY_TITLES[entry.kind], entry, created.get(entry.market_id or "", {}).get("question"))
+        for entry in entries
+    ]

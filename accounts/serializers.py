@@ -147,6 +147,24 @@ class NotificationListSerializer(serializers.Serializer):
     unread = serializers.IntegerField()
 
 
+class RankedSerializer(serializers.Serializer):
+    """A user's place on the leaderboard."""
+
+    rank = serializers.IntegerField()
+    username = serializers.CharField()
+    value = serializers.CharField(
+        help_text="money, or the mean Brier score: 0.0000 to 1.0000, lower is better"
+    )
+
+
+class LeaderboardSerializer(serializers.Serializer):
+    """The first users; there is no page after them."""
+
+    results = RankedSerializer(many=True)
+    next = serializers.CharField(allow_null=True, help_text="always null")
+    as_of = serializers.CharField()
+
+
 class MarkReadSerializer(StrictSerializer):
     """Which notifications were read; all of them if `ids` is left out."""
 

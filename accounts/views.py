@@ -20,6 +20,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from accounts import page_limits, selectors, services
 from accounts.authentication import principal_of_page
 from accounts.forms import KeyForm, MoneyForm, SignUpForm, add_errors
+from accounts.leaderboard import MAX_ROWS, MEASURES, PERIODS, leaderboard
 from accounts.models import User
 from trading.api.errors import request_id_of
 from trading.errors import ExchangeError
@@ -27,6 +28,20 @@ from trading.money import format_pips
 
 NOTIFICATIONS_SHOWN = 20
 KEYS_SHOWN = 100
+ENTRIES_SHOWN = 10
+
+PERIOD_LABELS = {"day": "Today", "week": "7 days", "all": "All time"}
+MEASURE_LABELS = {"profit": "Profit", "volume": "Volume", "accuracy": "Accuracy"}
+EXPLANATIONS = {
+    "profit": "what trading has brought, fees taken off; shares still held do not count",
+    "volume": "price times shares of everything bought and sold",
+    "accuracy": "mean Brier score of the prices traded at, in resolved markets: 0 is perfect, 1 always wrong",
+}
+NOBODY = {
+    "profit": "Whoever trades in this time shows up here.",
+    "volume": "Whoever trades in this time shows up here.",
+    "accuracy": "A market has to be resolved before anybody can have been right.",
+}
 
 
 @method_decorator(never_cache, name="dispatch")
@@ -135,6 +150,26 @@ def read_notifications(request: HttpRequest) -> HttpResponse:
     return redirect("account")
 
 
+@require_GET
+@never_cache
+def leaderboard_page(request: HttpRequest) -> HttpResponse:
+    """`/leaderboard`: open to all; a period or measure that there is not is the usual one."""
+    period, by = request.GET.get("period", "all"), request.GET.get("by", "profit")
+    period, by = period if period in PERIODS else "all", by if by in MEASURES else "profit"
+    context = {
+        "rows": leaderboard(period, by, MAX_ROWS),
+        "own_account_id": str(_user(request).account_id) if request.user.is_authenticated else None,
+        "period": period,
+        "by": by,
+        "periods": PERIOD_LABELS,
+        "measures": MEASURE_LABELS,
+        "title": MEASURE_LABELS[by],
+        "explanation": EXPLANATIONS[by],
+        "nobody": NOBODY[by],
+    }
+    return render(request, "accounts/leaderboard.html", context)
+
+
 def _move_money(request: HttpRequest, kind: str) -> HttpResponse:
     form = MoneyForm(request.POST, prefix=kind)
     move = services.deposit if kind == "deposit" else services.withdraw
@@ -174,6 +209,7 @@ def _account_page(
         "keys": selectors.keys_of(user)[:KEYS_SHOWN],
         "notifications": selectors.notifications_of(account_id)[:NOTIFICATIONS_SHOWN],
         "unread": selectors.unread_count(account_id),
+        "entries": selectors.newest_entries(account_id, ENTRIES_SHOWN),
         "deposit_form": MoneyForm(prefix="deposit"),
         "withdraw_form": MoneyForm(prefix="withdraw"),
         "key_form": KeyForm(is_staff=user.is_staff),

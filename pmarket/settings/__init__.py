@@ -215,6 +215,7 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
     # Fields of the same name with choices of their own need names that say whose they are.
     "ENUM_NAME_OVERRIDES": {
+        "LedgerKindEnum": "trading.projections.ledger.KINDS",
         "MarketStatusEnum": "markets.selectors.STATUSES",
         "NotificationKindEnum": "accounts.models.Notification.Kind",
         "OrderStatusEnum": ["open", "filled", "cancelled", "expired", "rejected"],

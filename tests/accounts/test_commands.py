@@ -86,8 +86,8 @@ def test_the_document_tells_of_every_path_with_its_errors():
     assert schema["paths"].keys() == {
         f"/api/v1/{path}"
         for path in (
-            "register", "keys", "keys/{key_id}", "account", "account/deposit", "account/withdraw", "ws-ticket",
-            "notifications", "notifications/read",
+            "register", "keys", "keys/{key_id}", "account", "account/deposit", "account/withdraw", "leaderboard",
+            "ws-ticket", "notifications", "notifications/read",
         )
     }  # fmt: skip
     for path, methods in schema["paths"].items():

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from django.db import connection
 from django.test import Client
 from django.utils.html import escape
 
@@ -203,3 +204,29 @@ def test_forms_still_work_when_the_cache_does_not(settings, client):
     services.register(username="mia", password=PASSWORD)
     answer = client.post("/sign-in", {"username": "mia", "password": PASSWORD})
     assert answer.status_code == 302
+
+
+def test_the_account_page_lists_the_latest_changes_of_cash(signed_in):
+    from accounts.models import User
+
+    assert "No changes yet" in signed_in.get("/account").content.decode()
+    account_id = User.objects.get().account_id
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO account_ledger VALUES (%s, 750000, 2, now())", [account_id])
+        cursor.execute(
+            "INSERT INTO ledger_entry (account_id, at, slot, leg, slot_offset, amount_pips, kind) VALUES "
+            "(%s, now(), 20, 0, 7, 1000000, 'deposit'), (%s, now(), 20, 0, 8, -250000, 'withdrawal')",
+            [account_id, account_id],
+        )
+    page = signed_in.get("/account").content.decode()
+    assert "No changes yet" not in page
+    assert re.findall(r"<strong>(Deposit|Withdrawal)</strong>", page) == ["Withdrawal", "Deposit"]
+    assert "−$25.00" in page
+    assert re.findall(r'data-label="Cash after">([^<]+)<', page) == ["$75.00", "$100.00"]
+
+
+def test_every_kind_of_change_has_words():
+    from accounts.selectors import ENTRY_TITLES
+    from trading.projections.ledger import KINDS
+
+    assert tuple(ENTRY_TITLES) == KINDS

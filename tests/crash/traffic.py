@@ -20,7 +20,9 @@ PACE_S = 0.02
 CASH_PIPS = 10_000_000_000
 TABLES = {
     "order": "order_id", "fill": "trade_id, order_id", "trade": "trade_id",
-    "position": "market_id, account_id, outcome", "participation": "market_id, account_id", "market": "market_id",
+    "position": "market_id, account_id, outcome", "participation": "market_id, account_id",
+    "standing": "day, account_id", "forecast": "market_id, account_id, outcome",
+    "ledger_entry": "account_id, at, slot, slot_offset, leg", "account_ledger": "account_id", "market": "market_id",
     "outcome": "market_id, index", "market_summary": "market_id",
 }  # fmt: skip
 
@@ -238,6 +240,6 @@ def row(database: psycopg.Connection[Any], statement: str, *arguments: Any) -> t
 def dump(database: psycopg.Connection[Any]) -> dict[str, list[tuple[Any, ...]]]:
     """Every row of the read models, in key order."""
     return {
-        table: database.execute(f'SELECT * FROM "{table}" ORDER BY {key}').fetchall()
+        table: database.execute(f'SELECT t::text FROM "{table}" t ORDER BY {key}').fetchall()
         for table, key in TABLES.items()
     }

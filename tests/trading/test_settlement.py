@@ -71,6 +71,16 @@ def test_winners_get_a_dollar_a_share_and_losers_a_closed_position():
     assert {event.data["market"] for event in log_of(winner)} == {market.market_id}
 
 
+def test_who_has_left_before_the_end_is_closed_too_and_paid_nothing():
+    winner, loser, left = ids(3)
+    holdings = {winner: (30, 0), loser: (0, 30), left: (0, 0)}
+    market = Ended(holdings=holdings, payouts=(10_000, 0))
+    assert market.settle() == "done"
+    assert market.row() == ("done", 3, 3, 300_000, 300_000, True)
+    assert events_of(left) == [("position_closed/1", {"quantities": [0, 0], "payout": 0})]
+    assert cash_of(left) == (0, 0)
+
+
 def test_a_tie_pays_by_the_vector():
     one, two, three = ids(3)
     holdings = {one: (10, 0, 3), two: (0, 10, 0), three: (0, 0, 7)}
@@ -148,10 +158,9 @@ def assert_paid_exactly_once(market, payouts):
         log = log_of(account_id)
         assert cash_of(account_id) == (due, 0)
         assert sum(e.data["amount"] for e in log if e.type == "payout_issued/1") == due
-        assert [e.type for e in log].count("position_closed/1") == (1 if any(quantities) else 0)
-    holders = sum(1 for quantities in market.holdings.values() if any(quantities))
-    collateral = market.sets * 10_000
-    assert market.row() == ("done", holders, holders, collateral, collateral, True)
+        assert [e.type for e in log].count("position_closed/1") == 1
+    accounts, collateral = len(market.holdings), market.sets * 10_000
+    assert market.row() == ("done", accounts, accounts, collateral, collateral, True)
 
 
 class Died(Exception):

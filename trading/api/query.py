@@ -84,6 +84,13 @@ class Query:
                 errors={name: ["must be a time such as 2026-11-23T08:30:00Z, a plus sign written as %2B"]}
             ) from None
 
+    def choice(self, name: str, choices: Sequence[str], *, default: str) -> str:
+        """One of a few words."""
+        given = self._given.get(name, default)
+        if given not in choices:
+            raise InvalidRequest(errors={name: [f"must be one of {', '.join(choices)}"]})
+        return given
+
     def limit(self) -> int:
         return self.number("limit", default=DEFAULT_LIMIT, least=1, most=MAX_LIMIT)
 

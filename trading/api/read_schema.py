@@ -6,6 +6,7 @@ from drf_spectacular.utils import inline_serializer
 from rest_framework import serializers
 
 from trading.api.order_schema import OrderSchema
+from trading.projections.ledger import KINDS as LEDGER_KINDS
 
 
 def page_of(row: type[serializers.Serializer[Any]], name: str) -> serializers.Serializer[Any]:
@@ -78,6 +79,23 @@ class OwnSettlementSchema(serializers.Serializer):
     at = serializers.DateTimeField(allow_null=True)
 
 
+class LedgerEntrySchema(serializers.Serializer):
+    """A change of cash. `order_reserved` is negative, `order_released` positive; a `trade` may be either.
+
+    Cash is reserved as an order is placed and comes back as far as it is not needed: with a fill, an amendment or the
+    order's end. $1 for each complete set is in the entry of what completed or freed it.
+    """
+
+    entry_id = serializers.CharField(help_text="slot-offset-leg")
+    at = serializers.DateTimeField()
+    kind = serializers.ChoiceField(LEDGER_KINDS)
+    amount = serializers.CharField(help_text="signed")
+    cash_after = serializers.CharField(help_text="negative only while there is debt")
+    market_id = serializers.UUIDField(allow_null=True)
+    order_id = serializers.UUIDField(allow_null=True)
+    event_id = serializers.CharField(help_text="slot-offset, as in /events")
+
+
 class TradeSchema(serializers.Serializer):
     """One outcome leg of an execution."""
 
@@ -114,6 +132,7 @@ class PriceSchema(serializers.Serializer):
 ORDER_PAGE = page_of(OrderSchema, "OrderPage")
 POSITION_PAGE = page_of(PositionSchema, "PositionPage")
 FILL_PAGE = page_of(OwnFillSchema, "OwnFillPage")
+LEDGER_PAGE = page_of(LedgerEntrySchema, "LedgerPage")
 SETTLEMENT_PAGE = page_of(OwnSettlementSchema, "OwnSettlementPage")
 # A field called `data` cannot be an attribute of a serializer class.
 EVENT = inline_serializer(

@@ -1,4 +1,4 @@
-"""Owns the monthly partitions of event, "order", trade and fill.
+"""Owns the monthly partitions of event, "order", trade, fill and ledger_entry.
 
 Partitions are made ahead of time, never in the way of an order; there is no DEFAULT partition,
 because one would forbid DETACH CONCURRENTLY. A new partition is created aside with a matching
@@ -6,14 +6,20 @@ CHECK and then attached, so that attaching scans nothing and blocks nobody for l
 """
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from trading.ids import first_id_at
 
-BY_RECORDED_AT = ("event",)
-BY_UUIDV7 = ("order", "trade", "fill")
-KEY = {"event": "recorded_at", "order": "order_id", "trade": "trade_id", "fill": "trade_id"}
+KEY = {
+    "event": "recorded_at",
+    "order": "order_id",
+    "trade": "trade_id",
+    "fill": "trade_id",
+    "ledger_entry": "at",
+}
+BY_TIME = ("event", "ledger_entry")
+"""Those whose key is a time; the others' is a UUIDv7."""
 
 
 def month_starts(first: dt.datetime, months: int) -> Iterator[tuple[dt.datetime, dt.datetime]]:
@@ -25,22 +31,46 @@ def month_starts(first: dt.datetime, months: int) -> Iterator[tuple[dt.datetime,
         yield start, dt.datetime(year, month, 1, tzinfo=dt.UTC)
 
 
-def make_partitions(cursor: Any, *, months_ahead: int, today: dt.datetime | None = None) -> list[str]:
+def make_partitions(
+    cursor: Any, *, months_ahead: int, today: dt.datetime | None = None, tables: Iterable[str] = KEY
+) -> list[str]:
     """Makes the missing partitions of this month and the next `months_ahead`; answers their names."""
     today = today or dt.datetime.now(dt.UTC)
+    return [
+        name
+        for table in tables
+        for start, end in month_starts(today, months_ahead + 1)
+        if (name := _make_if_missing(cursor, table, start, end)) is not None
+    ]
+
+
+def make_partitions_like(cursor: Any, table: str, *, model: str) -> list[str]:
+    """Makes the missing partitions of every month that `model` has: a new table may have to hold the past too."""
+    cursor.execute(
+        "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
+        "WHERE i.inhparent = %s::regclass ORDER BY 1",
+        [f'"{model}"'],
+    )
     made = []
-    for table in (*BY_RECORDED_AT, *BY_UUIDV7):
-        for start, end in month_starts(today, months_ahead + 1):
-            name = f"{table}_{start:%Y_%m}"
-            cursor.execute("SELECT to_regclass(%s)", [f'"{name}"'])
-            if cursor.fetchone()[0] is None:
-                _make_one(cursor, table, name, start, end)
-                made.append(name)
-    return made
+    for (name,) in cursor.fetchall():
+        first = dt.datetime.strptime(name, f"{model}_%Y_%m").replace(tzinfo=dt.UTC)
+        ((start, end),) = month_starts(first, 1)
+        made.append(_make_if_missing(cursor, table, start, end))
+    return [name for name in made if name is not None]
+
+
+def _make_if_missing(cursor: Any, table: str, start: dt.datetime, end: dt.datetime) -> str | None:
+    """The partition's name if it had to be made."""
+    name = f"{table}_{start:%Y_%m}"
+    cursor.execute("SELECT to_regclass(%s)", [f'"{name}"'])
+    if cursor.fetchone()[0] is not None:
+        return None
+    _make_one(cursor, table, name, start, end)
+    return name
 
 
 def _make_one(cursor: Any, table: str, name: str, start: dt.datetime, end: dt.datetime) -> None:
-    if table in BY_RECORDED_AT:
+    if table in BY_TIME:
         low, high = start.isoformat(), end.isoformat()
     else:
         low, high = first_id_at(start), first_id_at(end)

@@ -38,13 +38,14 @@ TABLES = [
     "market_snapshot",
     "dead_man_switch",
 ]
+PARTITIONED = ("event", "order", "trade", "fill")
 UNDO = "".join(f"DROP TABLE IF EXISTS {name} CASCADE;" for name in TABLES)
 UNDO += "DROP FUNCTION IF EXISTS refuse_event_change, commit_batch;"
 
 
 def first_partitions(_apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
     with schema_editor.connection.cursor() as cursor:
-        make_partitions(cursor, months_ahead=3)
+        make_partitions(cursor, months_ahead=3, tables=PARTITIONED)
 
 
 class Migration(migrations.Migration):

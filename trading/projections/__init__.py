@@ -8,6 +8,7 @@ DEFAULT_PROJECTIONS = (
     "trading.projections.orders.OrdersProjection",
     "trading.projections.trades.TradesProjection",
     "trading.projections.positions.PositionsProjection",
+    "trading.projections.ledger.LedgerProjection",
     "trading.projections.markets.MarketsProjection",
 )
 """Used unless settings.PROJECTIONS names others. Markets come last, so that a market's seq is never

@@ -13,18 +13,19 @@ from trading.projections.projection import BrokenLog
 _WAITING = frozenset({"position_closed/1"})
 
 _FIND = """
-SELECT slot, slot_offset, type, data::text FROM event
+SELECT slot, slot_offset, type, data::text, (extract(epoch FROM recorded_at) * 1000000)::bigint FROM event
 WHERE stream_id = %s AND type = ANY(%s) AND data->>'settlement' = %s
 ORDER BY version DESC LIMIT 1
 """
 
 
 class Ending(NamedTuple):
-    """Where a market's resolved or voided event stands, and what each outcome's share pays (None: voided)."""
+    """Where a market's resolved or voided event stands, what each outcome's share pays (None: voided), and when."""
 
     slot: int
     slot_offset: int
     payouts: tuple[int, ...] | None
+    recorded_us: int
 
 
 class Endings:
@@ -45,9 +46,10 @@ class Endings:
                 raise BrokenLog(
                     f"event {event.event_id} settles market {market_id}, which has not ended that way"
                 )
-            slot, offset, stored_as, text = row
+            slot, offset, stored_as, text, recorded_us = row
             _, data = upcast(stored_as, decode_json(text), event_id=f"{slot}-{offset}")
-            ending = Ending(slot, offset, tuple(data["payouts"]) if "payouts" in data else None)
+            payouts = tuple(data["payouts"]) if "payouts" in data else None
+            ending = Ending(slot, offset, payouts, recorded_us)
             self._found[settlement_id] = ending
         return ending
 

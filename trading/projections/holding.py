@@ -102,6 +102,10 @@ class Holding:
                 row.dispose(row.quantity, payout * row.quantity)
 
     @property
+    def realized_pips(self) -> int:
+        return sum([row.realized_pips for row in self.rows])
+
+    @property
     def quantities(self) -> list[int]:
         return [row.quantity for row in self.rows]
 

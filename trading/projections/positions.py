@@ -1,5 +1,7 @@
 """Owns the tables position and participation: who holds what, what it cost, and who owes whom on balance.
 
+Owns standing and forecast too (standings.py has their rules), since one fold of holdings makes them all.
+
 `participation` is the flow between an account and a market by trading alone; pay-outs are not in it.
 When a market has ended, an account's position_closed leaves its rows with quantity 0 and what it
 earned; a refund or take-back of a voided market is booked on the first outcome's row.
@@ -12,9 +14,10 @@ from trading.array_literals import columns
 from trading.eventlog.codec import LoggedEvent
 from trading.eventlog.read import read_creations
 from trading.money import SHARE_PIPS
-from trading.projections.causes import Endings
+from trading.projections.causes import Ending, Endings
 from trading.projections.holding import Holding, Row, leg_flow_pips
 from trading.projections.projection import BrokenLog, UnknownEvent, appliers
+from trading.projections.standings import StandingsBatch, day_of
 
 _MAX_REMEMBERED = 100_000
 """Holdings kept between batches; beyond that all are dropped and read again as they are needed."""
@@ -44,7 +47,7 @@ class PositionsProjection:
     """Folds in memory over the holdings a batch touches, then writes each once."""
 
     name = "positions"
-    tables = ("position", "participation")
+    tables = ("position", "participation", "standing", "forecast")
 
     def __init__(self) -> None:
         self._holdings: dict[_Key, Holding] = {}
@@ -72,7 +75,7 @@ class PositionsProjection:
 
     def _apply_one(self, cursor: Any, batch: "_Batch", event: LoggedEvent) -> None:
         if event.type == "position_closed/1":
-            _close(batch, event, self._endings.of(cursor, event).payouts)
+            _close(batch, event, self._endings.of(cursor, event))
         elif (applier := _APPLIERS[event.type]) is not None:
             applier(batch, event)
 
@@ -118,17 +121,28 @@ def _touched(events: Sequence[LoggedEvent]) -> dict[_Key, None]:
 
 
 class _Batch:
-    """The holdings as they change, which of them changed, and what flowed."""
+    """The holdings as they change, which of them changed since when, what flowed, and what that adds to standings."""
 
     def __init__(self, holdings: dict[_Key, Holding]) -> None:
         self.holdings = holdings
-        self.changed: dict[_Key, Holding] = {}
+        self.marks: dict[_Key, tuple[int, int]] = {}
+        """(day, what the holding had realized before) of each that changes."""
         self.flows: dict[_Key, list[int]] = {}
+        self.standings = StandingsBatch()
 
-    def holding(self, market_id: str, account_id: str) -> Holding:
-        key = (market_id, account_id)
-        holding = self.changed[key] = self.holdings[key]
+    def holding(self, market_id: str, account_id: str, event: LoggedEvent) -> Holding:
+        """The holding, which the event is about to change."""
+        key, day = (market_id, account_id), day_of(event.recorded_us)
+        holding, mark = self.holdings[key], self.marks.get(key)
+        if mark is None or mark[0] != day:
+            if mark is not None:
+                self._earned(key)
+            self.marks[key] = (day, holding.realized_pips)
         return holding
+
+    def _earned(self, key: _Key) -> None:
+        day, before_pips = self.marks[key]
+        self.standings.earn(key[1], day, self.holdings[key].realized_pips - before_pips)
 
     def flow(self, market_id: str, account_id: str, *, net_cash_pips: int, fees_pips: int) -> None:
         flow = self.flows.setdefault((market_id, account_id), [0, 0])
@@ -137,52 +151,57 @@ class _Batch:
 
     def write(self, cursor: Any) -> None:
         rows = []
-        for (market_id, account_id), holding in self.changed.items():
-            for outcome, row in enumerate(holding.rows):
+        for key in self.marks:
+            self._earned(key)
+            for outcome, row in enumerate(self.holdings[key].rows):
                 if row.touched:
                     row.touched = False
-                    rows.append(
-                        (market_id, account_id, outcome, row.quantity, row.cost_pips, row.realized_pips)
-                    )
+                    rows.append((*key, outcome, row.quantity, row.cost_pips, row.realized_pips))
         if rows:
             cursor.execute(_WRITE, columns(rows))
         if self.flows:
             flows = [(*key, *flow) for key, flow in self.flows.items()]
             cursor.execute(_WRITE_PARTICIPATION, columns(flows))
+        self.standings.write(cursor)
 
 
 def _matched(batch: _Batch, event: LoggedEvent) -> None:
+    market_id, day = event.stream_id, day_of(event.recorded_us)
     for leg in event.data["legs"]:
-        batch.holding(event.stream_id, leg["account"]).fill(leg)
-        batch.flow(
-            event.stream_id, leg["account"], net_cash_pips=leg_flow_pips(leg), fees_pips=leg.get("fee", 0)
-        )
+        account_id = leg["account"]
+        holding = batch.holding(market_id, account_id, event)
+        holding.fill(leg)
+        batch.flow(market_id, account_id, net_cash_pips=leg_flow_pips(leg), fees_pips=leg.get("fee", 0))
+        batch.standings.fill(market_id, leg, day, is_binary=len(holding.rows) == 2)
 
 
 def _released(batch: _Batch, event: LoggedEvent) -> None:
     """A cancel or an amendment frees shares, and with them complete sets."""
     netted, account_id = event.data.get("netted", 0), event.data["account"]
     if netted:
-        batch.holding(event.stream_id, account_id).net(netted)
+        batch.holding(event.stream_id, account_id, event).net(netted)
         batch.flow(event.stream_id, account_id, net_cash_pips=SHARE_PIPS * netted, fees_pips=0)
 
 
-def _close(batch: _Batch, event: LoggedEvent, payouts: tuple[int, ...] | None) -> None:
-    holding = batch.holding(event.data["market"], event.stream_id)
+def _close(batch: _Batch, event: LoggedEvent, ending: Ending) -> None:
+    market_id, account_id, payouts = event.data["market"], event.stream_id, ending.payouts
+    holding = batch.holding(market_id, account_id, event)
     if holding.quantities != event.data["quantities"]:
         raise ValueError(f"closes {event.data['quantities']} shares of a position of {holding.quantities}")
     # What a void gives back is not a price for shares: they are written off here, and the refund booked as such.
     holding.close(payouts if payouts is not None else [0] * len(holding.rows))
+    if payouts is not None:
+        batch.standings.end(market_id, account_id, day_of(ending.recorded_us), payouts)
 
 
 def _issued(batch: _Batch, event: LoggedEvent) -> None:
     """A winner's money is in the closing of the position already; a refund is not."""
     if event.data["kind"] == "refund":
-        batch.holding(event.data["market"], event.stream_id).rows[0].realize(event.data["amount"])
+        batch.holding(event.data["market"], event.stream_id, event).rows[0].realize(event.data["amount"])
 
 
 def _reversed(batch: _Batch, event: LoggedEvent) -> None:
-    batch.holding(event.data["market"], event.stream_id).rows[0].realize(-event.data["amount"])
+    batch.holding(event.data["market"], event.stream_id, event).rows[0].realize(-event.data["amount"])
 
 
 _SETTLING = frozenset({"position_closed/1", "payout_issued/1", "payout_reversed/1"})

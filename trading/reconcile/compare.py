@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from trading.reconcile.ledger import Ledger
-from trading.reconcile.rows import MarketRows, Money
+from trading.reconcile.rows import LedgerSums, MarketRows, Money
 
 if TYPE_CHECKING:
     from trading.reconcile.run import Closings, SlotFolds
@@ -49,6 +49,16 @@ def compare_market(market_id: str, rows: MarketRows, folds: "SlotFolds", closing
     )
     found += _compare_summary(named, rows.markets.get(market_id), folds.markets.markets[market_id])
     found += _compare_holdings(market_id, rows, folds, closings)
+    return found
+
+
+def compare_ledger(rows: dict[str, LedgerSums], log: dict[str, LedgerSums]) -> list[str]:
+    """Every account's sum of cash, its entries and its number of events."""
+    found = []
+    for account_id, expected in sorted(log.items()):
+        row = rows.get(account_id, LedgerSums(None, None, 0, 0))
+        for name, actual, wanted in zip(LedgerSums._fields, row, expected, strict=True):
+            found += _differ(f"ledger of account {account_id}: {name}", actual, wanted)
     return found
 
 

@@ -6,6 +6,10 @@ from typing import Any, NamedTuple
 PROJECTIONS = ("orders", "trades", "positions", "markets")
 
 
+ACCOUNT_PROJECTIONS = ("ledger",)
+"""Those that add up by account, over all slots."""
+
+
 class Money(NamedTuple):
     """One moment: the heads of the slots and everything that commits together with them."""
 
@@ -36,7 +40,7 @@ def read_money(cursor: Any) -> Money:
 def read_checkpoints(cursor: Any) -> dict[str, dict[int, int]]:
     """next_offset by projection and slot."""
     cursor.execute("SELECT projection, slot, next_offset FROM projection_checkpoint")
-    found: dict[str, dict[int, int]] = {name: {} for name in PROJECTIONS}
+    found: dict[str, dict[int, int]] = {name: {} for name in (*PROJECTIONS, *ACCOUNT_PROJECTIONS)}
     for projection, slot, next_offset in cursor.fetchall():
         found.setdefault(projection, {})[slot] = next_offset
     return found
@@ -135,6 +139,15 @@ def _flows(cursor: Any, wanted: list[Any]) -> dict[str, dict[str, list[int]]]:
     return found
 
 
+class LedgerSums(NamedTuple):
+    """What the ledger says of an account: its own row (None: there is none), and its entries added up."""
+
+    cash_pips: int | None
+    seq: int | None
+    entered_pips: int
+    entries: int
+
+
 def strangers(cursor: Any) -> list[str]:
     """Tables with rows of a market that the log has never heard of."""
     found = []
@@ -148,3 +161,16 @@ def strangers(cursor: Any) -> list[str]:
             for (market_id,) in cursor.fetchall()
         ]
     return found
+
+
+def read_ledger(cursor: Any, after: str | None, up_to: str | None) -> dict[str, LedgerSums]:
+    """What the ledger holds of the accounts in a range of ids, which has no end where `up_to` is None."""
+    within = "account_id > %(after)s AND (%(up_to)s::uuid IS NULL OR account_id <= %(up_to)s)"
+    cursor.execute(
+        "SELECT account_id::text, a.cash_pips, a.seq, coalesce(e.cash_pips, 0), coalesce(e.entries, 0) "  # noqa: S608
+        f"FROM (SELECT * FROM account_ledger WHERE {within}) AS a FULL JOIN ("
+        "SELECT account_id, sum(amount_pips)::bigint AS cash_pips, count(*) AS entries FROM ledger_entry "
+        f"WHERE {within} GROUP BY 1) AS e USING (account_id)",
+        {"after": after, "up_to": up_to},
+    )
+    return {account_id: LedgerSums(*values) for account_id, *values in cursor.fetchall()}

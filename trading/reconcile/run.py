@@ -10,13 +10,25 @@ from trading.connection import own_connection
 from trading.eventlog.codec import StoredEvent
 from trading.eventlog.read import read_slot
 from trading.ids import ACCOUNT_SLOTS, MARKET_SLOTS
-from trading.reconcile.compare import compare_market, compare_money
+from trading.reconcile.accounts import LedgerFold
+from trading.reconcile.compare import compare_ledger, compare_market, compare_money
 from trading.reconcile.ledger import Ledger
 from trading.reconcile.markets import HoldingsFold, MarketsFold, OrdersFold, TradesFold
-from trading.reconcile.rows import PROJECTIONS, Money, read_checkpoints, read_markets, read_money, strangers
+from trading.reconcile.rows import (
+    ACCOUNT_PROJECTIONS,
+    PROJECTIONS,
+    Money,
+    read_checkpoints,
+    read_ledger,
+    read_markets,
+    read_money,
+    strangers,
+)
 
 PAGE_EVENTS = 5000
 MARKETS_AT_ONCE = 50
+ACCOUNTS_AT_ONCE = 500
+BEFORE_ALL_ACCOUNTS = "00000000-0000-0000-0000-000000000000"
 POLL_S = 0.05
 
 Progress = Callable[[int], None]
@@ -62,6 +74,19 @@ class SlotFolds:
             self.reached[name] = event.slot_offset + 1
 
 
+class AccountFolds:
+    """One fold a projection for all accounts, each played up to its own offset in every slot."""
+
+    def __init__(self) -> None:
+        self.ledger = LedgerFold()
+        self.reached: dict[str, dict[int, int]] = {name: defaultdict(int) for name in ACCOUNT_PROJECTIONS}
+
+    def take(self, event: StoredEvent, *names: str) -> None:
+        for name in names:
+            getattr(self, name).take(event)
+            self.reached[name][event.slot] = event.slot_offset + 1
+
+
 def reconcile(*, wait_s: float = 10.0, begin: Progress, progress: Progress) -> Report:
     """Compares everything; the read models only if they reach the log as it is at the start, for which it waits.
 
@@ -74,6 +99,7 @@ def reconcile(*, wait_s: float = 10.0, begin: Progress, progress: Progress) -> R
         run.wait_for_projections(wait_s)
         for slot in range(MARKET_SLOTS):
             run.markets(slot)
+        run.account_sums()
         run.end()
         return Report(
             sum(run.money.heads.values()), len(run.money.cash), run.compared_markets, run.differences
@@ -87,6 +113,7 @@ class _Run:
         self._ledger = Ledger()
         self._closings = Closings()
         self._accounts_reached: dict[int, int] = {}
+        self._account_folds = AccountFolds()
         self.differences: list[str] = []
         self.compared_markets = 0
         self._projections_are_there = False
@@ -116,6 +143,7 @@ class _Run:
             for event in self._events(slot, 0, head):
                 self._ledger.take(event)
                 self._closings.take(event)
+                self._account_folds.take(event, *ACCOUNT_PROJECTIONS)
             self._accounts_reached[slot] = head
 
     def wait_for_projections(self, wait_s: float) -> None:
@@ -133,7 +161,7 @@ class _Run:
         heads = self.money.heads
         waiting = {
             name: sum(max(0, head - checkpoints[name].get(slot, 0)) for slot, head in heads.items())
-            for name in PROJECTIONS
+            for name in (*PROJECTIONS, *ACCOUNT_PROJECTIONS)
         }
         return [f"projection {name} is {count} events behind" for name, count in waiting.items() if count]
 
@@ -143,6 +171,7 @@ class _Run:
         for event in self._events(slot, 0, self.money.heads[slot]):
             self._ledger.take(event)
             folds.take(event, *PROJECTIONS)
+            self._account_folds.take(event, *ACCOUNT_PROJECTIONS)
         if not self._projections_are_there:
             return
         market_ids = sorted(folds.markets.markets)
@@ -168,6 +197,31 @@ class _Run:
             for event in self._events(account_slot, reached, goal):
                 self._closings.take(event)
             self._accounts_reached[account_slot] = max(goal, reached)
+
+    def account_sums(self) -> None:
+        """Compares what adds up by account; all slots have been replayed to the moment of the cash rows."""
+        if not self._projections_are_there:
+            return
+        account_ids = sorted(self._account_folds.ledger.events)
+        after: str | None = BEFORE_ALL_ACCOUNTS
+        for start in range(0, max(1, len(account_ids)), ACCOUNTS_AT_ONCE):
+            chunk = account_ids[start : start + ACCOUNTS_AT_ONCE]
+            # Rows of whoever is beyond the last account of the log are strangers'.
+            up_to = chunk[-1] if start + ACCOUNTS_AT_ONCE < len(account_ids) else None
+            self._compare_accounts(after, up_to, chunk)
+            after = up_to
+
+    def _compare_accounts(self, after: str | None, up_to: str | None, account_ids: Sequence[str]) -> None:
+        folds = self._account_folds
+        with self._snapshot() as cursor:
+            checkpoints = read_checkpoints(cursor)
+            ledger_rows = read_ledger(cursor, after, up_to)
+        for name in ACCOUNT_PROJECTIONS:
+            for slot, goal in checkpoints[name].items():
+                for event in self._events(slot, folds.reached[name][slot], goal):
+                    folds.take(event, name)
+        wanted = {*account_ids, *ledger_rows}
+        self.differences += compare_ledger(ledger_rows, {each: folds.ledger.sums(each) for each in wanted})
 
     def end(self) -> None:
         """Money, and rows of what the log does not know."""

@@ -1,6 +1,7 @@
 """What pages and API ask of the read models. Reads only; amounts in pips, outcomes as indexes.
 
 accounts.py   an account's orders, fills, positions and settlements, and what its positions are worth
+ledger.py     an account's changes of cash, each with what it left
 books.py      a market's order book
 prices.py     what a share of each outcome is worth now
 tape.py       a market's trades

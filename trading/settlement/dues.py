@@ -93,38 +93,32 @@ def load_settlement(settlement_id: str) -> Settlement:
 
 
 def count_accounts(cursor: Any, settlement: Settlement) -> int:
-    """How many accounts there are to settle, after checking that the market adds up (else Unbalanced)."""
-    return (
-        _count_holders(cursor, settlement) if settlement.resolves else _count_participants(cursor, settlement)
-    )
+    """How many accounts there are to settle, after checking that the market adds up (else Unbalanced).
 
-
-def _count_holders(cursor: Any, settlement: Settlement) -> int:
-    """Every outcome must have as many shares as there are sets, and the pay-outs of a set must be $1."""
-    if len(settlement.payouts) != settlement.outcomes or sum(settlement.payouts) != SHARE_PIPS:
-        raise Unbalanced(f"payouts {settlement.payouts} are not $1 for {settlement.outcomes} outcomes")
-    query = (
-        "SELECT outcome, sum(quantity)::bigint FROM position WHERE market_id = %s GROUP BY outcome "
-        "UNION ALL SELECT -1, count(DISTINCT account_id) FROM position WHERE market_id = %s AND quantity > 0"
-    )
-    shares = dict(_read(cursor, settlement, query, [settlement.market_id, settlement.market_id]))
-    holders = shares.pop(-1)
-    sets = settlement.collateral_pips // SHARE_PIPS
-    if any(shares.get(outcome, 0) != sets for outcome in range(settlement.outcomes)):
-        raise Unbalanced(f"shares held {shares} differ from {sets} sets outstanding")
-    return holders
-
-
-def _count_participants(cursor: Any, settlement: Settlement) -> int:
-    """What all accounts put in on balance must be the market's collateral and fees."""
+    Whoever has traded is settled, those who hold nothing any more too: what their trading was worth, as a forecast,
+    shows only now, and the log tells it account by account.
+    """
+    if settlement.resolves:
+        _check_shares(cursor, settlement)
     query = "SELECT count(*), coalesce(sum(net_cash_pips), 0)::bigint FROM participation WHERE market_id = %s"
     ((accounts, net),) = _read(cursor, settlement, query, [settlement.market_id])
-    if -net != settlement.collateral_pips + settlement.fees_pips:
+    if not settlement.resolves and -net != settlement.collateral_pips + settlement.fees_pips:
         raise Unbalanced(
             f"accounts put in {-net} pips on balance, but the market has {settlement.collateral_pips} "
             f"of collateral and {settlement.fees_pips} of fees"
         )
-    return accounts
+    return int(accounts)
+
+
+def _check_shares(cursor: Any, settlement: Settlement) -> None:
+    """Every outcome must have as many shares as there are sets, and the pay-outs of a set must be $1."""
+    if len(settlement.payouts) != settlement.outcomes or sum(settlement.payouts) != SHARE_PIPS:
+        raise Unbalanced(f"payouts {settlement.payouts} are not $1 for {settlement.outcomes} outcomes")
+    query = "SELECT outcome, sum(quantity)::bigint FROM position WHERE market_id = %s GROUP BY outcome"
+    shares = dict(_read(cursor, settlement, query, [settlement.market_id]))
+    sets = settlement.collateral_pips // SHARE_PIPS
+    if any(shares.get(outcome, 0) != sets for outcome in range(settlement.outcomes)):
+        raise Unbalanced(f"shares held {shares} differ from {sets} sets outstanding")
 
 
 def pool_pips(settlement: Settlement) -> int:
@@ -158,12 +152,6 @@ _NOT_MARKED = (
     "NOT EXISTS (SELECT FROM settlement_account d "
     "WHERE d.settlement_id = %s AND d.account_id = n.account_id AND d.step = '{}')"
 )
-_HOLDERS = (
-    "SELECT n.account_id::text, array_agg(n.outcome), array_agg(n.quantity), 0::bigint "  # noqa: S608
-    "FROM position n "
-    f"WHERE n.market_id = %s AND n.account_id > %s AND n.quantity > 0 AND {_NOT_MARKED.format(PAY)} "
-    "GROUP BY n.account_id ORDER BY n.account_id LIMIT %s"
-)
 _PARTICIPANTS = (
     "SELECT n.account_id::text, array_agg(p.outcome) FILTER (WHERE p.quantity > 0), "  # noqa: S608
     "array_agg(p.quantity) FILTER (WHERE p.quantity > 0), 0::bigint "
@@ -178,15 +166,13 @@ _THOSE_AHEAD = (
     f"AND {_NOT_MARKED.format(TAKE_BACK)} ORDER BY n.account_id LIMIT %s"
 )
 
-_PAYEES = {"resolve": _HOLDERS, "void": _PARTICIPANTS}
-
 
 def dues_page(settlement: Settlement, step: str, *, after: str, refunds: Mapping[str, int]) -> list[Due]:
     """The next accounts in id order, at most PAGE_ACCOUNTS, that are not marked as done with the step.
 
     `refunds` are a void's (see void_refunds), and empty otherwise.
     """
-    query = _THOSE_AHEAD if step == TAKE_BACK else _PAYEES[settlement.kind]
+    query = _THOSE_AHEAD if step == TAKE_BACK else _PARTICIPANTS
     arguments = [settlement.market_id, after, settlement.settlement_id, PAGE_ACCOUNTS]
     with connection.cursor() as cursor:
         rows = _read(cursor, settlement, query, arguments)

@@ -101,7 +101,8 @@ def _events(
                     (due.account_id, NewEvent("payout_reversed/1", {**about, "amount": amount}, metadata))
                 )
             continue
-        if any(due.quantities):
+        # A void closes holders alone: there is nothing to be learnt about the others.
+        if settlement.resolves or any(due.quantities):
             payout = amount if settlement.resolves else 0
             closed = {**about, "quantities": list(due.quantities), "payout": payout}
             events.append((due.account_id, NewEvent("position_closed/1", closed, metadata)))

@@ -19,7 +19,7 @@ from trading.errors import ArchivedEvents
 from trading.eventlog import archive as steps
 from trading.eventlog import archive_file, heads
 from trading.eventlog.codec import to_us
-from trading.eventlog.partitions import make_partitions
+from trading.eventlog.partitions import KEY, make_partitions
 from trading.eventlog.read import read_creations, read_slot, read_slots, read_stream
 from trading.eventlog.signing import signing_key
 from trading.ids import account_slot, market_slot
@@ -54,7 +54,7 @@ def _months():
             cursor.execute("CREATE TABLE market_snapshot (market_id uuid NOT NULL, version bigint NOT NULL)")
     yield
     with connection.cursor() as cursor:
-        for month, table in itertools.product(("01", "02"), ("event", "order", "trade", "fill")):
+        for month, table in itertools.product(("01", "02"), KEY):
             cursor.execute(f'DROP TABLE IF EXISTS "{table}_2026_{month}"')
         cursor.execute("DELETE FROM event_archive")
         cursor.execute("DELETE FROM archived_creation")

@@ -9,7 +9,7 @@ from django.db import IntegrityError, connection, transaction
 from tests.trading.projections.emptied import all_rights
 from tests.trading.projections.written_log import WrittenMarket, funded_account
 from trading.eventlog.codec import timestamp_text
-from trading.eventlog.partitions import make_partitions
+from trading.eventlog.partitions import KEY, make_partitions
 from trading.eventlog.read import read_stream
 from trading.ids import market_slot
 
@@ -193,7 +193,7 @@ def test_new_months_refuse_them_too(market):
             )
     finally:
         with connection.cursor() as cursor:
-            for table in ("event", "order", "trade", "fill"):
+            for table in KEY:
                 cursor.execute(f'DROP TABLE "{table}_2031_05"')
 
 

@@ -17,10 +17,17 @@ TABLES = {
     "trade": "trade_id",
     "position": "market_id, account_id, outcome",
     "participation": "market_id, account_id",
+    "standing": "day, account_id",
+    "forecast": "market_id, account_id, outcome",
+    "ledger_entry": "account_id, at, slot, slot_offset, leg",
+    "account_ledger": "account_id",
     "market": "market_id",
     "outcome": "market_id, index",
     "market_summary": "market_id",
 }
+
+# The day of all time is none that Python knows.
+COLUMNS = {"standing": "day::text, account_id, realized_pips, volume_pips, score_sum_e8, scored_markets"}
 
 
 def read_tables() -> dict[str, list[tuple[Any, ...]]]:
@@ -28,7 +35,7 @@ def read_tables() -> dict[str, list[tuple[Any, ...]]]:
     held = {}
     with connection.cursor() as cursor:
         for table, key in TABLES.items():
-            cursor.execute(f'SELECT * FROM "{table}" ORDER BY {key}')
+            cursor.execute(f'SELECT {COLUMNS.get(table, "*")} FROM "{table}" ORDER BY {key}')
             held[table] = cursor.fetchall()
     return held
 

@@ -48,7 +48,7 @@ def trade_a_while(commands=60, seed=1):
 def test_every_projection_reaches_the_heads(project):
     trade_a_while()
     project()
-    for name in ("orders", "trades", "positions", "markets"):
+    for name in ("orders", "trades", "positions", "ledger", "markets"):
         assert checkpoints(name) == heads()
         assert metrics.PROJECTION_LAG_EVENTS.labels(name)._value.get() == 0
 
@@ -106,7 +106,7 @@ def test_two_projectors_at_once_apply_each_event_once():
         thread.start()
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and any(
-        checkpoints(name) != heads() for name in ("orders", "trades", "positions", "markets")
+        checkpoints(name) != heads() for name in ("orders", "trades", "positions", "ledger", "markets")
     ):
         stop.wait(0.02)
     stop.set()

@@ -141,7 +141,7 @@ class OnlyListening:
 
 
 def test_an_unknown_projection_is_refused():
-    with pytest.raises(CommandError, match="there are orders, trades, positions, markets"):
+    with pytest.raises(CommandError, match="there are orders, trades, positions, ledger, markets"):
         call_command("rebuild_projections", "--only", "candles")
 
 

@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from trading.selectors import accounts
+from trading.selectors import accounts, ledger
 
 pytestmark = pytest.mark.django_db
 ACCOUNT, BUSY, RARE = (f"0191a000-0000-7000-8000-00000000000{digit}" for digit in "123")
@@ -41,7 +41,15 @@ def busy_account() -> None:
             f"SELECT {_ID}, {_ID}, %(account)s, {_MARKET}, 0, 'buy', 5000, 10, 0, 'maker', now(), n FROM {numbers}",
             arguments,
         )
-        cursor.execute('ANALYZE "order", fill')
+        cursor.execute(
+            "INSERT INTO ledger_entry (account_id, at, slot, slot_offset, leg, kind, amount_pips) "
+            f"SELECT %(account)s, now() + n * interval '5 minutes', 3, n, 0, 'trade', 1 FROM {numbers}",
+            arguments,
+        )
+        cursor.execute(
+            "INSERT INTO account_ledger VALUES (%(account)s, %(rows)s, %(rows)s, now())", arguments
+        )
+        cursor.execute('ANALYZE "order", fill, ledger_entry')
 
 
 def rows_walked(read: Callable[[], object]) -> int:
@@ -84,3 +92,12 @@ def test_page_of_open_orders_walks_no_more_than_are_open(market_id: str | None) 
         return accounts.orders_page(ACCOUNT, market_id=market_id, only_open=True, limit=10, cursor=None)
 
     assert rows_walked(page) <= ROWS // 100
+
+
+def test_page_of_the_ledger_walks_no_more_than_it_shows_however_old_it_is() -> None:
+    """The entries are of three months, and a cursor may stand in any of them."""
+    cursor = None
+    for _ in range(3):
+        assert rows_walked(lambda: ledger.ledger_page(ACCOUNT, limit=10, cursor=cursor)) <= 12  # noqa: B023
+        cursor = ledger.ledger_page(ACCOUNT, limit=8_000, cursor=cursor).next
+    assert cursor is None

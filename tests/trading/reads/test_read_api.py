@@ -332,7 +332,13 @@ def test_an_event_that_was_never_written_is_no_reason_to_wait(traded):
     assert refused(client(traded.maker), "/portfolio", min_as_of=token) == (400, "invalid_request")
 
 
-PATHS = ["/portfolio/positions", "/portfolio/orders", "/portfolio/fills", "/portfolio/settlements"]
+PATHS = [
+    "/account/ledger",
+    "/portfolio/positions",
+    "/portfolio/orders",
+    "/portfolio/fills",
+    "/portfolio/settlements",
+]
 
 
 def test_portfolios_need_a_key_that_may_read(traded):
@@ -350,6 +356,10 @@ HOSTILE_CURSORS = [
     Cursor("trades", tuple[int]).write((-1, "01a20a43-26ab-704b-a8d6-27ca8b3db6fd")),
     Cursor("positions", tuple[int]).write(("01a20a43-26ab-704b-a8d6-27ca8b3db6fd", 2**63)),
     Cursor("settlements", tuple[int]).write((2**62, "01a20a43-26ab-704b-a8d6-27ca8b3db6fd")),
+    Cursor("ledger", tuple[int]).write((2**62, 0, 0, 0, 0)),
+    Cursor("ledger", tuple[int]).write((1, 2**15, 0, 0, 0)),
+    Cursor("ledger", tuple[int]).write((1, 0, 0, 0, -(2**63))),
+    Cursor("ledger", tuple[int]).write((1, 0, 0, 0)),
 ]  # fmt: skip
 
 
@@ -370,6 +380,7 @@ def test_the_farthest_cursors_are_only_empty_pages(traded):
         ("/portfolio/positions", "positions", (low, 2**62)),
         ("/portfolio/fills", "fills", (low, low)),
         ("/portfolio/orders", "orders", (low,)),
+        ("/account/ledger", "ledger", (0, 0, 0, 0, -(2**62))),
     ):
         page = get(client(traded.maker), path, cursor=Cursor(name, tuple[int]).write(key))
         assert page["results"] == []
@@ -384,6 +395,8 @@ SENSELESS = [
     ("/portfolio/orders", {"status": "closed"}),
     ("/portfolio/orders", {"wanted": "all"}),
     ("/portfolio", {"limit": "1"}),
+    ("/account/ledger", {"kind": "trade"}),
+    ("/account/ledger", {"limit": "0"}),
     ("/events", {"after": "-1"}),
     ("/events", {"after": "9" * 30}),
     ("/events", {"after": "1.5"}),

@@ -91,6 +91,13 @@ WRONG = {
     "UPDATE position SET realized_pips = realized_pips + 1": "realized less cost",
     "UPDATE position SET cost_pips = cost_pips + 1": "realized less cost",
     "UPDATE participation SET net_cash_pips = net_cash_pips - 1": "net cash and fees",
+    "UPDATE account_ledger SET cash_pips = cash_pips + 1": "cash_pips is",
+    "UPDATE account_ledger SET seq = seq - 1": "seq is",
+    "UPDATE ledger_entry SET amount_pips = amount_pips + 10000000": "entered_pips is",
+    "DELETE FROM ledger_entry WHERE kind = 'trade'": "entries is",
+    "DELETE FROM account_ledger": "cash_pips: None",
+    "INSERT INTO account_ledger VALUES (gen_random_uuid(), 0, 1, now())": "seq is 1, the log says 0",
+    "INSERT INTO ledger_entry VALUES (gen_random_uuid(), now(), 0, 0, 0, 1, NULL, NULL, 'trade')": "entries is 1",
     "UPDATE market_summary SET volume_pips = volume_pips + 1": "volume is",
     "UPDATE market_summary SET trader_count = 0": "traders is",
     "UPDATE market_summary SET open_interest_sets = open_interest_sets - 1": "sets is",
@@ -104,8 +111,8 @@ WRONG = {
 }
 
 
-TABLES = ("cash_account", "batch", "order", "fill", "trade", "position", "participation", "market", "outcome",
-          "market_summary", "settlement")  # fmt: skip
+TABLES = ("cash_account", "batch", "order", "fill", "trade", "position", "participation", "ledger_entry",
+          "account_ledger", "market", "outcome", "market_summary", "settlement")  # fmt: skip
 
 
 @contextmanager
@@ -147,7 +154,7 @@ def test_an_event_whose_money_does_not_add_up_is_found(exchange, project, capsys
 
 def test_projections_that_do_not_come_are_told_and_cash_is_judged_all_the_same(exchange, capsys):
     exchange[0].place(funded_account(), "buy", 0, 4000, 1)
-    with pytest.raises(CommandError, match="4 differences"):
+    with pytest.raises(CommandError, match="5 differences"):
         reconcile()
     assert "projection orders is 2 events behind" in capsys.readouterr().err
 

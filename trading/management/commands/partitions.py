@@ -5,13 +5,13 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import connection, transaction
 
-from trading.eventlog.partitions import BY_RECORDED_AT, BY_UUIDV7, make_partitions
+from trading.eventlog.partitions import KEY, make_partitions
 
 MONTHS_AHEAD = 3
 
 
 class Command(BaseCommand):
-    help = "Makes the missing monthly partitions of the event log and of orders, trades and fills, three months ahead."
+    help = "Makes the missing monthly partitions of the log, orders, trades, fills and the ledger, three months ahead."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--list", action="store_true", help="only show what there is, with its size")
@@ -33,7 +33,7 @@ class Command(BaseCommand):
                 "SELECT c.relname, pg_size_pretty(pg_total_relation_size(c.oid)), pg_get_expr(c.relpartbound, c.oid) "
                 "FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_class p ON p.oid = i.inhparent "
                 "WHERE p.relname = ANY(%s) AND p.relnamespace = 'public'::regnamespace ORDER BY p.relname, c.relname",
-                [[*BY_RECORDED_AT, *BY_UUIDV7]],
+                [list(KEY)],
             )
             for name, size, bounds in cursor.fetchall():
-                self.stdout.write(f"{name:<16} {size:>10}  {bounds}")
+                self.stdout.write(f"{name:<20} {size:>10}  {bounds}")

@@ -28,7 +28,7 @@ def be_nice_as_a_session() -> None:
 
 
 class Command(BaseCommand):
-    help = "Follows the event log and keeps the read models (orders, trades, positions, markets) up to it."
+    help = "Follows the event log and keeps the read models (orders, trades, positions, ledger, markets) up to it."
 
     def handle(self, *args: Any, **options: Any) -> None:
         projections = load_projections()

@@ -1,0 +1,166 @@
+"""Owns the tables ledger_entry and account_ledger: every change of an account's cash, and what they add up to.
+
+    deposit, withdrawal      play money in and out
+    order_reserved           an order was placed, or amended to need more
+    order_released           an order has ended or needs less; $1 for each complete set that this freed is in it
+    trade                    a fill: what shares brought, or what was reserved too much, less fees
+    payout, refund           a resolved market paid, a voided one gave back
+    take_back                a voided market took what the account had taken out of it
+
+An entry's amount is what the event changed free cash by as long as there is no debt. A credit that repays debt stands
+there in full, so the entries of an account add up to its cash less its debt; what a batch in flight holds is still
+in them. `account_ledger` has that sum, and in `seq` how many events have named the account, whether cash moved or
+not. Both are sums and `updated_at` a maximum, so it does not matter in which order slots are read.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from trading.array_literals import columns
+from trading.eventlog.codec import LoggedEvent
+from trading.projections.projection import UnknownEvent, appliers
+from trading.projections.rows import NULL, copy_into, moment
+
+KINDS = (
+    "deposit", "withdrawal", "order_reserved", "order_released", "trade", "payout", "refund", "take_back",
+)  # fmt: skip
+
+_COLUMNS = "account_id, at, slot, leg, slot_offset, amount_pips, market_id, order_id, kind"
+_ADD_TO_ACCOUNTS = """
+INSERT INTO account_ledger AS a (account_id, cash_pips, seq, updated_at)
+SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::timestamptz[])
+ON CONFLICT (account_id) DO UPDATE SET
+    cash_pips = a.cash_pips + excluded.cash_pips, seq = a.seq + excluded.seq,
+    updated_at = greatest(a.updated_at, excluded.updated_at)
+"""
+
+
+class _Change:
+    """What a batch does to one account."""
+
+    __slots__ = ("cash_pips", "events", "updated_us")
+
+    def __init__(self) -> None:
+        self.cash_pips = self.events = self.updated_us = 0
+
+
+class _Batch:
+    """The entries as COPY lines, and the accounts that the events name."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.touched: dict[str, _Change] = {}
+
+    def touch(self, account_id: str, event: LoggedEvent) -> _Change:
+        """The account takes part in the event, which counts once."""
+        change = self.touched.get(account_id)
+        if change is None:
+            change = self.touched[account_id] = _Change()
+        change.events += 1
+        if event.recorded_us > change.updated_us:
+            change.updated_us = event.recorded_us
+        return change
+
+    def enter(
+        self, account_id: str, event: LoggedEvent, amount_pips: int, kind: str, *, leg: int = 0,
+        market_id: str = NULL, order_id: str = NULL,
+    ) -> None:  # fmt: skip
+        """An entry of an account that the event has touched; none where cash does not change."""
+        if amount_pips:
+            self.touched[account_id].cash_pips += amount_pips
+            self.lines.append(
+                f"{account_id}\t{moment(event.recorded_us)}\t{event.slot}\t{leg}\t{event.slot_offset}\t{amount_pips}"
+                f"\t{market_id}\t{order_id}\t{kind}"
+            )
+
+
+class LedgerProjection:
+    """One COPY and one upsert a batch."""
+
+    name = "ledger"
+    tables = ("ledger_entry", "account_ledger")
+
+    def apply(self, cursor: Any, events: Sequence[LoggedEvent]) -> None:
+        batch = _Batch()
+        for event in events:
+            try:
+                applier = _APPLIERS[event.type]
+            except KeyError:
+                raise UnknownEvent(event) from None
+            if applier is not None:
+                applier(batch, event)
+        if batch.lines:
+            copy_into(cursor, "ledger_entry", _COLUMNS, batch.lines)
+        if batch.touched:
+            rows = [
+                (account_id, change.cash_pips, change.events, moment(change.updated_us))
+                for account_id, change in sorted(batch.touched.items())
+            ]
+            cursor.execute(_ADD_TO_ACCOUNTS, columns(rows))
+
+    def forget(self) -> None:
+        """Nothing is remembered."""
+
+
+def _ordered(batch: _Batch, event: LoggedEvent) -> None:
+    """An order was placed, amended or ended: it holds more or less than before."""
+    data = event.data
+    account_id, cash_pips = data["account"], data["cash"]
+    batch.touch(account_id, event)
+    kind = "order_reserved" if cash_pips < 0 else "order_released"
+    batch.enter(account_id, event, cash_pips, kind, market_id=event.stream_id, order_id=data["order"])
+
+
+def _matched(batch: _Batch, event: LoggedEvent) -> None:
+    legs = event.data["legs"]
+    # Two legs of an implied match may be the same account's.
+    for account_id in {leg["account"] for leg in legs}:
+        batch.touch(account_id, event)
+    for index, leg in enumerate(legs):
+        batch.enter(
+            leg["account"], event, leg["cash"], "trade", leg=index, market_id=event.stream_id, order_id=leg["order"]
+        )  # fmt: skip
+
+
+def _named(batch: _Batch, event: LoggedEvent) -> None:
+    """An event of an account that moves no cash; a refusal may be of nobody's command."""
+    if (account_id := event.data.get("account")) is not None:
+        batch.touch(account_id, event)
+
+
+def _closed(batch: _Batch, event: LoggedEvent) -> None:
+    batch.touch(event.stream_id, event)
+
+
+def _moved(kind: str, sign: int) -> Callable[[_Batch, LoggedEvent], None]:
+    def apply(batch: _Batch, event: LoggedEvent) -> None:
+        batch.touch(event.stream_id, event)
+        market_id = event.data.get("market", NULL)
+        batch.enter(event.stream_id, event, sign * event.data["amount"], kind, market_id=market_id)
+
+    return apply
+
+
+_PAID = {"win": _moved("payout", 1), "refund": _moved("refund", 1)}
+
+
+def _issued(batch: _Batch, event: LoggedEvent) -> None:
+    _PAID[event.data["kind"]](batch, event)
+
+
+_APPLIERS = appliers({
+    "order_placed/1": _ordered,
+    "order_amended/1": _ordered,
+    "order_cancelled/1": _ordered,
+    "order_expired/1": _ordered,
+    "order_matched/1": _matched,
+    "order_rejected/1": _named,
+    "cancel_all_fence/1": _named,
+    "command_refused/1": _named,
+    "position_opened/1": _named,
+    "position_closed/1": _closed,
+    "funds_deposited/1": _moved("deposit", 1),
+    "funds_withdrawn/1": _moved("withdrawal", -1),
+    "payout_issued/1": _issued,
+    "payout_reversed/1": _moved("take_back", -1),
+})  # fmt: skip
