@@ -63,6 +63,8 @@ CACHE_READS = Counter(
     "exchange_cache_reads_total",
     "Reads of remembered answers by where the answer came from: l1, l2, worked_out, or shared with who worked it out",
     ["cache", "level"],
+)
+
 REPLICA_LAG = Gauge(
     "exchange_replica_lag_seconds",
     "A replica shows everything that is older than this",
