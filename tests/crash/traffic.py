@@ -21,7 +21,9 @@ CASH_PIPS = 10_000_000_000
 TABLES = {
     "order": "order_id", "fill": "trade_id, order_id", "trade": "trade_id",
     "position": "market_id, account_id, outcome", "participation": "market_id, account_id", "market": "market_id",
-    "outcome": "market_id, index", "market_summary": "market_id",
+    "outcome": "market_id, index", "market_summary": "market_id", "resting_order": "order_id",
+    "book_level": "market_id, outcome, is_bid, price_pips", "quote_bar": "market_id, outcome, at",
+    "trade_bar": "market_id, outcome, resolution, at", "activity_hour": "at, category",
 }  # fmt: skip
 
 
