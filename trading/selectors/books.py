@@ -1,4 +1,4 @@
-"""A market's order book: from the hash that the shard keeps in Valkey, else from the open orders.
+"""A market's order book: from the hash that the shard keeps in Valkey, else from the levels of the read model.
 
 The hash is taken only if it is not behind the read model, which it is after a Valkey that was emptied
 or restored. `seq` is the stream version that the levels reflect at least, so a feed can go on from it.
@@ -75,7 +75,7 @@ def _read(terms: MarketTerms, book: int) -> tuple[Sides, int]:
     published = _published(terms.market_id, book)
     if published is not None and published[1] >= _projected_seq(terms.market_id):
         return published
-    return _from_orders(terms, book)
+    return _projected(terms, book)
 
 
 def _published(market_id: str, book: int) -> tuple[Sides, int] | None:
@@ -83,7 +83,7 @@ def _published(market_id: str, book: int) -> tuple[Sides, int] | None:
     try:
         fields: dict[bytes, bytes] = feed_valkey().hgetall(f"book:{market_id}")
     except redis.RedisError as error:
-        log.warning("no published books, open orders serve instead: %s", error)
+        log.warning("no published books, projected levels serve instead: %s", error)
         return None
     seq = fields.pop(b"seq", None)
     if seq is None:
@@ -103,43 +103,35 @@ def _projected_seq(market_id: str) -> int:
     return 0 if row is None else int(row[0])
 
 
-# One statement, so one snapshot. The levels are those of the orders' checkpoint; the market's seq is that of the
-# markets' checkpoint, and may be given out only if the orders are as far. What is not meant to rest is not in a book.
-_OPEN_ORDERS = """
-SELECT o.outcome, o.side, o.price_pips, sum(o.quantity - o.filled)::bigint,
+# One statement, so one snapshot. The levels are those of the books' checkpoint; the market's seq is that of the
+# markets' checkpoint, and may be given out only if the books are as far.
+_LEVELS = """
+SELECT l.is_bid, l.price_pips, l.quantity,
        (SELECT seq FROM market_summary WHERE market_id = %(market)s),
        (SELECT a.next_offset >= b.next_offset FROM projection_checkpoint a JOIN projection_checkpoint b USING (slot)
-        WHERE a.projection = 'orders' AND b.projection = 'markets' AND slot = %(slot)s)
-FROM (SELECT) AS always
-LEFT JOIN "order" o ON o.market_id = %(market)s AND o.status = 'open' AND o.time_in_force NOT IN ('IOC', 'FOK')
-GROUP BY 1, 2, 3
+        WHERE a.projection = 'books' AND b.projection = 'markets' AND slot = %(slot)s)
+FROM (SELECT) AS always LEFT JOIN book_level l ON l.market_id = %(market)s AND l.outcome = %(book)s
 """
 
 
-def _from_orders(terms: MarketTerms, book: int) -> tuple[Sides, int]:
-    deadline = time.monotonic() + AGREE_WITHIN_S
+def _projected(terms: MarketTerms, book: int) -> tuple[Sides, int]:
+    market_id, deadline = terms.market_id, time.monotonic() + AGREE_WITHIN_S
     while True:
         with connection.cursor() as cursor:
-            cursor.execute(_OPEN_ORDERS, {"market": terms.market_id, "slot": market_slot(terms.market_id)})
+            cursor.execute(_LEVELS, {"market": market_id, "slot": market_slot(market_id), "book": book})
             rows = cursor.fetchall()
-        *_, seq, orders_are_as_far = rows[0]
-        if orders_are_as_far:
-            return _sides(rows, terms, book), seq or 0
+        *_, seq, books_are_as_far = rows[0]
+        if books_are_as_far:
+            return _sides(rows), seq or 0
         if time.monotonic() > deadline:
             raise ReadLag()
         time.sleep(POLL_S)
 
 
-def _sides(rows: list[tuple[Any, ...]], terms: MarketTerms, book: int) -> Sides:
+def _sides(rows: list[tuple[Any, ...]]) -> Sides:
     bids: dict[int, int] = {}
     asks: dict[int, int] = {}
-    for outcome, side, price, quantity, *_ in rows:
-        if outcome is None:
-            continue
-        is_bid = side == "buy"
-        if is_binary(terms) and outcome == 1:
-            outcome, price, is_bid = 0, SHARE_PIPS - price, not is_bid
-        if outcome == book:
-            levels = bids if is_bid else asks
-            levels[price] = levels.get(price, 0) + quantity
+    for is_bid, price, quantity, *_ in rows:
+        if price is not None:
+            (bids if is_bid else asks)[price] = quantity
     return bids, asks
