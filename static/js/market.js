@@ -4,7 +4,7 @@ import { call } from "./api.js";
 import { Book, ladderOf } from "./book.js";
 import { BookView } from "./book-view.js";
 import { Chart } from "./chart.js";
-import { element, embedded, find, findAll, setFigure } from "./dom.js";
+import { element, embedded, find, findAll, setFigure, showChange } from "./dom.js";
 import { chanceOf, chanceText, clockText, compactMoneyText, pipsOf, priceText, quoteOf, SHARE_PIPS, sharesText } from "./figures.js";
 import { Holdings } from "./holdings.js";
 import { feed, signedIn } from "./session.js";
@@ -93,6 +93,7 @@ function showQuotes() {
     if (chance !== null) row.dataset.pips = String(chance);
     setFigure(find('[data-figure="chance"]', row), chanceText(chance), chance === null ? 0 : Math.sign(chance - before));
     find('[data-figure="bar"]', row).setAttribute("width", chance === null ? "0" : `${chance / 100}%`);
+    showChange(find('[data-figure="change"]', row), quote.last);
     setFigure(find('[data-figure="ask"]', row), priceText(quote.ask));
     setFigure(find('[data-figure="bid"]', row), priceText(quote.bid));
   }

@@ -154,5 +154,5 @@ def test_list_reads_the_database_as_often_for_many_markets_as_for_one(
 ):
     for number in range(12):
         listed(f"Market number {number} of twelve?")
-    with django_assert_max_num_queries(2):
+    with django_assert_max_num_queries(4):
         browser.get("/")
