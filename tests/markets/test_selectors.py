@@ -8,7 +8,7 @@ import pytest
 
 from markets import quotes, selectors
 from markets.selectors import Wanted
-from tests.markets.conftest import NOW
+from tests.markets.conftest import NOW, add_bars
 from trading.errors import InvalidRequest, NotFound
 from trading.selectors.prices import feed_valkey
 
@@ -181,18 +181,3 @@ def test_prices_of_a_day_ago_are_each_outcomes_last_and_unknown_before_its_first
         add_bars(row, at, outcome=outcome, volume=1, price=price)
     (shown,) = markets_json([row])
     assert [each["price_change_24h"] for each in shown["outcomes"]] == ["-0.0500", None, None]
-
-
-def add_bars(row, at, *, volume, price, outcome=0):
-    """A trade as the projection adds it to its minute and its hour."""
-    from django.db import connection
-
-    with connection.cursor() as cursor:
-        for resolution, unit in (("1m", "minute"), ("1h", "hour")):
-            cursor.execute(
-                "INSERT INTO trade_bar AS b "
-                "VALUES (%s, %s, %s, date_trunc(%s, %s::timestamptz), %s, %s, %s, %s, %s, 1, 1, 0) "
-                "ON CONFLICT (market_id, outcome, resolution, at) DO UPDATE "
-                "SET volume_pips = b.volume_pips + excluded.volume_pips",
-                [row.market_id, outcome, resolution, unit, at, price, price, price, price, volume],
-            )
