@@ -26,9 +26,10 @@ _MAX_LADDERS = 5_000
 _LevelKey = tuple[str, int, bool, int]
 
 _ORDER_COLUMNS = "order_id, market_id, outcome, is_bid, is_mirrored, price_pips, quantity, remaining"
-_READ_ORDERS = f"SELECT order_id::text, market_id::text, {_ORDER_COLUMNS.split(', ', 2)[2]} " + (
-    "FROM resting_order WHERE order_id = ANY(%s::uuid[])"
-)
+_READ_ORDERS = """
+SELECT order_id::text, market_id::text, outcome, is_bid, is_mirrored, price_pips, quantity, remaining
+FROM resting_order WHERE order_id = ANY(%s::uuid[])
+"""
 _READ_LEVELS = """
 SELECT market_id::text, outcome, is_bid, price_pips, quantity, orders FROM book_level
 WHERE market_id = ANY(%s::uuid[])
