@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from markets.quotes import Quote, Quotes, quotes_for
 from markets.selectors import Listing
+from markets.volumes import DayBefore, change_pips, day_before
 from trading.resolution_view import winner_of
 
 LEADING = 3
@@ -12,17 +13,23 @@ LEADING = 3
 
 @dataclass(frozen=True, slots=True)
 class ShownOutcome:
-    """An outcome with its prices, and what a share of it paid once that is decided (pips)."""
+    """An outcome with its prices, its last one of 24 hours ago, and what a share paid once that is decided (pips)."""
 
     index: int
     name: str
     quote: Quote
     payout: int | None
+    before: int | None
 
     @property
     def chance(self) -> int | None:
         """In pips."""
         return self.quote.chance_pips
+
+    @property
+    def change(self) -> int | None:
+        """How far the last price has come in 24 hours, in pips."""
+        return change_pips(self.quote.last_pips, self.before)
 
     @property
     def shown(self) -> int | None:
@@ -36,6 +43,7 @@ class Card:
 
     row: Listing
     quotes: Quotes
+    before: DayBefore
 
     @property
     def status(self) -> str:
@@ -55,9 +63,9 @@ class Card:
         """In the market's own order."""
         payouts: Sequence[int | None] = self.row.payouts or [None] * len(self.row.outcomes)
         return [
-            ShownOutcome(index, name, quote, payout)
-            for index, (name, quote, payout) in enumerate(
-                zip(self.row.outcomes, self.quotes.outcomes, payouts, strict=True)
+            ShownOutcome(index, name, quote, payout, before)
+            for index, (name, quote, payout, before) in enumerate(
+                zip(self.row.outcomes, self.quotes.outcomes, payouts, self.before.prices, strict=True)
             )
         ]
 
@@ -89,6 +97,6 @@ class Card:
 
 
 def cards_of(rows: Sequence[Listing]) -> list[Card]:
-    """Every row with its live figures; one read of Valkey."""
-    quotes = quotes_for(rows)
-    return [Card(row, quotes[row.market_id]) for row in rows]
+    """Every row with its live figures; one read of Valkey and at most one of the bars."""
+    quotes, before = quotes_for(rows), day_before(rows)
+    return [Card(row, quotes[row.market_id], before[row.market_id]) for row in rows]

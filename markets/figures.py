@@ -47,6 +47,14 @@ def compact_money_text(pips: int) -> str:
     return f"${dollars:,}"
 
 
+def change_text(pips: int | None) -> str:
+    """How far a price has come: 250 -> "+2.5¢"; nothing where that is unknown."""
+    if pips is None:
+        return ""
+    sign = "+" if pips > 0 else "\N{MINUS SIGN}" if pips < 0 else ""
+    return sign + price_text(abs(pips))
+
+
 def chance_text(pips: int | None) -> str:
     """6_250 -> "63%"; what is neither impossible nor certain never reads 0% or 100%."""
     if pips is None:

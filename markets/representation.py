@@ -6,20 +6,20 @@ from typing import Any
 
 from markets.quotes import Quotes, quotes_for
 from markets.selectors import Listing
-from markets.volumes import volumes_before
+from markets.volumes import DayBefore, change_pips, day_before
 from trading.eventlog.codec import timestamp_text, to_us
 from trading.money import format_pips
 from trading.resolution_view import resolution_json
 
 
 def markets_json(rows: Sequence[Listing]) -> list[dict[str, Any]]:
-    """Every row with its live figures: one read of Valkey and at most one of the trades for all of them."""
+    """Every row with its live figures: one read of Valkey and at most one of the bars for all of them."""
     quotes = quotes_for(rows)
-    before = volumes_before(rows)
+    before = day_before(rows)
     return [_market_json(row, quotes[row.market_id], before[row.market_id]) for row in rows]
 
 
-def _market_json(row: Listing, quotes: Quotes, volume_before_pips: int) -> dict[str, Any]:
+def _market_json(row: Listing, quotes: Quotes, before: DayBefore) -> dict[str, Any]:
     return {
         "market_id": row.market_id,
         "slug": row.slug,
@@ -31,10 +31,11 @@ def _market_json(row: Listing, quotes: Quotes, volume_before_pips: int) -> dict[
             {
                 "name": name,
                 "last_price": _price(quote.last_pips),
+                "price_change_24h": _price(change_pips(quote.last_pips, price_before)),
                 "best_bid": _price(quote.bid_pips),
                 "best_ask": _price(quote.ask_pips),
             }
-            for name, quote in zip(row.outcomes, quotes.outcomes, strict=True)
+            for name, quote, price_before in zip(row.outcomes, quotes.outcomes, before.prices, strict=True)
         ],
         "status": quotes.status,
         "tick": format_pips(row.tick_pips),
@@ -45,7 +46,7 @@ def _market_json(row: Listing, quotes: Quotes, volume_before_pips: int) -> dict[
         "closes_at": _moment(row.closes_at),
         "resolved_at": _moment(row.resolved_at),
         "volume": format_pips(quotes.volume_pips),
-        "volume_24h": format_pips(max(0, quotes.volume_pips - volume_before_pips)),
+        "volume_24h": format_pips(max(0, quotes.volume_pips - before.volume_pips)),
         "trade_count": row.trade_count,
         "trader_count": row.trader_count,
         "open_interest": quotes.open_interest_sets,

@@ -94,6 +94,9 @@ class OutcomeSerializer(serializers.Serializer):
 
     name = serializers.CharField()
     last_price = serializers.CharField(allow_null=True)
+    price_change_24h = serializers.CharField(
+        allow_null=True, help_text="last_price less that of 24 hours ago; null where either is unknown"
+    )
     best_bid = serializers.CharField(allow_null=True)
     best_ask = serializers.CharField(allow_null=True)
 

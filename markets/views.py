@@ -149,6 +149,7 @@ def _config(card: Card) -> dict[str, Any]:
         "tick_pips": row.tick_pips,
         "taker_fee_e4": row.taker_fee_e4,
         "maker_fee_e4": row.maker_fee_e4,
+        "created_at_ms": int(row.created_at.timestamp() * 1000),
         "closes_at_ms": int(row.closes_at.timestamp() * 1000),
         "leading": card.lead.name,
     }

@@ -18,6 +18,7 @@ register.filter("money", figures.money_text)
 register.filter("signed_money", figures.signed_money_text)
 register.filter("compact_money", figures.compact_money_text)
 register.filter("chance", figures.chance_text)
+register.filter("change", figures.change_text)
 register.filter("rate", figures.rate_text)
 
 

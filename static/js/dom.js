@@ -1,6 +1,6 @@
 // Small ways to find and build elements. Text only ever goes in as text.
 
-import { clockText } from "./figures.js";
+import { changeText, clockText } from "./figures.js";
 
 export const find = (selector, root = document) => root.querySelector(selector);
 export const findAll = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -28,6 +28,15 @@ export function setFigure(target, text, direction = 0) {
   target.classList.remove("flash-up", "flash-down");
   void target.offsetWidth; // Restarts the animation.
   target.classList.add(direction > 0 ? "flash-up" : "flash-down");
+}
+
+/** How far the last price has come since that of 24 hours ago, which the server left in data-before. */
+export function showChange(target, last) {
+  if (!target || last === null) return;
+  const change = last - Number(target.dataset.before);
+  setFigure(target, changeText(change));
+  target.classList.toggle("up", change > 0);
+  target.classList.toggle("down", change < 0);
 }
 
 /** The JSON that the server left in <script type="application/json" id="…">. */

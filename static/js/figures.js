@@ -36,6 +36,11 @@ export function priceText(pips) {
   return pips === null ? UNKNOWN : `${centsText(pips)}¢`;
 }
 
+/** How far a price has come: 250 -> "+2.5¢". */
+export function changeText(pips) {
+  return (pips > 0 ? "+" : pips < 0 ? "−" : "") + priceText(Math.abs(pips));
+}
+
 /** 12345600 -> "$1,234.56"; four places where two would hide something. */
 export function moneyText(pips) {
   if (pips === null) return UNKNOWN;

@@ -4,8 +4,9 @@ import { call } from "./api.js";
 import { Book, ladderOf } from "./book.js";
 import { BookView } from "./book-view.js";
 import { Chart } from "./chart.js";
-import { element, embedded, find, findAll, setFigure } from "./dom.js";
+import { element, embedded, find, findAll, setFigure, showChange } from "./dom.js";
 import { chanceOf, chanceText, clockText, compactMoneyText, pipsOf, priceText, quoteOf, SHARE_PIPS, sharesText } from "./figures.js";
+import { pricesSince } from "./history.js";
 import { Holdings } from "./holdings.js";
 import { feed, signedIn } from "./session.js";
 import { Ticket } from "./ticket.js";
@@ -93,6 +94,7 @@ function showQuotes() {
     if (chance !== null) row.dataset.pips = String(chance);
     setFigure(find('[data-figure="chance"]', row), chanceText(chance), chance === null ? 0 : Math.sign(chance - before));
     find('[data-figure="bar"]', row).setAttribute("width", chance === null ? "0" : `${chance / 100}%`);
+    showChange(find('[data-figure="change"]', row), quote.last);
     setFigure(find('[data-figure="ask"]', row), priceText(quote.ask));
     setFigure(find('[data-figure="bid"]', row), priceText(quote.bid));
   }
@@ -118,6 +120,7 @@ feed.subscribe("ticker", marketId, (data) => {
 // Trades and chart ---------------------------------------------------------------------------------
 
 const trades = new Map();
+const past = new Map();
 const chart = new Chart(find("#chart"));
 const lines = isBinary ? [outcomes[0]] : [...outcomes].sort((a, b) => (shownChance(b) ?? -1) - (shownChance(a) ?? -1)).slice(0, CHART_LINES);
 
@@ -149,10 +152,14 @@ function showTrades() {
   find("#chart-empty").hidden = rows.length > 0;
   find("#chart").hidden = rows.length === 0;
   const oldestFirst = [...rows].reverse();
+  const firstMs = rows.length > 0 ? Date.parse(oldestFirst[0].at) : 0;
   chart.show(
     lines.map((name) => ({
       name,
-      points: oldestFirst.map((trade) => [Date.parse(trade.at), priceFor(name, trade)]).filter(([, pips]) => pips !== null),
+      points: [
+        ...(past.get(name) ?? []).filter(([ms]) => ms < firstMs),
+        ...oldestFirst.map((trade) => [Date.parse(trade.at), priceFor(name, trade)]).filter(([, pips]) => pips !== null),
+      ],
     })),
   );
   const none = element("tr", {}, element("td", { class: "muted", colspan: "4" }, "No trades yet."));
@@ -177,15 +184,28 @@ function keep(rows) {
   const kept = newestFirst().slice(0, CHART_TRADES);
   trades.clear();
   keep(kept);
+  readPast();
 }
 
 async function readTrades() {
   try {
-    keep((await call("GET", `/markets/${marketId}/trades?limit=${CHART_TRADES}`)).results);
+    const page = await call("GET", `/markets/${marketId}/trades?limit=${CHART_TRADES}`);
+    keep(page.results);
+    if (page.next !== null) readPast();
   } catch {
     // The feed's own recent trades are shown meanwhile.
   }
   showTrades();
+}
+
+/** What was traded before the trades that are kept, which the chart's lines begin with. */
+async function readPast() {
+  try {
+    await Promise.all(lines.map(async (name) => past.set(name, await pricesSince(marketId, name, market.created_at_ms))));
+    showTrades();
+  } catch {
+    // The lines begin with the trades that are kept.
+  }
 }
 
 let tradesKnown = false;

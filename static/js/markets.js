@@ -1,6 +1,6 @@
 // The market list: search while typing, more cards on demand, and live prices of the cards in view.
 
-import { debounced, find, findAll, setFigure } from "./dom.js";
+import { debounced, find, findAll, setFigure, showChange } from "./dom.js";
 import { chanceOf, chanceText, compactMoneyText, pipsOf, priceText, quoteOf } from "./figures.js";
 import { feed } from "./session.js";
 
@@ -20,6 +20,7 @@ function showTicker(card, data) {
     const chance = chanceOf(quote);
     if (target.dataset.figure === "ask") setFigure(target, priceText(quote.ask));
     else if (target.dataset.figure === "bar") target.setAttribute("width", chance === null ? "0" : `${chance / 100}%`);
+    else if (target.dataset.figure === "change") showChange(target, quote.last);
     else showChance(target, chance);
   }
   setFigure(find('[data-figure="volume"]', card), compactMoneyText(pipsOf(data.volume)));

@@ -124,6 +124,9 @@ def test_schema_is_valid_and_names_the_order_paths(exchange: RunningExchange) ->
         "/api/v1/orders/{order_id}": {"get", "patch", "delete"},
         "/api/v1/orders/by-client-id/{client_order_id}": {"get", "patch", "delete"},
         "/api/v1/status": {"get"},
+        "/api/v1/markets/{market}/candles": {"get"},
+        "/api/v1/markets/{market}/analytics": {"get"},
+        "/api/v1/analytics/activity": {"get"},
     }.items():
         assert described["paths"][path].keys() >= methods, path
     order = described["components"]["schemas"]["Order"]["properties"]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, WebSocketRoute, expect
+from playwright.sync_api import Page, Route, WebSocketRoute, expect
 
 from tests.browser.conftest import Person
 from tests.running_exchange import RunningExchange
@@ -38,6 +38,24 @@ def test_card_and_page_move_when_somebody_trades(
     expect(page.locator("#book .asks .level").first).to_have_text("42¢")
     person.order(market, outcome="Yes", side="buy", price="0.3700", quantity=5)
     expect(page.locator("#book .bids .level").first).to_have_text("37¢")
+    assert faults == []
+
+
+def test_line_begins_with_candles_where_the_tape_is_longer_than_a_page_keeps(
+    page: Page, exchange: RunningExchange, market: Any, maker: Person, person: Person, faults: list[str]
+) -> None:
+    def keep_only_the_newest(route: Route) -> None:
+        tape = route.fetch().json()
+        route.fulfill(json={**tape, "results": tape["results"][:1], "next": "more"})
+
+    person.order(market, outcome="Yes", side="buy", price="0.4000", quantity=100)
+    token = person.order(market, outcome="Yes", side="buy", price="0.4200", quantity=5)["as_of"]
+    person.get(f"/markets/{market['market_id']}/candles", min_as_of=token)
+    page.route("**/api/v1/markets/*/trades?limit=500", keep_only_the_newest)
+    # Without a feed nothing but the answers above is known.
+    page.route_web_socket("**/ws/v1", lambda socket: None)
+    page.goto(f"{exchange.http}/markets/{market['slug']}")
+    expect(page.locator("#chart svg")).to_have_attribute("aria-label", "Yes: from 40% to 42%")
     assert faults == []
 
 

@@ -23,7 +23,9 @@ TABLES = {
     "position": "market_id, account_id, outcome", "participation": "market_id, account_id",
     "standing": "day, account_id", "forecast": "market_id, account_id, outcome",
     "ledger_entry": "account_id, at, slot, slot_offset, leg", "account_ledger": "account_id", "market": "market_id",
-    "outcome": "market_id, index", "market_summary": "market_id",
+    "outcome": "market_id, index", "market_summary": "market_id", "resting_order": "order_id",
+    "book_level": "market_id, outcome, is_bid, price_pips", "quote_bar": "market_id, outcome, at",
+    "trade_bar": "market_id, outcome, resolution, at", "activity_hour": "at, category",
 }  # fmt: skip
 
 

@@ -71,6 +71,21 @@ def listed(db: None) -> Callable[..., "Listing"]:
     return make
 
 
+def add_bars(row: "Listing", at: dt.datetime, *, volume: int, price: int, outcome: int = 0) -> None:
+    """A trade as the projection adds it to its minute and its hour."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        for resolution, unit in (("1m", "minute"), ("1h", "hour")):
+            cursor.execute(
+                "INSERT INTO trade_bar AS b "
+                "VALUES (%s, %s, %s, date_trunc(%s, %s::timestamptz), %s, %s, %s, %s, %s, 1, 1, 0) "
+                "ON CONFLICT (market_id, outcome, resolution, at) DO UPDATE "
+                "SET volume_pips = b.volume_pips + excluded.volume_pips",
+                [row.market_id, outcome, resolution, unit, at, price, price, price, price, volume],
+            )
+
+
 class ScriptedGateway:
     """Takes commands down; fails as `failure` says."""
 

@@ -29,6 +29,10 @@ def test_money_has_two_places_or_four_where_two_would_hide_something(pips, text)
     assert figures.money_text(pips) == text
 
 
+def test_changes_have_a_sign_and_are_nothing_where_they_are_unknown():
+    assert [figures.change_text(pips) for pips in (250, -100, 0, None)] == ["+2.5¢", "−1¢", "0¢", ""]
+
+
 @pytest.mark.parametrize(
     ("dollars", "text"),
     [(0, "$0"), (999, "$999"), (1_500, "$1.5K"), (1_239_999, "$1.23M"), (250_000, "$250K")],

@@ -4,8 +4,9 @@ import datetime as dt
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
-from tests.markets.conftest import NOW
+from tests.markets.conftest import NOW, add_bars
 
 pytestmark = pytest.mark.django_db
 
@@ -121,6 +122,16 @@ def test_prices_that_are_unknown_are_not_shown_as_zero(browser, listed):
     assert "0¢</span>" not in page
 
 
+def test_pages_say_how_far_a_price_has_come_in_a_day_and_nothing_where_that_is_unknown(browser, listed):
+    row = listed("Will it have moved since yesterday?", summary={"last_prices": [6_550, 3_450], "seq": 9})
+    add_bars(row, timezone.now() - dt.timedelta(hours=30), volume=1, price=6_000)
+    for path in ("/", f"/markets/{row.slug}"):
+        assert "+5.5¢" in text_of(browser.get(path))
+    assert "−5.5¢" in text_of(browser.get(f"/markets/{row.slug}"))
+    unknown = listed("Will it have moved since it began?", summary={"last_prices": [6_550, 3_450], "seq": 9})
+    assert 'data-figure="change"' not in browser.get(f"/markets/{unknown.slug}").content.decode()
+
+
 def test_portfolio_asks_to_sign_in_and_greets_an_empty_account(browser, signed_in):
     assert "No positions yet" in text_of(signed_in.get("/portfolio"))
     browser.logout()
@@ -154,5 +165,5 @@ def test_list_reads_the_database_as_often_for_many_markets_as_for_one(
 ):
     for number in range(12):
         listed(f"Market number {number} of twelve?")
-    with django_assert_max_num_queries(2):
+    with django_assert_max_num_queries(4):
         browser.get("/")

@@ -8,9 +8,8 @@ import pytest
 
 from markets import quotes, selectors
 from markets.selectors import Wanted
-from tests.markets.conftest import NOW
+from tests.markets.conftest import NOW, add_bars
 from trading.errors import InvalidRequest, NotFound
-from trading.ids import new_id
 from trading.selectors.prices import feed_valkey
 
 pytestmark = pytest.mark.django_db
@@ -148,16 +147,37 @@ def test_without_a_readable_ticker_last_prices_are_known_and_the_rest_is_unknown
     ]
 
 
-def test_volume_of_a_day_leaves_out_what_is_older(listed):
+def test_volume_of_a_day_leaves_out_what_is_older(listed, monkeypatch):
     from django.utils import timezone
 
-    from markets.volumes import volumes_before
-    from trading.models import Trade
+    from markets.volumes import day_before
 
-    row = listed("Will yesterday's volume count?", summary={"volume_pips": 5_000 * 430})
-    for hours, quantity in ((1, 10), (23, 20), (25, 400)):
-        Trade.objects.create(
-            trade_id=new_id(), market_id=row.market_id, outcome=0, price_pips=5_000, quantity=quantity,
-            taker_side="buy", executed_at=timezone.now() - dt.timedelta(hours=hours), seq=hours,
-        )  # fmt: skip
-    assert volumes_before([row]) == {row.market_id: 5_000 * 400}
+    row = listed("Will yesterday's volume count?", summary={"volume_pips": 10 + 20 + 30 + 400 + 500})
+    now = timezone.now()
+    monkeypatch.setattr(timezone, "now", lambda: now)
+    for minutes, volume, price in (
+        (1, 10, 7_000),
+        (1380, 20, 6_500),
+        (1440, 30, 6_000),
+        (1441, 400, 5_500),
+        (1500, 500, 5_000),
+    ):
+        add_bars(row, now - dt.timedelta(minutes=minutes), volume=volume, price=price)
+    assert day_before([row]) == {row.market_id: (400 + 500, [5_500, 4_500])}
+
+
+def test_prices_of_a_day_ago_are_each_outcomes_last_and_unknown_before_its_first_trade(listed):
+    from django.utils import timezone
+
+    from markets.representation import markets_json
+
+    row = listed(
+        "Who will have moved most?",
+        outcomes=("A", "B", "C"),
+        summary={"last_prices": [6_000, 2_500, None], "seq": 9},
+    )
+    long_ago, lately = (timezone.now() - dt.timedelta(hours=hours) for hours in (60, 2))
+    for outcome, at, price in ((0, long_ago, 6_500), (1, lately, 3_000), (0, lately, 6_400)):
+        add_bars(row, at, outcome=outcome, volume=1, price=price)
+    (shown,) = markets_json([row])
+    assert [each["price_change_24h"] for each in shown["outcomes"]] == ["-0.0500", None, None]

@@ -9,11 +9,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from trading.api.portfolio import page_json, reader
-from trading.api.query import PAGE, Query
+from trading.api.query import FRESHNESS_NAMES, PAGE, Query
 from trading.api.read_schema import LEDGER_PAGE
 from trading.api.schema import problems
 from trading.eventlog.codec import timestamp_text, to_us
 from trading.money import format_pips
+from trading.replicas import may_lag
 from trading.selectors.ledger import LedgerEntry, ledger_page
 
 
@@ -28,8 +29,9 @@ class LedgerView(APIView):
         "their times. A credit that repays debt stands there in full: all amounts add up to cash less debt.",
         parameters=[*PAGE], responses={200: LEDGER_PAGE, **problems(400, 401, 403, 503)},
     )  # fmt: skip
+    @may_lag
     def get(self, request: Request) -> Response:
-        account_id, query = reader(request).account_id, Query(request, "limit", "cursor", "min_as_of")
+        account_id, query = reader(request).account_id, Query(request, "limit", "cursor", *FRESHNESS_NAMES)
         limit = query.limit()
         as_of = query.reach(("ledger",))
         page = ledger_page(account_id, limit=limit, cursor=query.text("cursor"))

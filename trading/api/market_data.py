@@ -93,7 +93,7 @@ class OrderBookView(_PastView):
         if (past := self.past(query, terms)) is not None:
             book = past_order_book(terms, past, outcome=outcome, depth=depth)
             return Response({**book_json(book, terms), "as_of": _as_of(past)})
-        as_of = query.reach(("orders", "markets"), [market_slot(terms.market_id)])
+        as_of = query.reach(("books", "markets"), [market_slot(terms.market_id)])
         return Response({**book_json(order_book(terms, outcome=outcome, depth=depth), terms), "as_of": as_of})
 
 
@@ -115,7 +115,7 @@ class PriceView(_PastView):
             book = past_order_book(terms, past, outcome=outcome, depth=1)
             status, price, as_of = past.status, past.last_prices[outcome], _as_of(past)
         else:
-            as_of = query.reach(("orders", "markets"), [market_slot(terms.market_id)])
+            as_of = query.reach(("books", "markets"), [market_slot(terms.market_id)])
             book = order_book(terms, outcome=outcome, depth=1)
             status, price = last_price(terms.market_id, outcome)
         return Response({**price_json(book, price, terms), "status": status, "as_of": as_of})

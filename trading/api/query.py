@@ -1,7 +1,7 @@
 """Query strings of the read paths: what is known, checked, and what is not, refused."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
@@ -84,21 +84,18 @@ class Query:
                 errors={name: ["must be a time such as 2026-11-23T08:30:00Z, a plus sign written as %2B"]}
             ) from None
 
-    def choice(self, name: str, choices: Sequence[str], *, default: str) -> str:
-        """One of a few words."""
-        given = self._given.get(name, default)
-        if given not in choices:
-            raise InvalidRequest(errors={name: [f"must be one of {', '.join(choices)}"]})
-        return given
-
     def limit(self) -> int:
         return self.number("limit", default=DEFAULT_LIMIT, least=1, most=MAX_LIMIT)
 
     def only_open(self) -> bool:
-        status = self._given.get("status", "open")
-        if status not in ("open", "all"):
-            raise InvalidRequest(errors={"status": ["must be open or all"]})
-        return status == "open"
+        return self.choice("status", ("open", "all"), default="open") == "open"
+
+    def choice(self, name: str, allowed: Iterable[str], *, default: str) -> str:
+        """One of a few words."""
+        given, words = self._given.get(name, default), list(allowed)
+        if given not in words:
+            raise InvalidRequest(errors={name: [f"must be {', '.join(words[:-1])} or {words[-1]}"]})
+        return given
 
     def market_id(self) -> str | None:
         """The id of the market asked for, by id or slug. Raises NotFound."""

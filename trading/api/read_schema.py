@@ -129,6 +129,80 @@ class PriceSchema(serializers.Serializer):
     as_of = serializers.CharField()
 
 
+class CandleSchema(serializers.Serializer):
+    """One interval from `at` on. Prices are null without a trade; a quote stands until the next one."""
+
+    at = serializers.DateTimeField()
+    open = serializers.CharField(allow_null=True)
+    high = serializers.CharField(allow_null=True)
+    low = serializers.CharField(allow_null=True)
+    close = serializers.CharField(allow_null=True)
+    volume = serializers.CharField(help_text="price times quantity, in this outcome's terms")
+    quantity = serializers.IntegerField()
+    trades = serializers.IntegerField()
+    bid_close = serializers.CharField(allow_null=True, help_text="the best bid as the interval ended")
+    ask_close = serializers.CharField(allow_null=True)
+
+
+class TopSchema(serializers.Serializer):
+    """A book as it is: best prices, and what rests within $0.05 of them. All null before its first order."""
+
+    best_bid = serializers.CharField(allow_null=True)
+    best_ask = serializers.CharField(allow_null=True)
+    spread = serializers.CharField(allow_null=True)
+    bid_depth = serializers.IntegerField(allow_null=True)
+    ask_depth = serializers.IntegerField(allow_null=True)
+    imbalance = serializers.CharField(
+        allow_null=True, help_text="from -1.0000 (only asks) to 1.0000 (only bids)"
+    )
+
+
+class BookHourSchema(serializers.Serializer):
+    """An hour of a book: averages over the minutes of which it is known, and what was traded."""
+
+    at = serializers.DateTimeField()
+    average_spread = serializers.CharField(
+        allow_null=True, help_text="over minutes that ended with both sides"
+    )
+    bid_depth = serializers.IntegerField(allow_null=True)
+    ask_depth = serializers.IntegerField(allow_null=True)
+    imbalance = serializers.CharField(allow_null=True)
+    volume = serializers.CharField()
+    quantity = serializers.IntegerField()
+    trades = serializers.IntegerField()
+    taker_buy_share = serializers.CharField(allow_null=True)
+
+
+class AnalyticsSchema(serializers.Serializer):
+    """A book now and over the last day."""
+
+    outcome = serializers.CharField()
+    now = TopSchema()
+    taker_buy_share = serializers.CharField(
+        allow_null=True, help_text="of the shares of these hours, what takers bought"
+    )
+    hours = BookHourSchema(many=True)
+    as_of = serializers.CharField()
+
+
+class ActivitySchema(serializers.Serializer):
+    """An hour of a category. What makers and takers traded is in their own terms, so the two add up to 1.0000."""
+
+    at = serializers.DateTimeField()
+    category = serializers.CharField()
+    volume = serializers.CharField()
+    trades = serializers.IntegerField()
+    maker_volume = serializers.CharField()
+    taker_volume = serializers.CharField()
+    maker_share = serializers.CharField()
+    taker_share = serializers.CharField()
+    taker_buy_share = serializers.CharField(
+        allow_null=True, help_text="of the takers' volume, what they bought"
+    )
+    maker_fees = serializers.CharField()
+    taker_fees = serializers.CharField()
+
+
 ORDER_PAGE = page_of(OrderSchema, "OrderPage")
 POSITION_PAGE = page_of(PositionSchema, "PositionPage")
 FILL_PAGE = page_of(OwnFillSchema, "OwnFillPage")
@@ -149,3 +223,5 @@ EVENT = inline_serializer(
 )
 EVENT_PAGE = page_of(type(EVENT), "EventPage")
 TRADE_PAGE = page_of(TradeSchema, "TradePage")
+CANDLE_PAGE = page_of(CandleSchema, "CandlePage")
+ACTIVITY_PAGE = page_of(ActivitySchema, "ActivityPage")

@@ -2,6 +2,7 @@
 
 from django.urls import URLPattern
 
+from trading.api.bars import bar_patterns
 from trading.api.ledger import ledger_patterns
 from trading.api.log import log_patterns
 from trading.api.orders import order_patterns
@@ -11,6 +12,7 @@ from trading.api.status import status_patterns
 api_urlpatterns: list[URLPattern] = [
     *order_patterns,
     *portfolio_patterns,
+    *bar_patterns,
     *ledger_patterns,
     *status_patterns,
     *log_patterns,

@@ -9,7 +9,9 @@ DEFAULT_PROJECTIONS = (
     "trading.projections.trades.TradesProjection",
     "trading.projections.positions.PositionsProjection",
     "trading.projections.ledger.LedgerProjection",
+    "trading.projections.books.BooksProjection",
+    "trading.projections.candles.CandlesProjection",
     "trading.projections.markets.MarketsProjection",
 )
 """Used unless settings.PROJECTIONS names others. Markets come last, so that a market's seq is never
-ahead of its orders by more than the round in progress."""
+ahead of its orders and books by more than the round in progress."""

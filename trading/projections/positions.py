@@ -12,9 +12,9 @@ from typing import Any
 
 from trading.array_literals import columns
 from trading.eventlog.codec import LoggedEvent
-from trading.eventlog.read import read_creations
 from trading.money import SHARE_PIPS
 from trading.projections.causes import Ending, Endings
+from trading.projections.creations import Creations
 from trading.projections.holding import Holding, Row, leg_flow_pips
 from trading.projections.projection import BrokenLog, UnknownEvent, appliers
 from trading.projections.standings import StandingsBatch, day_of
@@ -51,7 +51,7 @@ class PositionsProjection:
 
     def __init__(self) -> None:
         self._holdings: dict[_Key, Holding] = {}
-        self._outcomes: dict[str, int] = {}
+        self._creations = Creations()
         self._endings = Endings()
 
     def forget(self) -> None:
@@ -84,23 +84,13 @@ class PositionsProjection:
         if len(self._holdings) + len(touched) > _MAX_REMEMBERED:
             self._holdings.clear()
         wanted = [key for key in touched if key not in self._holdings]
-        self._count_outcomes(cursor, {market_id for market_id, _ in wanted})
+        self._creations.learn(cursor, (market_id for market_id, _ in wanted))
         for key in wanted:
-            self._holdings[key] = Holding(self._outcomes[key[0]])
+            self._holdings[key] = Holding(self._creations[key[0]].outcomes)
         if wanted:
             cursor.execute(_READ, columns(wanted))
             for market_id, account_id, outcome, *values in cursor.fetchall():
                 self._holdings[market_id, account_id].rows[outcome] = Row(*values)
-
-    def _count_outcomes(self, cursor: Any, markets: set[str]) -> None:
-        wanted = sorted(markets - self._outcomes.keys())
-        if not wanted:
-            return
-        created = read_creations(cursor, wanted)
-        self._outcomes.update({market_id: len(data["outcomes"]) for market_id, data in created.items()})
-        missing = [market_id for market_id in wanted if market_id not in self._outcomes]
-        if missing:
-            raise BrokenLog(f"market {missing[0]} trades but its log does not begin with its creation")
 
 
 def _touched(events: Sequence[LoggedEvent]) -> dict[_Key, None]:

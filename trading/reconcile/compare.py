@@ -47,6 +47,7 @@ def compare_market(market_id: str, rows: MarketRows, folds: "SlotFolds", closing
     found += _differ(
         f"{named}: trades", rows.trades.get(market_id, [0] * 3), folds.trades.trades.get(market_id, [0] * 3)
     )
+    found += _compare_bars(market_id, rows, folds) + _compare_levels(market_id, rows, folds)
     found += _compare_summary(named, rows.markets.get(market_id), folds.markets.markets[market_id])
     found += _compare_holdings(market_id, rows, folds, closings)
     return found
@@ -70,6 +71,26 @@ def _compare_orders(named: str, rows: dict[str, dict[str, Any]], log: dict[str, 
             found.append(f"{named}: order {order_id} is missing")
         elif row != expected:
             found += _fields(f"{named}: order {order_id}", row, expected)
+    return found
+
+
+def _compare_bars(market_id: str, rows: MarketRows, folds: "SlotFolds") -> list[str]:
+    """The bars of each resolution hold together what was traded."""
+    expected, sums = folds.candles.trades.get(market_id, [0] * 3), rows.bars.get(market_id, _NOTHING)
+    found = []
+    for resolution in ("1m", "1h"):
+        found += _differ(f"market {market_id}: bars of {resolution}", sums.get(resolution, [0] * 3), expected)
+    return found
+
+
+def _compare_levels(market_id: str, rows: MarketRows, folds: "SlotFolds") -> list[str]:
+    """Shares and orders at each price."""
+    levels, expected = rows.levels.get(market_id, _NOTHING), folds.books.levels(market_id)
+    found = []
+    for key in sorted(levels.keys() | expected.keys()):
+        outcome, is_bid, price = key
+        named = f"market {market_id}: {'bids' if is_bid else 'asks'} of outcome {outcome} at {price}"
+        found += _differ(named, levels.get(key), expected.get(key))
     return found
 
 

@@ -70,7 +70,7 @@ class OrdersFold:
 
 @dataclass(slots=True)
 class TradesFold:
-    """Counts and sums of the table trade."""
+    """Counts and sums of the table trade, and of each resolution of trade_bar."""
 
     trades: dict[str, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0, 0]))
 
@@ -82,6 +82,43 @@ class TradesFold:
                 return
             for leg in data["legs"]:
                 _add(sums, 1, leg["quantity"], leg["price"] * leg["quantity"])
+
+
+@dataclass(slots=True)
+class BooksFold:
+    """The table book_level, from every order that rests, in its owner's terms."""
+
+    orders: dict[str, dict[str, dict[str, Any]]] = field(default_factory=lambda: defaultdict(dict))
+    binary: dict[str, bool] = field(default_factory=dict)
+
+    def take(self, event: StoredEvent) -> None:
+        data, orders = event.data, self.orders[event.stream_id]
+        match event.type:
+            case "market_created/1":
+                self.binary[event.stream_id] = len(data["outcomes"]) == 2
+            case "order_placed/1" if data["tif"] not in ("IOC", "FOK"):
+                terms = {name: data[name] for name in ("outcome", "side", "price", "quantity")}
+                orders[data["order"]] = {**terms, "filled": 0}
+            case "order_matched/1":
+                for leg in data["legs"]:
+                    if (order := orders.get(leg["order"])) is not None:
+                        order["filled"] += leg["quantity"]
+                        if order["filled"] == order["quantity"]:
+                            del orders[leg["order"]]
+            case "order_cancelled/1" | "order_expired/1":
+                orders.pop(data["order"], None)
+            case "order_amended/1":
+                orders[data["order"]].update(price=data["price"], quantity=data["quantity"])
+
+    def levels(self, market_id: str) -> dict[tuple[int, bool, int], list[int]]:
+        """(shares, orders) by outcome, side and price, in the book's terms."""
+        found: dict[tuple[int, bool, int], list[int]] = defaultdict(lambda: [0, 0])
+        for order in self.orders[market_id].values():
+            outcome, price, is_bid = order["outcome"], order["price"], order["side"] == "buy"
+            if self.binary[market_id] and outcome == 1:
+                outcome, price, is_bid = 0, DOLLAR - price, not is_bid
+            _add(found[outcome, is_bid, price], order["quantity"] - order["filled"], 1)
+        return dict(found)
 
 
 @dataclass(slots=True)

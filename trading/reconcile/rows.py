@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-PROJECTIONS = ("orders", "trades", "positions", "markets")
+PROJECTIONS = ("orders", "trades", "positions", "books", "candles", "markets")
 
 
 ACCOUNT_PROJECTIONS = ("ledger",)
@@ -55,6 +55,10 @@ class MarketRows(NamedTuple):
     positions: dict[str, dict[tuple[str, int], tuple[int, int, int]]]
     flows: dict[str, dict[str, list[int]]]
     markets: dict[str, dict[str, Any]]
+    levels: dict[str, dict[tuple[int, bool, int], list[int]]]
+    """(shares, orders) by outcome, side and price."""
+    bars: dict[str, dict[str, list[int]]]
+    """Sums of the bars of each resolution."""
 
 
 _ORDERS = """
@@ -99,6 +103,8 @@ def read_markets(cursor: Any, market_ids: Sequence[str]) -> MarketRows:
         positions=_positions(cursor, wanted),
         flows=_flows(cursor, wanted),
         markets=markets,
+        levels=_levels(cursor, wanted),
+        bars=_bars(cursor, wanted),
     )
 
 
@@ -139,6 +145,30 @@ def _flows(cursor: Any, wanted: list[Any]) -> dict[str, dict[str, list[int]]]:
     return found
 
 
+def _levels(cursor: Any, wanted: list[Any]) -> dict[str, dict[tuple[int, bool, int], list[int]]]:
+    cursor.execute(
+        "SELECT market_id::text, outcome, is_bid, price_pips, quantity, orders FROM book_level "
+        "WHERE market_id = ANY(%s::uuid[])",
+        wanted,
+    )
+    found: dict[str, dict[tuple[int, bool, int], list[int]]] = {}
+    for market_id, outcome, is_bid, price, *values in cursor.fetchall():
+        found.setdefault(market_id, {})[outcome, is_bid, price] = values
+    return found
+
+
+def _bars(cursor: Any, wanted: list[Any]) -> dict[str, dict[str, list[int]]]:
+    cursor.execute(
+        "SELECT market_id::text, resolution, sum(trades)::bigint, sum(quantity)::bigint, sum(volume_pips)::bigint "
+        "FROM trade_bar WHERE market_id = ANY(%s::uuid[]) GROUP BY 1, 2",
+        wanted,
+    )
+    found: dict[str, dict[str, list[int]]] = {}
+    for market_id, resolution, *sums in cursor.fetchall():
+        found.setdefault(market_id, {})[resolution] = sums
+    return found
+
+
 class LedgerSums(NamedTuple):
     """What the ledger says of an account: its own row (None: there is none), and its entries added up."""
 
@@ -151,7 +181,9 @@ class LedgerSums(NamedTuple):
 def strangers(cursor: Any) -> list[str]:
     """Tables with rows of a market that the log has never heard of."""
     found = []
-    for table in ("order", "fill", "trade", "position", "participation", "market", "market_summary"):
+    for table in (
+        "order", "fill", "trade", "position", "participation", "market", "market_summary", "book_level", "trade_bar",
+    ):  # fmt: skip
         cursor.execute(
             f'SELECT market_id::text FROM "{table}" t '  # noqa: S608
             "WHERE NOT EXISTS (SELECT FROM stream WHERE id = t.market_id) LIMIT 1"

@@ -13,7 +13,7 @@ from trading.ids import ACCOUNT_SLOTS, MARKET_SLOTS
 from trading.reconcile.accounts import LedgerFold
 from trading.reconcile.compare import compare_ledger, compare_market, compare_money
 from trading.reconcile.ledger import Ledger
-from trading.reconcile.markets import HoldingsFold, MarketsFold, OrdersFold, TradesFold
+from trading.reconcile.markets import BooksFold, HoldingsFold, MarketsFold, OrdersFold, TradesFold
 from trading.reconcile.rows import (
     ACCOUNT_PROJECTIONS,
     PROJECTIONS,
@@ -64,7 +64,8 @@ class SlotFolds:
     """One fold a projection for the markets of a slot, each played up to its own offset."""
 
     def __init__(self) -> None:
-        self.orders, self.trades = OrdersFold(), TradesFold()
+        self.orders, self.trades, self.candles = OrdersFold(), TradesFold(), TradesFold()
+        self.books = BooksFold()
         self.positions, self.markets = HoldingsFold(), MarketsFold()
         self.reached = dict.fromkeys(PROJECTIONS, 0)
 

@@ -1,4 +1,4 @@
-"""A market's order book: from the hash that the shard keeps in Valkey, else from the open orders.
+"""A market's order book: from the hash that the shard keeps in Valkey, else from the levels of the read model.
 
 The hash is taken only if it is not behind the read model, which it is after a Valkey that was emptied
 or restored. The read model may be a replica's, and the hash then older than the primary's, but not than the answer's
@@ -74,7 +74,7 @@ def _read(terms: MarketTerms, book: int) -> tuple[Sides, int]:
     published = _published(terms.market_id, book)
     if published is not None and published[1] >= _projected_seq(terms.market_id):
         return published
-    return _from_orders(terms, book)
+    return _projected(terms, book)
 
 
 def _published(market_id: str, book: int) -> tuple[Sides, int] | None:
@@ -82,7 +82,7 @@ def _published(market_id: str, book: int) -> tuple[Sides, int] | None:
     try:
         fields: dict[bytes, bytes] = feed_valkey().hgetall(f"book:{market_id}")
     except redis.RedisError as error:
-        log.warning("no published books, open orders serve instead: %s", error)
+        log.warning("no published books, projected levels serve instead: %s", error)
         return None
     seq = fields.pop(b"seq", None)
     if seq is None:
@@ -102,43 +102,36 @@ def _projected_seq(market_id: str) -> int:
     return 0 if row is None else int(row[0])
 
 
-# One statement, so one snapshot. The levels are those of the orders' checkpoint; the market's seq is that of the
-# markets' checkpoint, and may be given out only if the orders are as far. What is not meant to rest is not in a book.
-_OPEN_ORDERS = """
-SELECT o.outcome, o.side, o.price_pips, sum(o.quantity - o.filled)::bigint,
+# One statement, so one snapshot. The levels are those of the books' checkpoint; the market's seq is that of the
+# markets' checkpoint, and may be given out only if the books are as far.
+_LEVELS = """
+SELECT l.is_bid, l.price_pips, l.quantity,
        (SELECT seq FROM market_summary WHERE market_id = %(market)s),
        (SELECT a.next_offset >= b.next_offset FROM projection_checkpoint a JOIN projection_checkpoint b USING (slot)
-        WHERE a.projection = 'orders' AND b.projection = 'markets' AND slot = %(slot)s)
-FROM (SELECT) AS always
-LEFT JOIN "order" o ON o.market_id = %(market)s AND o.status = 'open' AND o.time_in_force NOT IN ('IOC', 'FOK')
-GROUP BY 1, 2, 3
+        WHERE a.projection = 'books' AND b.projection = 'markets' AND slot = %(slot)s)
+FROM (SELECT) AS always LEFT JOIN book_level l ON l.market_id = %(market)s AND l.outcome = %(book)s
 """
 
 
-def _from_orders(terms: MarketTerms, book: int) -> tuple[Sides, int]:
+def _projected(terms: MarketTerms, book: int) -> tuple[Sides, int]:
     rows: list[tuple[Any, ...]] = []
+    wanted = {"market": terms.market_id, "slot": market_slot(terms.market_id), "book": book}
 
-    def orders_are_as_far() -> bool:
+    def books_are_as_far() -> bool:
         with reading().cursor() as cursor:
-            cursor.execute(_OPEN_ORDERS, {"market": terms.market_id, "slot": market_slot(terms.market_id)})
+            cursor.execute(_LEVELS, wanted)
             rows[:] = cursor.fetchall()
         return bool(rows[0][-1])
 
-    if not wait_until(orders_are_as_far, timeout_s=AGREE_WITHIN_S):
+    if not wait_until(books_are_as_far, timeout_s=AGREE_WITHIN_S):
         raise ReadLag()
-    return _sides(rows, terms, book), rows[0][-2] or 0
+    return _sides(rows), rows[0][-2] or 0
 
 
-def _sides(rows: list[tuple[Any, ...]], terms: MarketTerms, book: int) -> Sides:
+def _sides(rows: list[tuple[Any, ...]]) -> Sides:
     bids: dict[int, int] = {}
     asks: dict[int, int] = {}
-    for outcome, side, price, quantity, *_ in rows:
-        if outcome is None:
-            continue
-        is_bid = side == "buy"
-        if is_binary(terms) and outcome == 1:
-            outcome, price, is_bid = 0, SHARE_PIPS - price, not is_bid
-        if outcome == book:
-            levels = bids if is_bid else asks
-            levels[price] = levels.get(price, 0) + quantity
+    for is_bid, price, quantity, *_ in rows:
+        if price is not None:
+            (bids if is_bid else asks)[price] = quantity
     return bids, asks

@@ -10,9 +10,9 @@ from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
 import msgspec
-from django.db import connection
 
 from trading.eventlog.codec import timestamp_text, to_us
+from trading.replicas import reading
 from trading.selectors.pages import Cursor, Moment, Number, Page
 
 Place = Annotated[int, msgspec.Meta(ge=0, le=2**15 - 1)]
@@ -76,7 +76,7 @@ def ledger_page(account_id: str, *, limit: int, cursor: str | None) -> Page[Ledg
     if key is not None:
         wanted |= {"at": timestamp_text(key.at_us), "slot": key.slot, "offset": key.slot_offset,
                    "leg": key.leg, "cash": key.cash_before_pips}  # fmt: skip
-    with connection.cursor() as database:
+    with reading().cursor() as database:
         database.execute(_NEWEST if key is None else _OLDER, wanted)
         rows = database.fetchall()
     return _ENTRIES.page(_with_cash(rows), limit=limit, key_of=_key_of)

@@ -11,7 +11,7 @@ from trading.errors import InvalidRequest
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
-LONGEST_CURSOR = 300
+LONGEST_CURSOR = 400
 
 Item = TypeVar("Item")
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**62)]

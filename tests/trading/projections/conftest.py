@@ -24,6 +24,11 @@ TABLES = {
     "market": "market_id",
     "outcome": "market_id, index",
     "market_summary": "market_id",
+    "resting_order": "order_id",
+    "book_level": "market_id, outcome, is_bid, price_pips",
+    "quote_bar": "market_id, outcome, at",
+    "trade_bar": "market_id, outcome, resolution, at",
+    "activity_hour": "at, category",
 }
 
 # The day of all time is none that Python knows.

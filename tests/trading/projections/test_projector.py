@@ -21,6 +21,8 @@ from trading.wake import wake_readers
 
 pytestmark = pytest.mark.django_db(transaction=True, available_apps=["trading"])
 
+NAMES = ("orders", "trades", "positions", "ledger", "books", "candles", "markets")
+
 
 def checkpoints(name):
     with connection.cursor() as cursor:
@@ -48,7 +50,7 @@ def trade_a_while(commands=60, seed=1):
 def test_every_projection_reaches_the_heads(project):
     trade_a_while()
     project()
-    for name in ("orders", "trades", "positions", "ledger", "markets"):
+    for name in NAMES:
         assert checkpoints(name) == heads()
         assert metrics.PROJECTION_LAG_EVENTS.labels(name)._value.get() == 0
 
@@ -105,9 +107,7 @@ def test_two_projectors_at_once_apply_each_event_once():
     for thread in threads:
         thread.start()
     deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and any(
-        checkpoints(name) != heads() for name in ("orders", "trades", "positions", "ledger", "markets")
-    ):
+    while time.monotonic() < deadline and any(checkpoints(name) != heads() for name in NAMES):
         stop.wait(0.02)
     stop.set()
     for thread in threads:

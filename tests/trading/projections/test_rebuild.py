@@ -141,8 +141,10 @@ class OnlyListening:
 
 
 def test_an_unknown_projection_is_refused():
-    with pytest.raises(CommandError, match="there are orders, trades, positions, ledger, markets"):
-        call_command("rebuild_projections", "--only", "candles")
+    with pytest.raises(
+        CommandError, match="there are orders, trades, positions, ledger, books, candles, markets"
+    ):
+        call_command("rebuild_projections", "--only", "weather")
 
 
 def test_a_table_that_others_refer_to_is_not_exchanged(project):

@@ -78,14 +78,16 @@ class WrittenMarket:
     """A market driven by the real engine. What it decides is in the log, and the cash it moves in cash_account."""
 
     def __init__(
-        self, outcomes: tuple[str, ...] = ("Yes", "No"), *, taker_fee_e4: int = 0, tick_pips: int = 100
-    ):
+        self, outcomes: tuple[str, ...] = ("Yes", "No"), *, taker_fee_e4: int = 0, tick_pips: int = 100,
+        category: str = "tests",
+    ):  # fmt: skip
+        self.at_us: int | None = None  # when what follows is recorded, instead of now
         self.market_id, self.settlement_id = new_id(), new_id()
         self.state = Market(self.market_id)
         self.outcomes = outcomes
         self.do(
             cmd.CreateMarket(
-                self.market_id, "Will it?", outcomes, "tests", tick_pips, taker_fee_e4, 0, None, CLOSES_US
+                self.market_id, "Will it?", outcomes, category, tick_pips, taker_fee_e4, 0, None, CLOSES_US
             ),
         )  # fmt: skip
 
@@ -95,7 +97,7 @@ class WrittenMarket:
             for event in run(self.state, command, budget_pips=10**12, now_us=START_US)
         ]
         if written:
-            append(self.market_id, *written, metadata={"command": [type(command).__name__]})
+            append(self.market_id, *written, metadata={"command": [type(command).__name__]}, at_us=self.at_us)
             move_cash(written)
         return written
 
@@ -113,8 +115,8 @@ class WrittenMarket:
     def cancel(self, account_id: str, order_id: str) -> None:
         self.do(cmd.CancelOrder(self.market_id, account_id, order_id, None))
 
-    def amend(self, account_id: str, order_id: str, quantity: int) -> None:
-        self.do(cmd.AmendOrder(self.market_id, account_id, order_id, None, quantity, None))
+    def amend(self, account_id: str, order_id: str, quantity: int, price_pips: int | None = None) -> None:
+        self.do(cmd.AmendOrder(self.market_id, account_id, order_id, None, quantity, None, price_pips))
 
     def resolve(self, payouts: tuple[int, ...]) -> None:
         self.do(cmd.ResolveMarket(self.market_id, payouts, self.settlement_id, "seen"))

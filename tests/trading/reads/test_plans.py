@@ -58,15 +58,16 @@ def rows_walked(read: Callable[[], object]) -> int:
         read()
     with connection.cursor() as cursor:
         cursor.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + seen.captured_queries[0]["sql"].replace("%", "%%"))
-        return _walked(cursor.fetchone()[0][0]["Plan"])
+        return walked(cursor.fetchone()[0][0]["Plan"])
 
 
-def _walked(plan: dict) -> int:  # type: ignore[type-arg]
+def walked(plan: dict, table: str | None = None) -> int:  # type: ignore[type-arg]
+    """How many rows, of one table if named, an executed plan has looked at."""
     own = 0
-    if "Relation Name" in plan:
+    if "Relation Name" in plan and table in (None, plan["Relation Name"]):
         per_loop = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)
         own = round(per_loop * plan["Actual Loops"])
-    return own + sum(_walked(child) for child in plan.get("Plans", ()))
+    return own + sum(walked(child, table) for child in plan.get("Plans", ()))
 
 
 @anywhere

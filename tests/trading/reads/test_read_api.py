@@ -242,10 +242,16 @@ def test_depth_cuts_levels_but_not_the_checksum(traded):
     assert (cut["asks"], cut["checksum"]) == ([["0.6000", 6]], whole["checksum"])
 
 
-def test_an_order_that_does_not_rest_is_in_no_book(traded):
+def test_a_seq_is_given_out_only_with_levels_that_are_as_far(traded, monkeypatch):
+    monkeypatch.setattr("trading.selectors.books.AGREE_WITHIN_S", 0)
+    path = f"/markets/{traded.market_id}/orderbook"
+    assert get(client(), path)["seq"] == traded.state.seq
     with connection.cursor() as cursor:
-        cursor.execute('UPDATE "order" SET time_in_force = %s WHERE order_id = %s', ["IOC", traded.bid])
-    assert get(client(), f"/markets/{traded.market_id}/orderbook")["bids"] == []
+        cursor.execute(
+            "UPDATE projection_checkpoint SET next_offset = next_offset - 1 WHERE projection = 'books' AND slot = %s",
+            [market_slot(traded.market_id)],
+        )
+    assert refused(client(), path) == (503, "read_lag")
 
 
 def test_an_empty_book_has_empty_sides(project):

@@ -87,6 +87,10 @@ WRONG = {
     "DELETE FROM fill WHERE role = 'maker'": ": fills:",
     "UPDATE fill SET fee_pips = fee_pips + 1": ": fills:",
     "UPDATE trade SET quantity = quantity + 1": ": trades:",
+    "UPDATE book_level SET quantity = quantity + 1": "s of outcome",
+    "DELETE FROM book_level WHERE is_bid": "bids of outcome",
+    "UPDATE trade_bar SET volume_pips = volume_pips + 1 WHERE resolution = '1h'": "bars of 1h:",
+    "DELETE FROM trade_bar WHERE resolution = '1m'": "bars of 1m:",
     "UPDATE position SET quantity = quantity + 1": "shares of outcome",
     "UPDATE position SET realized_pips = realized_pips + 1": "realized less cost",
     "UPDATE position SET cost_pips = cost_pips + 1": "realized less cost",
@@ -112,7 +116,7 @@ WRONG = {
 
 
 TABLES = ("cash_account", "batch", "order", "fill", "trade", "position", "participation", "ledger_entry",
-          "account_ledger", "market", "outcome", "market_summary", "settlement")  # fmt: skip
+          "account_ledger", "market", "outcome", "market_summary", "settlement", "book_level", "trade_bar")  # fmt: skip
 
 
 @contextmanager
@@ -154,7 +158,7 @@ def test_an_event_whose_money_does_not_add_up_is_found(exchange, project, capsys
 
 def test_projections_that_do_not_come_are_told_and_cash_is_judged_all_the_same(exchange, capsys):
     exchange[0].place(funded_account(), "buy", 0, 4000, 1)
-    with pytest.raises(CommandError, match="5 differences"):
+    with pytest.raises(CommandError, match="7 differences"):
         reconcile()
     assert "projection orders is 2 events behind" in capsys.readouterr().err
 
