@@ -2,7 +2,9 @@
 
 import uuid
 from collections.abc import Callable
+from typing import Any
 
+from django.http.response import HttpResponseBase
 from django.views.decorators.debug import sensitive_variables
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
@@ -33,15 +35,22 @@ from accounts.serializers import (
     TicketSerializer,
 )
 from trading.api.errors import request_id_of
-from trading.api.query import CURSOR, LIMIT, MIN_AS_OF, Query
+from trading.api.public import public_response, remembered
+from trading.api.query import CURSOR, FRESHNESS, FRESHNESS_NAMES, LIMIT, Query
 from trading.api.schema import problems
+from trading.as_of import read_as_of
 from trading.cash import CashAnswer
 from trading.errors import InvalidRequest, NotFound
 from trading.money import format_pips
 from trading.principal import Principal, require_principal
+from trading.read_cache import STANDINGS_TOPIC, ReadCache
+from trading.replicas import may_lag
 from trading.selectors.pages import DEFAULT_LIMIT
 
 TAGS = ["account"]
+STANDINGS = ("positions",)
+
+_standings = ReadCache("leaderboard", l1_s=1, l2_s=300, topic=STANDINGS_TOPIC)
 
 
 class RegisterView(APIView):
@@ -201,21 +210,28 @@ class LeaderboardView(APIView):
             OpenApiParameter("period", str, enum=PERIODS, description="`all` if left out"),
             OpenApiParameter("by", str, enum=MEASURES, description="`profit` if left out"),
             OpenApiParameter("limit", int, description=f"{DEFAULT_LIMIT} if left out, at most {MAX_ROWS}"),
-            MIN_AS_OF,
+            *FRESHNESS,
         ],
         responses={200: LeaderboardSerializer, **problems(400, 503)},
     )
-    def get(self, request: Request) -> Response:
-        query = Query(request, "period", "by", "limit", "min_as_of")
+    @may_lag
+    def get(self, request: Request) -> HttpResponseBase:
+        query = Query(request, "period", "by", "limit", *FRESHNESS_NAMES)
         period = query.choice("period", PERIODS, default="all")
         by = query.choice("by", MEASURES, default="profit")
         limit = query.number("limit", default=DEFAULT_LIMIT, least=1, most=MAX_ROWS)
-        as_of = query.reach(("positions",))
-        results = [
-            {"rank": row.rank, "username": row.username, "value": row.text}
-            for row in leaderboard(period, by, limit)
-        ]
-        return Response({"results": results, "next": None, "as_of": as_of})
+
+        def document() -> dict[str, Any]:
+            as_of = read_as_of(STANDINGS)
+            rows = [
+                {"rank": row.rank, "username": row.username, "value": row.text}
+                for row in leaderboard(period, by, limit)
+            ]
+            return {"results": rows, "next": None, "as_of": as_of}
+
+        key = f"{period}:{by}:{limit}"
+        answer = remembered(_standings, query, key, soon=document, now=document, projections=STANDINGS)
+        return public_response(request, answer, max_age_s=60)
 
 
 class TicketView(APIView):

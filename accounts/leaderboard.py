@@ -7,9 +7,8 @@ looks at every row of the period, one for each user who was active in it; so ask
 import datetime as dt
 from typing import NamedTuple
 
-from django.db import connection
-
 from trading.money import format_pips
+from trading.replicas import reading
 
 PERIODS = ("day", "week", "all")
 MEASURES = ("profit", "volume", "accuracy")
@@ -62,7 +61,7 @@ def leaderboard(period: str, by: str, limit: int) -> list[Ranked]:
     if period != "all":
         days, arguments = "s.day >= %s", [today() - dt.timedelta(days=_DAYS[period] - 1)]
     query = _LEADERS.format(value=value, days=days, known=known, order=order)
-    with connection.cursor() as cursor:
+    with reading().cursor() as cursor:
         cursor.execute(query, [*arguments, limit])
         rows = cursor.fetchall()
     return [

@@ -1,7 +1,9 @@
 """The catalogue API under /api/v1: markets, their lifecycle, settlements. Thin: services write, selectors read."""
 
+import json
 from typing import Any
 
+from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
@@ -10,6 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from markets import selectors, services
+from markets.listed import PROJECTIONS, listed, page_document, remembered_page
 from markets.representation import markets_json
 from markets.selectors import NUL, ORDERINGS, STATUSES, Wanted
 from markets.serializers import (
@@ -27,6 +30,7 @@ from markets.serializers import (
 from markets.services import Actor, Change
 from markets.settlements import settlement_json
 from trading.api.errors import request_id_of
+from trading.api.public import public_response, remembered
 from trading.api.query import FRESHNESS, FRESHNESS_NAMES, PAGE, Query
 from trading.api.schema import problems
 from trading.errors import InvalidRequest, NotFound
@@ -35,7 +39,6 @@ from trading.principal import ADMIN, require_principal
 from trading.replicas import may_lag
 
 TAGS = ["markets"]
-PROJECTIONS = ("markets",)
 STAFF_ERRORS = (400, 401, 403, 404, 422, 503, 504)
 MARKET = OpenApiParameter("market", str, OpenApiParameter.PATH, description="the market's id or slug")
 
@@ -70,12 +73,17 @@ class MarketsView(APIView):
         responses={200: MarketListSerializer, **problems(400, 503)},
     )
     @may_lag
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> HttpResponseBase:
         query = Query(request, "status", "category", "q", "ordering", "limit", "cursor", *FRESHNESS_NAMES)
-        wanted, limit = wanted_markets(query), query.limit()
-        as_of = query.reach(PROJECTIONS, range(MARKET_SLOTS))
-        page = selectors.page(wanted, limit=limit, cursor=query.text("cursor"))
-        return Response({"results": markets_json(page.rows), "next": page.next, "as_of": as_of})
+        wanted, limit, cursor = wanted_markets(query), query.limit(), query.text("cursor")
+        key = json.dumps([wanted.statuses, wanted.category, wanted.query, wanted.ordering, limit, cursor])
+        answer = remembered(
+            listed, query, key,
+            soon=lambda: remembered_page(key, wanted, limit=limit, cursor=cursor),
+            now=lambda: page_document(wanted, limit=limit, cursor=cursor),
+            projections=PROJECTIONS,
+        )  # fmt: skip
+        return public_response(request, answer, max_age_s=1)
 
     @extend_schema(
         operation_id="market_create",

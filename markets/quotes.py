@@ -7,6 +7,7 @@ bids and asks are unknown. Unknown is None, never 0.
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 import redis
@@ -43,6 +44,17 @@ class Quotes:
     seq: int
 
 
+class Figures(Protocol):
+    """What the shard publishes of a market, whoever has decoded it."""
+
+    status: str
+    last: list[int | None]
+    bid: list[int | None]
+    ask: list[int | None]
+    volume_pips: int
+    open_interest: int
+
+
 class _Ticker(msgspec.Struct):
     """As the shard stores it; trading.live reads the same."""
 
@@ -70,6 +82,11 @@ def quotes_for(listings: Sequence[Listing]) -> dict[str, Quotes]:
 
 
 def _quotes(row: Listing, ticker: _Ticker | None) -> Quotes:
+    return quotes_from(row, ticker, 0 if ticker is None else ticker.seq)
+
+
+def quotes_from(row: Listing, ticker: Figures | None, seq: int) -> Quotes:
+    """A market's quotes from figures as of `seq`, or from its row alone."""
     count = len(row.outcomes)
     if ticker is None or not len(ticker.last) == len(ticker.bid) == len(ticker.ask) == count:
         last: Sequence[int | None] = row.last_prices
@@ -78,13 +95,13 @@ def _quotes(row: Listing, ticker: _Ticker | None) -> Quotes:
     else:
         last, bid, ask = ticker.last, ticker.bid, ticker.ask
     # After a rebuild the read model may be behind the ticker, after a loss of Valkey the ticker behind the rows.
-    newest = ticker if ticker is not None and ticker.seq > row.seq else None
+    newest = ticker if seq > row.seq else None
     return Quotes(
         outcomes=[Quote(*prices) for prices in zip(last, bid, ask, strict=True)],
         status=newest.status if newest else row.status,
         volume_pips=newest.volume_pips if newest else row.volume_pips,
         open_interest_sets=newest.open_interest if newest else row.open_interest_sets,
-        seq=newest.seq if newest else row.seq,
+        seq=max(seq, row.seq) if ticker else row.seq,
     )
 
 

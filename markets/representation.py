@@ -16,10 +16,11 @@ def markets_json(rows: Sequence[Listing]) -> list[dict[str, Any]]:
     """Every row with its live figures: one read of Valkey and at most one of the bars for all of them."""
     quotes = quotes_for(rows)
     before = day_before(rows)
-    return [_market_json(row, quotes[row.market_id], before[row.market_id]) for row in rows]
+    return [market_json(row, quotes[row.market_id], before[row.market_id]) for row in rows]
 
 
-def _market_json(row: Listing, quotes: Quotes, before: DayBefore) -> dict[str, Any]:
+def market_json(row: Listing, quotes: Quotes, before: DayBefore) -> dict[str, Any]:
+    """One market with these figures."""
     return {
         "market_id": row.market_id,
         "slug": row.slug,

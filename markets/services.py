@@ -31,6 +31,7 @@ from trading.eventlog.codec import to_us
 from trading.gateway import gateway_sync
 from trading.ids import new_id
 from trading.money import SHARE_PIPS, format_pips
+from trading.read_cache import MARKETS_TOPIC, tell_changed
 
 REASON_MAX = 500
 # How long an answer about a new market waits for the read side.
@@ -101,7 +102,10 @@ def shown(market: Market, new: NewMarket, change: Change) -> Listing:
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         try:
-            return find(str(market.market_id))
+            found = find(str(market.market_id))
+            # Who has been told of it finds it in the lists.
+            tell_changed([MARKETS_TOPIC])
+            return found
         except NotFound:
             time.sleep(0.02)
     return Listing(

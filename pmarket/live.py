@@ -10,6 +10,7 @@ from django.urls import path, re_path
 
 from accounts.authentication import KeyAuthenticator
 from accounts.client_ip import resolve_ip
+from markets.live_document import LiveCatalogue
 from ops.throttle import throttle
 from trading.garbage import collect_rarely
 from trading.gateway import Gateway
@@ -18,6 +19,7 @@ from trading.live.desk import Desk
 from trading.live.ended_market import ended_market
 from trading.live.fastlane import FastLane
 from trading.live.hub import Hub
+from trading.live.market_reads import MarketReads
 from trading.live.sockets import FeedSockets, FoundMarket, no_such_path
 from trading.market_terms import market_terms
 
@@ -99,6 +101,7 @@ def build() -> ProtocolTypeRouter:
             "lifespan": Lifespan(gateway=gateway, hub=hub),
             "http": FastLane(
                 desk=desk,
+                reads=MarketReads(hub=hub, desk=desk, catalogue=LiveCatalogue()),
                 authenticator=authenticator,
                 throttle=order_throttle,
                 client_ip=resolve_ip,

@@ -34,6 +34,12 @@ def parse(token: str) -> dict[int, int]:
     return positions
 
 
+def covers(as_of: str, wanted: str) -> bool:
+    """Whether an answer with the first token reflects every event of the second. Raises InvalidRequest."""
+    reached = parse(as_of)
+    return all(reached.get(slot, -1) >= offset for slot, offset in parse(wanted).items())
+
+
 def token_of(next_offsets: Iterable[tuple[int, int]]) -> str:
     """The token of (slot, next offset) pairs; empty where nothing has happened yet."""
     return ".".join(

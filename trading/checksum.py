@@ -35,6 +35,11 @@ def outcome_lines(name: str, bids: Iterable[Level], asks: Iterable[Level]) -> st
     return "\n".join(lines)
 
 
+def outcome_checksum(name: str, bids: Sequence[Level], asks: Sequence[Level]) -> int:
+    """The checksum of one outcome's book."""
+    return book_checksum([(name, bids, asks)])
+
+
 def lines_checksum(outcomes: Iterable[str]) -> int:
     """CRC-32 over each outcome's lines; an outcome without levels has no line, not an empty one."""
     return crc32("\n".join(lines for lines in outcomes if lines).encode())

@@ -23,3 +23,5 @@ RATES = {
     "sign_in": Rate(1, 5),
 }
 TIER_FACTORS = {"standard": 1, "professional": 10}
+PAST_COST = 10
+"""Tokens for a read of a past moment, which may take a replay."""

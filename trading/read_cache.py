@@ -22,6 +22,9 @@ from trading import generations, metrics
 from trading.generations import Generation, Generations
 
 CHANNEL = "cache-news"
+# What answers are about, and is told to have changed.
+MARKETS_TOPIC = "markets"
+STANDINGS_TOPIC = "standings"
 MOST_L1 = 2_000
 # Whoever works an answer out for all processes has that long before another begins too.
 FLIGHT_S = 2.0

@@ -55,12 +55,20 @@ class NoGateway:
         raise AssertionError("a throttled request was sent")
 
 
+class NoReads:
+    """Nor this far."""
+
+    async def read(self, kind: str, reference: str, given: Any) -> Any:
+        raise AssertionError("a throttled request was answered")
+
+
 async def ask(
     throttle: Bucket, method: str, path: str, body: Any = None, key: str | None = "pm_good"
 ) -> tuple[int, dict[str, str], Any]:
     """One request to the application itself: status, headers, document."""
     application = FastLane(
         authenticator=OneKey(), throttle=throttle, desk=Desk(NoGateway()),  # type: ignore[arg-type]
+        reads=NoReads(),  # type: ignore[arg-type]
         client_ip=lambda peer, forwarded: peer, health=dict,
     )  # fmt: skip
     headers = [(b"content-type", b"application/json")]

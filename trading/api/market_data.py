@@ -1,34 +1,29 @@
 """A market's trades, order book and price through DRF, now or at a past moment. Open to all; names no account."""
 
-import time
-from typing import Any
-
 from django.urls import path
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from trading.api.query import AT, FRESHNESS, FRESHNESS_NAMES, OUTCOME, PAGE, Query
+from trading.api.query import AT, FRESHNESS, OUTCOME, PAGE, Query
 from trading.api.read_schema import TRADE_PAGE, BookSchema, PriceSchema
 from trading.api.schema import problems
-from trading.as_of import token_of
-from trading.checksum import PRICE_TEXTS, Level
-from trading.eventlog.codec import timestamp_text, to_us
-from trading.ids import market_slot
-from trading.market_terms import MarketTerms, market_terms
-from trading.replicas import leave_replica, may_lag, reading
-from trading.selectors.books import Book, order_book, past_order_book
-from trading.selectors.prices import last_price
-from trading.selectors.tape import Trade, trades_page
-from trading.snapshots.past import PastMarket, past_market
+from trading.market_documents import (
+    BOOK_TAKES,
+    DEFAULT_DEPTH,
+    MAX_DEPTH,
+    PRICE_TAKES,
+    TRADES_TAKE,
+    book_document,
+    price_document,
+    trades_document,
+)
+from trading.market_terms import market_terms
+from trading.rates import PAST_COST
+from trading.replicas import may_lag
 
 TAGS = ["market data"]
-DEFAULT_DEPTH = 20
-MAX_DEPTH = 500
-PAST_COST = 10
-# What was recorded in the last seconds may not have come to a replica, but would have been seen at that time.
-RECENT_US = 30_000_000
 
 
 class TradesView(APIView):
@@ -42,14 +37,8 @@ class TradesView(APIView):
     )  # fmt: skip
     @may_lag
     def get(self, request: Request, market: str) -> Response:
-        query = Query(request, "outcome", "limit", "cursor", *FRESHNESS_NAMES)
-        terms = market_terms(market)
-        outcome, limit = query.outcome(terms), query.limit()
-        as_of = query.reach(("trades",), [market_slot(terms.market_id)])
-        page = trades_page(terms, outcome=outcome, limit=limit, cursor=query.text("cursor"))
-        return Response(
-            {"results": [trade_json(row, terms) for row in page.rows], "next": page.next, "as_of": as_of}
-        )
+        query = Query(request, *TRADES_TAKE)
+        return Response(trades_document(query, market_terms(market)))
 
 
 class _PastView(APIView):
@@ -59,17 +48,6 @@ class _PastView(APIView):
 
     def throttle_cost(self, request: Request) -> int:
         return PAST_COST if "at" in request.query_params else 1
-
-    def past(self, query: Query, terms: MarketTerms) -> PastMarket | None:
-        """The market at the time that was asked for, if one was."""
-        at_us = query.moment_us("at")
-        if at_us is None:
-            return None
-        query.reach(())
-        if at_us > time.time_ns() // 1000 - RECENT_US:
-            leave_replica()
-        with reading().cursor() as cursor:
-            return past_market(cursor, terms.market_id, at_us)
 
 
 class OrderBookView(_PastView):
@@ -86,15 +64,8 @@ class OrderBookView(_PastView):
     )  # fmt: skip
     @may_lag
     def get(self, request: Request, market: str) -> Response:
-        query = Query(request, "outcome", "depth", "at", *FRESHNESS_NAMES)
-        terms = market_terms(market)
-        depth = query.number("depth", default=DEFAULT_DEPTH, least=1, most=MAX_DEPTH)
-        outcome = query.outcome(terms) or 0
-        if (past := self.past(query, terms)) is not None:
-            book = past_order_book(terms, past, outcome=outcome, depth=depth)
-            return Response({**book_json(book, terms), "as_of": _as_of(past)})
-        as_of = query.reach(("books", "markets"), [market_slot(terms.market_id)])
-        return Response({**book_json(order_book(terms, outcome=outcome, depth=depth), terms), "as_of": as_of})
+        query = Query(request, *BOOK_TAKES)
+        return Response(book_document(query, market_terms(market)))
 
 
 class PriceView(_PastView):
@@ -108,58 +79,8 @@ class PriceView(_PastView):
     )  # fmt: skip
     @may_lag
     def get(self, request: Request, market: str) -> Response:
-        query = Query(request, "outcome", "at", *FRESHNESS_NAMES)
-        terms = market_terms(market)
-        outcome = query.outcome(terms) or 0
-        if (past := self.past(query, terms)) is not None:
-            book = past_order_book(terms, past, outcome=outcome, depth=1)
-            status, price, as_of = past.status, past.last_prices[outcome], _as_of(past)
-        else:
-            as_of = query.reach(("books", "markets"), [market_slot(terms.market_id)])
-            book = order_book(terms, outcome=outcome, depth=1)
-            status, price = last_price(terms.market_id, outcome)
-        return Response({**price_json(book, price, terms), "status": status, "as_of": as_of})
-
-
-def _as_of(past: PastMarket) -> str:
-    """The event that the past moment reflects."""
-    return token_of([(past.slot, past.slot_offset + 1)])
-
-
-def price_json(book: Book, price_pips: int | None, terms: MarketTerms) -> dict[str, Any]:
-    return {
-        "outcome": terms.outcomes[book.outcome],
-        "price": None if price_pips is None else PRICE_TEXTS[price_pips],
-        "best_bid": PRICE_TEXTS[book.bids[0][0]] if book.bids else None,
-        "best_ask": PRICE_TEXTS[book.asks[0][0]] if book.asks else None,
-        "seq": book.seq,
-    }
-
-
-def trade_json(trade: Trade, terms: MarketTerms) -> dict[str, Any]:
-    return {
-        "trade_id": trade.trade_id,
-        "outcome": terms.outcomes[trade.outcome],
-        "price": PRICE_TEXTS[trade.price_pips],
-        "quantity": trade.quantity_shares,
-        "taker_side": trade.taker_side,
-        "at": timestamp_text(to_us(trade.at)),
-        "seq": trade.seq,
-    }
-
-
-def book_json(book: Book, terms: MarketTerms) -> dict[str, Any]:
-    return {
-        "outcome": terms.outcomes[book.outcome],
-        "bids": levels_json(book.bids),
-        "asks": levels_json(book.asks),
-        "seq": book.seq,
-        "checksum": book.checksum,
-    }
-
-
-def levels_json(levels: list[Level]) -> list[list[Any]]:
-    return [[PRICE_TEXTS[price_pips], quantity] for price_pips, quantity in levels]
+        query = Query(request, *PRICE_TAKES)
+        return Response(price_document(query, market_terms(market)))
 
 
 market_data_patterns = [

@@ -179,6 +179,13 @@ class BookMirror:
         """[price text, quantity] best first, by outcome name."""
         return self._texts("ask")
 
+    def shown(self, outcome: int) -> tuple[list[Level], list[Level]]:
+        """An outcome's bids and asks, best first; a binary market's second is the first's, mirrored."""
+        if outcome < len(self.names):
+            return list(self._sides[outcome, "bid"].levels()), list(self._sides[outcome, "ask"].levels())
+        bids, asks = self.shown(0)
+        return _mirrored(asks), _mirrored(bids)
+
     def _texts(self, side: str) -> dict[str, list[tuple[str, int]]]:
         return {name: self._sides[index, side].texts() for index, name in enumerate(self.names)}
 
@@ -191,3 +198,7 @@ class BookMirror:
             raise ValueError(f"no such level: {index}|{side}|{price_pips} -> {quantity}")
         levels.set(price_pips, quantity)
         self._lines[index] = None
+
+
+def _mirrored(levels: list[Level]) -> list[Level]:
+    return [(SHARE_PIPS - price_pips, quantity) for price_pips, quantity in levels]

@@ -1,4 +1,4 @@
-"""The fast lane: order entry by API key on bare ASGI, at the same paths and with the same contract as DRF.
+"""The fast lane: order entry by API key and market data on bare ASGI, at DRF's paths and with its contract.
 
 It shares decoder, authentication, throttle, gateway and answers with the other lane and adds only
 what a framework would: reading a request, finding its handler, writing a response.
@@ -27,6 +27,7 @@ from trading.errors import (
 from trading.ids import new_id
 from trading.live.blocking import in_thread
 from trading.live.desk import Desk
+from trading.live.market_reads import MarketReads
 from trading.market_terms import MarketTerms
 from trading.order_request import (
     client_reference,
@@ -38,9 +39,12 @@ from trading.order_request import (
 from trading.orders import Answer, Caller
 from trading.outage import unexpected
 from trading.principal import READ, TRADE, Allowance, Authenticator, Principal, Throttle, require_principal
+from trading.rates import PAST_COST
 from trading.strict_json import MAX_BODY_BYTES, decode
 
 PREFIX = "/api/v1/"
+# A CDN may answer many with what it has just got; who asks it again finds out whether that still counts.
+CACHE_CONTROL = "public, max-age=1"
 _GIVEN_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
 _encode = msgspec.json.Encoder().encode
 
@@ -57,6 +61,17 @@ class Request(NamedTuple):
     request_id: str
 
 
+class PublicAnswer(NamedTuple):
+    """An answer for everybody, encoded already."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str]
+
+
+Handler = Callable[[Request, list[Allowance]], Awaitable[Answer | PublicAnswer]]
+
+
 class FastLane:
     """An ASGI application over the process's desk.
 
@@ -65,11 +80,13 @@ class FastLane:
 
     def __init__(
         self, *, authenticator: Authenticator, throttle: Throttle | None, desk: Desk,
-        client_ip: Callable[[str | None, str | None], str | None], health: Callable[[], dict[str, Any]],
+        reads: MarketReads, client_ip: Callable[[str | None, str | None], str | None],
+        health: Callable[[], dict[str, Any]],
     ) -> None:  # fmt: skip
         self._authenticator = authenticator
         self._throttle = throttle
         self._desk = desk
+        self._reads = reads
         self._client_ip = client_ip
         self._health = health
 
@@ -81,14 +98,15 @@ class FastLane:
         try:
             request = await self._read(scope, receive, headers, request_id)
             answer = await self._route(request)(request, allowances)
-            status, body, kind, extra = answer.status, answer.body, "application/json", {}
+            status, body, kind = answer.status, answer.body, "application/json"
+            extra = answer.headers if isinstance(answer, PublicAnswer) else {}
         except Exception as error:
             failure = error if isinstance(error, ExchangeError) else unexpected(error, "the fast lane")
             status, body = failure.status, problem(failure, request_id)
             kind, extra = PROBLEM_CONTENT_TYPE, failure.headers
         if allowances:
             extra = {**allowances[-1].headers, **extra}
-        payload = _encode(body)
+        payload = body if type(body) is bytes else _encode(body)
         answer_headers = [
             (b"content-type", kind.encode()),
             (b"content-length", b"%d" % len(payload)),
@@ -131,8 +149,9 @@ class FastLane:
             request_id,
         )
 
-    def _route(self, request: Request) -> Callable[[Request, list[Allowance]], Awaitable[Answer]]:
+    def _route(self, request: Request) -> Handler:
         """The handler of a path. Raises NotFound or MethodNotAllowed."""
+        known: dict[str, Handler]
         match request.segments:
             case [*_, ""]:
                 raise NotFound("There is no such path in the fast lane.")
@@ -144,6 +163,10 @@ class FastLane:
                 known = {"POST": self._batch}
             case ["account", "heartbeat"]:
                 known = {"POST": self._heartbeat}
+            case ["markets", _]:
+                known = {"GET": self._market_data}
+            case ["markets", _, "orderbook" | "trades"]:
+                known = {"GET": self._market_data}
             case ["markets", _, "orders"]:
                 known = {"POST": self._place, "DELETE": self._cancel_all}
             case ["orders", _] | ["orders", "by-client-id", _]:
@@ -163,12 +186,7 @@ class FastLane:
 
         All query parameters but those named are refused.
         """
-        authorization = request.headers.get(b"authorization")
-        try:
-            principal = await self._authenticator.authenticate(authorization, request.ip)
-        except NotAuthenticated:
-            await self._take("general", None, request, allowances)
-            raise
+        principal = await self._principal(request, allowances)
         await self._take(class_name, principal, request, allowances)
         caller = Caller(require_principal(principal), request.request_id)
         caller.principal.require(scope)
@@ -206,6 +224,15 @@ class FastLane:
         if before[-1] == "by-client-id":
             return {"order_id": None, "client_order_id": client_reference(name)}
         return {"order_id": order_reference(name), "client_order_id": None}
+
+    async def _principal(self, request: Request, allowances: list[Allowance]) -> Principal | None:
+        """Whose key the request names, None if it names none; a wrong one is paid for by its address."""
+        authorization = request.headers.get(b"authorization")
+        try:
+            return await self._authenticator.authenticate(authorization, request.ip)
+        except NotAuthenticated:
+            await self._take("general", None, request, allowances)
+            raise
 
     # --- Handlers ---------------------------------------------------------------------------------
 
@@ -269,6 +296,16 @@ class FastLane:
     async def _heartbeat(self, request: Request, allowances: list[Allowance]) -> Answer:
         caller = await self._admit(request, allowances, TRADE, "cancel")
         return await self._desk.heartbeat(caller, self._json(request))
+
+    async def _market_data(self, request: Request, allowances: list[Allowance]) -> PublicAnswer:
+        principal = await self._principal(request, allowances)
+        await self._take("data", principal, request, allowances, PAST_COST if "at" in request.query else 1)
+        _, reference, *rest = request.segments
+        found = await self._reads.read(rest[0] if rest else "market", reference, request.query)
+        headers = {"ETag": found.etag, "Cache-Control": CACHE_CONTROL}
+        if found.etag.encode() in request.headers.get(b"if-none-match", b""):
+            return PublicAnswer(304, b"", headers)
+        return PublicAnswer(200, found.body, headers)
 
     async def _ws_health(self, request: Request, allowances: list[Allowance]) -> Answer:
         report = self._health()

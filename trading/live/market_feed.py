@@ -72,6 +72,11 @@ class MarketFeed:
         # When somebody last asked for it; the hub's to set, as is whether its leaving is arranged.
         self.wanted_at = 0.0
         self.is_leaving = False
+        # Answers to reads (trading.live.market_reads) that count until something changes, and how often it has.
+        self.answers: dict[Any, Any] = {}
+        self.flights: dict[Any, Any] = {}
+        self.loaded: Any = None
+        self.changes = 0
         self._read_again = read_again
         self._kept: deque[FeedUpdate] = deque(maxlen=MAX_KEPT_UPDATES)
         # What the next frames of book and trades will tell; tickers and statuses are always told whole.
@@ -107,6 +112,7 @@ class MarketFeed:
 
     def lose(self) -> None:
         """The thread is lost: tell nothing until `restore`, and keep what comes meanwhile."""
+        self._note_change()
         # Trades and statuses are facts; how the book stands now is not known.
         for name, channel in self.channels.items():
             if name in LOSSLESS:
@@ -133,13 +139,19 @@ class MarketFeed:
             self._kept.append(update)
             self._read_again(self)
             return
+        self._note_change()
         self._publish(update)
+
+    def _note_change(self) -> None:
+        self.changes += 1
+        self.answers.clear()
 
     def restore(self, mirror: BookMirror, ticker: FeedTicker | None) -> bool:
         """Go on from a snapshot read after `lose`; False if it is older than what was told already."""
         old_seq = self.mirror.seq if self.mirror is not None else None
         if old_seq is not None and mirror.seq < old_seq:
             return False
+        self._note_change()
         old_status = self.ticker.status if self.ticker is not None else None
         self.mirror, self.ticker = mirror, ticker
         kept = [update for update in self._kept if update.seq > mirror.seq]

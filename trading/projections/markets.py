@@ -17,6 +17,7 @@ from trading.ids import MARKET_SLOTS
 from trading.money import SHARE_PIPS
 from trading.projections.projection import AfterCommit, BrokenLog, UnknownEvent, appliers
 from trading.projections.rows import moment
+from trading.read_cache import MARKETS_TOPIC, tell_changed
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +97,7 @@ class MarketsProjection:
     def apply(self, cursor: Any, events: Sequence[LoggedEvent]) -> AfterCommit | None:
         changes: dict[str, _Change] = {}
         opened: list[str] = []
+        is_news = False
         for event in events:
             try:
                 count = _COUNTERS[event.type]
@@ -106,6 +108,7 @@ class MarketsProjection:
             lifecycle = _LIFECYCLE.get(event.type)
             if lifecycle is not None:
                 opened += lifecycle(cursor, event)
+                is_news = True
             change = changes.get(event.stream_id)
             if change is None:
                 change = changes[event.stream_id] = _Change()
@@ -114,10 +117,16 @@ class MarketsProjection:
                 count(change, event.data)
         if changes:
             _add_to_summaries(cursor, changes)
-        return (lambda: send_settlements(opened)) if opened else None
+        return (lambda: _tell(opened)) if is_news else None
 
     def forget(self) -> None:
         """Nothing is remembered."""
+
+
+def _tell(settlement_ids: Sequence[str]) -> None:
+    """Lists of markets are no longer as they were, and what has ended is to be settled."""
+    tell_changed([MARKETS_TOPIC])
+    send_settlements(settlement_ids)
 
 
 def send_settlements(settlement_ids: Sequence[str]) -> None:

@@ -16,8 +16,9 @@ from trading.money import SHARE_PIPS
 from trading.projections.causes import Ending, Endings
 from trading.projections.creations import Creations
 from trading.projections.holding import Holding, Row, leg_flow_pips
-from trading.projections.projection import BrokenLog, UnknownEvent, appliers
+from trading.projections.projection import AfterCommit, BrokenLog, UnknownEvent, appliers
 from trading.projections.standings import StandingsBatch, day_of
+from trading.read_cache import STANDINGS_TOPIC, tell_changed
 
 _MAX_REMEMBERED = 100_000
 """Holdings kept between batches; beyond that all are dropped and read again as they are needed."""
@@ -58,10 +59,10 @@ class PositionsProjection:
         """Drops the remembered holdings; the number of a market's outcomes never changes."""
         self._holdings.clear()
 
-    def apply(self, cursor: Any, events: Sequence[LoggedEvent]) -> None:
+    def apply(self, cursor: Any, events: Sequence[LoggedEvent]) -> AfterCommit | None:
         touched = _touched(events)
         if not touched:
-            return
+            return None
         self._load(cursor, touched)
         batch = _Batch(self._holdings)
         for event in events:
@@ -72,6 +73,9 @@ class PositionsProjection:
                     f"event {event.event_id} of market or account {event.stream_id}: {error}"
                 ) from error
         batch.write(cursor)
+        # Of a trade the leaderboard hears in its own time; the end of a market is what people wait for.
+        is_news = any(event.type in _SETTLING for event in events)
+        return (lambda: tell_changed([STANDINGS_TOPIC])) if is_news else None
 
     def _apply_one(self, cursor: Any, batch: "_Batch", event: LoggedEvent) -> None:
         if event.type == "position_closed/1":
