@@ -30,7 +30,7 @@ from markets.serializers import (
 from markets.services import Actor, Change
 from markets.settlements import settlement_json
 from trading.api.errors import request_id_of
-from trading.api.public import public_response, remembered
+from trading.api.public import encoded, public_response, remembered
 from trading.api.query import FRESHNESS, FRESHNESS_NAMES, PAGE, Query
 from trading.api.schema import problems
 from trading.errors import InvalidRequest, NotFound
@@ -115,11 +115,11 @@ class MarketView(APIView):
         responses={200: MarketAnswerSerializer, **problems(400, 404, 503)},
     )
     @may_lag
-    def get(self, request: Request, market: str) -> Response:
+    def get(self, request: Request, market: str) -> HttpResponseBase:
         query = Query(request, *FRESHNESS_NAMES)
         as_of = query.reach(PROJECTIONS, range(MARKET_SLOTS))
         row = selectors.find(market)
-        return Response({**markets_json([row])[0], "as_of": as_of})
+        return public_response(request, encoded({**markets_json([row])[0], "as_of": as_of}), max_age_s=1)
 
 
 class SuspendView(APIView):

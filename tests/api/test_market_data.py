@@ -82,9 +82,7 @@ def test_a_slug_serves_wherever_an_id_does(public, make_market: MakeMarket):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_who_has_an_answer_already_gets_none(public, make_market: MakeMarket, lane: Lane, kind):
-    if lane.name == "web":
-        pytest.skip("The other lane says it of lists alone.")
+def test_who_has_an_answer_already_gets_none(public, make_market: MakeMarket, kind):
     market = make_market()
     path = f"/markets/{market.market_id}{kind}"
     first = public.get(path)

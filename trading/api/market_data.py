@@ -1,11 +1,12 @@
 """A market's trades, order book and price through DRF, now or at a past moment. Open to all; names no account."""
 
+from django.http.response import HttpResponseBase
 from django.urls import path
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from trading.api.public import encoded, public_response
 from trading.api.query import AT, FRESHNESS, OUTCOME, PAGE, Query
 from trading.api.read_schema import TRADE_PAGE, BookSchema, PriceSchema
 from trading.api.schema import problems
@@ -36,9 +37,9 @@ class TradesView(APIView):
         parameters=[OUTCOME, *PAGE], responses={200: TRADE_PAGE, **problems(400, 404, 503)},
     )  # fmt: skip
     @may_lag
-    def get(self, request: Request, market: str) -> Response:
+    def get(self, request: Request, market: str) -> HttpResponseBase:
         query = Query(request, *TRADES_TAKE)
-        return Response(trades_document(query, market_terms(market)))
+        return public_response(request, encoded(trades_document(query, market_terms(market))), max_age_s=1)
 
 
 class _PastView(APIView):
@@ -63,9 +64,9 @@ class OrderBookView(_PastView):
         responses={200: BookSchema, **problems(400, 404, 410, 503)},
     )  # fmt: skip
     @may_lag
-    def get(self, request: Request, market: str) -> Response:
+    def get(self, request: Request, market: str) -> HttpResponseBase:
         query = Query(request, *BOOK_TAKES)
-        return Response(book_document(query, market_terms(market)))
+        return public_response(request, encoded(book_document(query, market_terms(market))), max_age_s=1)
 
 
 class PriceView(_PastView):
@@ -78,9 +79,9 @@ class PriceView(_PastView):
         responses={200: PriceSchema, **problems(400, 404, 410, 503)},
     )  # fmt: skip
     @may_lag
-    def get(self, request: Request, market: str) -> Response:
+    def get(self, request: Request, market: str) -> HttpResponseBase:
         query = Query(request, *PRICE_TAKES)
-        return Response(price_document(query, market_terms(market)))
+        return public_response(request, encoded(price_document(query, market_terms(market))), max_age_s=1)
 
 
 market_data_patterns = [

@@ -30,11 +30,11 @@ def remembered(
     """The remembered answer, which `soon` works out; where the caller wants one that reflects more, that of `now`."""
     min_as_of = query.text("min_as_of")
     if not query.requires_fresh:
-        answer = cache.read(key, lambda: _answer(soon()))
+        answer = cache.read(key, lambda: encoded(soon()))
         if min_as_of is None or covers(answer.as_of, min_as_of):
             return answer
     query.reach(projections)
-    return _answer(now())
+    return encoded(now())
 
 
 def public_response(request: Request, answer: Answer, *, max_age_s: int) -> HttpResponseBase:
@@ -45,5 +45,6 @@ def public_response(request: Request, answer: Answer, *, max_age_s: int) -> Http
     return HttpResponse(answer.body, content_type="application/json", headers=headers)
 
 
-def _answer(document: Document) -> Answer:
+def encoded(document: Document) -> Answer:
+    """A document as an Answer."""
     return answer_of(document["as_of"], _encode(document))
