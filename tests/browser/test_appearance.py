@@ -68,6 +68,8 @@ def people_and_markets(make_person: Any, make_market: Any) -> tuple[Person, list
         f"/markets/{several['slug']}",
         "/portfolio",
         "/account",
+        "/leaderboard",
+        "/leaderboard?by=accuracy&period=day",
     ]
 
 
