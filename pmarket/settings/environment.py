@@ -10,6 +10,8 @@ from django.core.exceptions import ImproperlyConfigured
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
+from trading.connection import ImpatientConnection
+
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 RUNTIME_FILE = "runtime.env"
 SECRET_KEY_FILE = "secret_key"  # noqa: S105  (a file's name)
@@ -128,7 +130,12 @@ def replica(url: str) -> dict[str, Any]:
     options.setdefault("tcp_user_timeout", 2_000)
     options["options"] += " -c default_transaction_read_only=on"
     if "pool" in options:
-        options["pool"] |= {"min_size": 0, "timeout": 1, "reconnect_timeout": 1}
+        options["pool"] |= {
+            "min_size": 0,
+            "timeout": 1,
+            "reconnect_timeout": 1,
+            "connection_class": ImpatientConnection,
+        }
     return settings
 
 

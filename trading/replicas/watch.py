@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import psycopg
 from django.conf import settings
 
-from trading.connection import own_connection
+from trading.connection import ImpatientConnection, own_connection
 from trading.metrics import REPLICA_LAG, REPLICA_UP
 from trading.outage import OUTAGES
 
@@ -115,6 +115,8 @@ class Watch:
         self._wake.set()
         if self._thread is not None:
             self._thread.join()
+        self._primary.close()
+        self._replica.close()
 
     def _ensure_running(self) -> None:
         # A forked process has the object, and its thread only as one that is not alive.
@@ -136,8 +138,6 @@ class Watch:
             self._looked.set()
             self._wake.wait(LOOK_EVERY_S)
             self._wake.clear()
-        self._primary.close()
-        self._replica.close()
 
     def look(self) -> None:
         """One round: note where the primary is, ask the replica whether it is as far."""
@@ -242,8 +242,8 @@ def watch_of(alias: str) -> Watch:
         if alias not in _watches:
             _watches[alias] = Watch(
                 alias,
-                primary=lambda: own_connection("pmarket-watch"),
-                replica=lambda: own_connection("pmarket-watch", alias=alias),
+                primary=lambda: own_connection("pmarket-watch", kind=ImpatientConnection),
+                replica=lambda: own_connection("pmarket-watch", alias=alias, kind=ImpatientConnection),
                 max_lag_s=settings.REPLICA_MAX_LAG_S,
             )
         return _watches[alias]

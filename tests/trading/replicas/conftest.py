@@ -9,7 +9,7 @@ import psutil
 import psycopg
 import pytest
 
-from ops.embedded import EmbeddedServers, PostgresServer, ReplicaServer
+from ops.embedded import EmbeddedServers, PostgresServer
 
 PATIENCE_S = 60
 
@@ -50,7 +50,24 @@ class Pair:
 
     def kill(self) -> None:
         """SIGKILL to the postmaster and to each of its children, as when a machine goes."""
-        kill_server(self.replica)
+        for process in self._family():
+            process.send_signal(signal.SIGKILL)
+        assert self.replica.process is not None
+        self.replica.process.wait()
+
+    def freeze(self) -> None:
+        """Every process of the replica stands still; its sockets stay open."""
+        for process in self._family():
+            process.suspend()
+
+    def thaw(self) -> None:
+        for process in self._family():
+            process.resume()
+
+    def _family(self) -> list[psutil.Process]:
+        assert self.replica.process is not None
+        postmaster = psutil.Process(self.replica.process.pid)
+        return [postmaster, *postmaster.children(recursive=True)]
 
     def restart(self) -> None:
         """On the data that it died with."""
@@ -60,14 +77,6 @@ class Pair:
 
 def connect(server: PostgresServer, *, superuser: bool = False) -> psycopg.Connection[Any]:
     return psycopg.connect(server.url(superuser=superuser), autocommit=True)
-
-
-def kill_server(server: ReplicaServer) -> None:
-    assert server.process is not None
-    family = psutil.Process(server.process.pid)
-    for process in (family, *family.children(recursive=True)):
-        process.send_signal(signal.SIGKILL)
-    server.process.wait()
 
 
 def eventually(is_so: Callable[[], bool], *, what: str) -> None:

@@ -1,7 +1,7 @@
 """A running exchange with a replica: who answers, and that no answer is older than was promised."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -184,7 +184,12 @@ def test_what_was_written_is_seen_at_once_with_require_fresh_or_min_as_of(
         exchange.restart("web")
 
 
-def test_killed_replica_costs_no_read_and_comes_back(pair: Pair, replicated: Replicated) -> None:
+@pytest.mark.parametrize(
+    ("break_it", "mend_it"), [(Pair.kill, Pair.restart), (Pair.freeze, Pair.thaw)], ids=["killed", "frozen"]
+)
+def test_replica_that_breaks_costs_no_read_and_comes_back(
+    pair: Pair, replicated: Replicated, break_it: Callable[[Pair], None], mend_it: Callable[[Pair], None]
+) -> None:
     replicated.wait_for_answers(REPLICA)
     stop = threading.Event()
     failed, served = list[tuple[int, str]](), list[int]()
@@ -207,11 +212,11 @@ def test_killed_replica_costs_no_read_and_comes_back(pair: Pair, replicated: Rep
     try:
         before = replicated.answers(REPLICA)
         eventually(lambda: replicated.answers(REPLICA) > before + 50, what="readers to read from the replica")
-        pair.kill()
+        break_it(pair)
         primarys = replicated.answers("primary")
         eventually(lambda: replicated.answers("primary") > primarys + 200, what="the primary to answer")
         eventually(lambda: replicated.health()["status"] != "ok", what="health to tell")
-        pair.restart()
+        mend_it(pair)
         before = replicated.answers(REPLICA)
         eventually(lambda: replicated.answers(REPLICA) > before + 50, what="the replica to come back")
     finally:

@@ -118,8 +118,10 @@ def test_lag_is_never_told_smaller_than_it_is(pair: Pair, watch: Watch) -> None:
         writer.join()
 
 
-def test_what_is_visible_before_it_is_written_is_not_taken_for_replicated(pair: Pair, watch: Watch) -> None:
+def test_what_is_visible_before_it_is_written_is_not_taken_for_replicated(pair: Pair) -> None:
     """Read models commit without waiting for the disk. Here the process that would write it stands still."""
+    watch = watch_on(pair)
+    eventually(lambda: watch.look() or watch.fault() is None, what="the replica to be fit")
     writer = pair.wal_writer()
     writer.suspend()
     try:
@@ -135,6 +137,7 @@ def test_what_is_visible_before_it_is_written_is_not_taken_for_replicated(pair: 
         assert now - lag_s < visible_at
     finally:
         writer.resume()
+        watch.stop()
 
 
 def test_killed_replica_is_unreachable_and_comes_back_when_it_is_started_again(
