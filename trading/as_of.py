@@ -40,6 +40,12 @@ def covers(as_of: str, wanted: str) -> bool:
     return all(reached.get(slot, -1) >= offset for slot, offset in parse(wanted).items())
 
 
+def join(*tokens: str) -> str:
+    """A token of all that these name."""
+    positions = parse(".".join(token for token in tokens if token))
+    return token_of((slot, offset + 1) for slot, offset in positions.items())
+
+
 def token_of(next_offsets: Iterable[tuple[int, int]]) -> str:
     """The token of (slot, next offset) pairs; empty where nothing has happened yet."""
     return ".".join(

@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from trading.account_view import fill_json, money_or_null, position_json
 from trading.api.market_data import market_data_patterns
 from trading.api.query import FRESHNESS, FRESHNESS_NAMES, LIMIT, MARKET, PAGE, STATUS, Query
 from trading.api.read_schema import (
@@ -30,7 +31,7 @@ from trading.order_view import order_json
 from trading.principal import READ, Principal, require_principal
 from trading.replicas import may_lag
 from trading.selectors import accounts, history
-from trading.selectors.accounts import HeldPosition, OwnFill, OwnSettlement
+from trading.selectors.accounts import OwnSettlement
 from trading.selectors.pages import Page
 
 TAGS = ["portfolio"]
@@ -206,35 +207,6 @@ def readable_stream(request: Request, named: str | None) -> tuple[str, bool]:
         raise
 
 
-def position_json(held: HeldPosition) -> dict[str, Any]:
-    return {
-        "market_id": held.market_id,
-        "outcome": market_terms(held.market_id).outcomes[held.outcome],
-        "quantity": held.quantity_shares,
-        "average_price": _money(held.average_pips),
-        "cost": format_pips(held.cost_pips),
-        "value": _money(held.value_pips),
-        "realized_pnl": format_pips(held.realized_pips),
-        "unrealized_pnl": _money(held.unrealized_pips),
-    }
-
-
-def fill_json(fill: OwnFill) -> dict[str, Any]:
-    return {
-        "trade_id": fill.trade_id,
-        "order_id": fill.order_id,
-        "client_order_id": fill.client_order_id,
-        "market_id": fill.market_id,
-        "outcome": market_terms(fill.market_id).outcomes[fill.outcome],
-        "side": fill.side,
-        "price": format_pips(fill.price_pips),
-        "quantity": fill.quantity_shares,
-        "fee": format_pips(fill.fee_pips),
-        "role": fill.role,
-        "at": _moment(fill.at),
-    }
-
-
 def settlement_json(settlement: OwnSettlement) -> dict[str, Any]:
     outcomes = market_terms(settlement.market_id).outcomes
     payouts = settlement.payouts
@@ -244,7 +216,7 @@ def settlement_json(settlement: OwnSettlement) -> dict[str, Any]:
         "kind": settlement.kind,
         "status": settlement.status,
         "payouts": None if payouts is None else dict(zip(outcomes, map(format_pips, payouts), strict=True)),
-        "paid": _money(settlement.paid_pips),
+        "paid": money_or_null(settlement.paid_pips),
         "taken_back": format_pips(settlement.taken_back_pips),
         "at": None if settlement.paid_at is None else _moment(settlement.paid_at),
     }
@@ -260,10 +232,6 @@ def event_json(event: history.Event) -> dict[str, Any]:
         "hash": event.hash,
         "recorded_at": _moment(event.recorded_at),
     }
-
-
-def _money(pips: int | None) -> str | None:
-    return None if pips is None else format_pips(pips)
 
 
 def _moment(moment: dt.datetime) -> str:

@@ -127,21 +127,26 @@ class Channel:
 
         True where it goes on from the frame `resume_from`: it gets all that came after it, and no snapshot.
         """
-        self.is_followed = True
-        self.subscribers.add(subscription)
+        self.admit(subscription)
         if not self.is_current:
             return False
         self.tell_now()
-        missed = self._missed_since(resume_from)
-        if missed is None or not subscription.resume(missed):
-            self.start(subscription)
-            return False
-        return True
+        if self.resume(subscription, resume_from):
+            return True
+        self.start(subscription)
+        return False
 
-    def _missed_since(self, seq: int | None) -> Iterable[Frame] | None:
-        if seq is None:
-            return None
-        return () if seq == self.seq else self._kept.since(seq)
+    def admit(self, subscription: "Subscription") -> None:
+        """Let a subscription in, which is yet to get its first frame."""
+        self.is_followed = True
+        self.subscribers.add(subscription)
+
+    def resume(self, subscription: "Subscription", seq: int | None) -> bool:
+        """Let it go on from the frame `seq`; False where it cannot."""
+        if seq is None or not self.is_current:
+            return False
+        missed = () if seq == self.seq else self._kept.since(seq)
+        return missed is not None and subscription.resume(missed)
 
     def start_waiting(self) -> None:
         """Give a first frame to everyone who has had none."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trading.errors import InvalidRequest
-from trading.live.hub import ACCOUNT
+from trading.live.account_feeds import ACCOUNT
 from trading.live.market_feed import MARKET_CHANNELS
 
 

@@ -6,7 +6,6 @@ missed and nothing told twice. A hub without Valkey says nothing but heartbeats 
 """
 
 import asyncio
-import json
 import logging
 import time
 from collections import Counter
@@ -19,7 +18,8 @@ from django.db import DatabaseError
 from redis.exceptions import RedisError
 
 from trading import metrics
-from trading.errors import Overloaded
+from trading.live.account_feeds import ACCOUNT, AccountFeeds, ReadAccounts, ReadNumbers
+from trading.live.account_state import accounts_now, numbers_now
 from trading.live.book_mirror import BookMirror, FeedTicker, FeedUpdate, decode_ticker, decode_updates
 from trading.live.channel import Channel, Subscription
 from trading.live.kept_frames import KEEP_SECONDS, Shelf
@@ -29,12 +29,9 @@ from trading.live.pace import SharedPace
 from trading.subscriber import Subscriber
 
 FEED = b"feed"
-ACCOUNT_PREFIX = b"account:"
-ACCOUNT = "account"
 
 FIRST_RETRY_SECONDS = 0.05
 LONGEST_RETRY_SECONDS = 1.0
-CONFIRM_SECONDS = 2.0
 SNAPSHOTS_AT_ONCE = 8
 # How long a market that nobody follows is kept up, for whoever comes back; and how many markets are.
 LINGER_SECONDS = KEEP_SECONDS
@@ -53,17 +50,30 @@ class Hub:
     `find_ended(market_id, names)` is asked about markets that Valkey does not know.
     """
 
-    def __init__(self, *, url: str, find_ended: FindEnded | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        url: str,
+        find_ended: FindEnded | None = None,
+        read_accounts: ReadAccounts = accounts_now,
+        read_numbers: ReadNumbers = numbers_now,
+    ) -> None:
         self._url = url
         self._find_ended = find_ended
         self._recent: dict[str, RecentTrades] = {}
         self._markets: dict[str, MarketFeed] = {}
-        self._accounts: dict[str, Channel] = {}
-        self._confirmed: dict[bytes, asyncio.Future[None]] = {}
         self._reading: dict[str, asyncio.Task[None]] = {}
         self._pace = SharedPace()
         self._shelf = Shelf()
+        self._accounts = AccountFeeds(
+            read=read_accounts,
+            numbers=read_numbers,
+            follow=lambda name: self._source.subscribe(name),
+            unfollow=lambda name: self._source.unsubscribe(name),
+            make=self._account_channel,
+        )
         self._listener: asyncio.Task[None] | None = None
+        self._reader: asyncio.Task[None] | None = None
         self._frames: Counter[str] = Counter()
         self._heard_at: float | None = None
         self.is_live = False
@@ -82,10 +92,11 @@ class Hub:
         )
         self._source.subscribe(FEED)
         self._listener = asyncio.create_task(self._source.run(), name="hub")
+        self._reader = asyncio.create_task(self._accounts.run(), name="accounts")
 
     async def stop(self) -> None:
         """Stop listening; the sockets are their server's business."""
-        tasks = [task for task in (self._listener, *self._reading.values()) if task is not None]
+        tasks = [task for task in (self._listener, self._reader, *self._reading.values()) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -107,7 +118,7 @@ class Hub:
             "sockets": self.sockets,
             "markets": len(self._markets),
             "markets_waiting": waiting,
-            "subscriptions": sum(len(c.subscribers) for c in [*channels, *self._accounts.values()]),
+            "subscriptions": sum(len(c.subscribers) for c in [*channels, *self._accounts.channels()]),
             "frames_sent": dict(self._frames),
         }
 
@@ -136,40 +147,21 @@ class Hub:
         return feed
 
     async def join_account(self, outbox: Outbox, account_id: str) -> Subscription:
-        """Subscribe a socket to its account's notifications; Overloaded while Valkey is away."""
-        name = ACCOUNT_PREFIX + account_id.encode()
-        channel = self._accounts.get(account_id)
-        if channel is None:
-            channel = Channel(
-                {"channel": ACCOUNT}, topic=account_id, may_skip=False, snapshot=dict, changes=dict, pace=self._pace,
-                shelf=self._shelf, count=self._count,
-            )  # fmt: skip
-            channel.seq = 0
-            self._accounts[account_id] = channel
-            self._confirmed[name] = asyncio.get_running_loop().create_future()
-            self._source.subscribe(name)
-        subscription = Subscription(outbox, channel)
-        channel.subscribers.add(subscription)
-        try:
-            await asyncio.wait_for(asyncio.shield(self._confirmed[name]), CONFIRM_SECONDS)
-        except BaseException as error:
-            self.leave(subscription)
-            if isinstance(error, TimeoutError):
-                raise Overloaded("Notifications cannot be followed right now.") from None
-            raise
-        # Notifications that came while this waited are the channel's, not yet this socket's.
-        subscription.started = True
-        return subscription
+        """A socket's part in its account's channel; Overloaded while Valkey is away. Its frames come after `begin`."""
+        return Subscription(outbox, await self._accounts.join(account_id))
+
+    def begin_account(self, subscription: Subscription, *, resume_from: int | None) -> None:
+        """Its frames are to come from now on: all of the account first, or what came after `resume_from`."""
+        self._accounts.begin(subscription, resume_from=resume_from)
 
     def leave(self, subscription: Subscription) -> None:
         """End a subscription; what nobody here follows any more is dropped, markets after LINGER_SECONDS."""
         channel = subscription.channel
-        channel.subscribers.discard(subscription)
-        if channel.subscribers:
-            return
         if channel.name == ACCOUNT:
-            self._drop_account(channel)
-        else:
+            self._accounts.leave(subscription)
+            return
+        channel.subscribers.discard(subscription)
+        if not channel.subscribers:
             self._leave_market(channel.topic)
 
     def _leave_market(self, market_id: str) -> None:
@@ -199,13 +191,6 @@ class Hub:
         if reading is not None:
             reading.cancel()
 
-    def _drop_account(self, channel: Channel) -> None:
-        if self._accounts.get(channel.topic) is channel:
-            name = ACCOUNT_PREFIX + channel.topic.encode()
-            del self._accounts[channel.topic]
-            self._confirmed.pop(name).cancel()
-            self._source.unsubscribe(name)
-
     # Valkey -------------------------------------------------------------------------------------
 
     def _subscribed(self, name: bytes) -> None:
@@ -214,11 +199,7 @@ class Hub:
             for feed in self._markets.values():
                 self._read(feed)
             return
-        account = self._accounts.get(name[len(ACCOUNT_PREFIX) :].decode())
-        if account is not None:
-            account.is_current = True
-            if not self._confirmed[name].done():
-                self._confirmed[name].set_result(None)
+        self._accounts.confirmed(name)
 
     def _down(self) -> None:
         """Whatever is published from now on is missed, until the feed is subscribed again."""
@@ -230,13 +211,7 @@ class Hub:
         for feed in self._markets.values():
             feed.lose()
             feed.recent_trades = self._recent.setdefault(feed.market_id, RecentTrades())
-        for account_id, channel in self._accounts.items():
-            # A number nobody gets: the gap shows that notifications may be missing.
-            channel.seq = (channel.seq or 0) + 1
-            channel.is_current = False
-            name = ACCOUNT_PREFIX + account_id.encode()
-            if self._confirmed[name].done():
-                self._confirmed[name] = asyncio.get_running_loop().create_future()
+        self._accounts.down()
 
     def _take(self, name: bytes, message: bytes) -> None:
         self._heard_at = time.monotonic()
@@ -245,7 +220,7 @@ class Hub:
                 for update in decode_updates(message):
                     self._take_update(update)
             else:
-                self._notify(name[len(ACCOUNT_PREFIX) :].decode(), message)
+                self._accounts.take(name, message)
         except (msgspec.MsgspecError, ValueError):
             log.exception("a message on %r cannot be read", name)
             if name == FEED:
@@ -264,12 +239,6 @@ class Hub:
             log.exception("an update of market %s cannot be told", update.m)
             feed.lose()
             self._read(feed)
-
-    def _notify(self, account_id: str, message: bytes) -> None:
-        channel = self._accounts.get(account_id)
-        if channel is not None:
-            notification = json.loads(message)
-            channel.publish((channel.seq or 0) + 1, {**notification, "type": "notification"})
 
     def _reread_all(self) -> None:
         for feed in self._markets.values():
@@ -348,6 +317,14 @@ class Hub:
         return mirror, decode_ticker(ticker) if ticker is not None else None
 
     # Small things -------------------------------------------------------------------------------
+
+    def _account_channel(
+        self, labels: dict[str, str], account_id: str, snapshot: Callable[[], Any]
+    ) -> Channel:
+        return Channel(
+            labels, topic=account_id, may_skip=False, snapshot=snapshot, changes=dict, pace=self._pace,
+            shelf=self._shelf, count=self._count,
+        )  # fmt: skip
 
     def _recent_trades(self, market_id: str) -> RecentTrades:
         recent = self._recent.get(market_id)

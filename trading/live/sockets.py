@@ -27,6 +27,7 @@ from trading.errors import (
     problem,
 )
 from trading.ids import new_id
+from trading.live.account_feeds import ACCOUNT
 from trading.live.channel import Subscription
 from trading.live.client_frames import (
     FrameBucket,
@@ -40,7 +41,7 @@ from trading.live.client_frames import (
 from trading.live.desk import Desk
 from trading.live.disconnects import Disconnects
 from trading.live.feed_frames import encode, json_bytes, sent_now
-from trading.live.hub import ACCOUNT, Hub
+from trading.live.hub import Hub
 from trading.live.order_frames import BUCKETS, OrderFrames
 from trading.live.outbox import Outbox, Send
 from trading.live.shared_frames import EXTENSION, Frame, Wire
@@ -338,7 +339,7 @@ class Socket:
         resume_from = resume_point(request)
         channel, market = channel_and_market(request)
         if channel == ACCOUNT:
-            await self._subscribe_account(frame_id)
+            await self._subscribe_account(frame_id, resume_from)
             return
         assert market is not None
         hub = self._door.hub
@@ -351,7 +352,7 @@ class Socket:
             self._outbox, channel, market_id, names, resume_from=resume_from
         )
 
-    async def _subscribe_account(self, frame_id: int | str) -> None:
+    async def _subscribe_account(self, frame_id: int | str, resume_from: int | None) -> None:
         if self._principal is None:
             raise NotAuthenticated("The account channel needs auth first.")
         self._principal.require(READ)
@@ -361,7 +362,8 @@ class Socket:
         # Only now, so that no notification falls between the older subscription and this one.
         self._end(ACCOUNT, account_id)
         self._subscriptions[ACCOUNT, account_id] = subscription
-        self.succeed(frame_id, channel=ACCOUNT, seq=subscription.channel.seq)
+        self.succeed(frame_id, channel=ACCOUNT)
+        self._door.hub.begin_account(subscription, resume_from=resume_from)
 
     def _require_room(self, channel: str, topic: str) -> None:
         if (channel, topic) not in self._subscriptions and len(self._subscriptions) >= MAX_SUBSCRIPTIONS:

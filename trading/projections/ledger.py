@@ -16,9 +16,10 @@ not. Both are sums and `updated_at` a maximum, so it does not matter in which or
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from trading.account_news import AccountNews, Touched
 from trading.array_literals import columns
 from trading.eventlog.codec import LoggedEvent
-from trading.projections.projection import UnknownEvent, appliers
+from trading.projections.projection import AfterCommit, UnknownEvent, appliers
 from trading.projections.rows import NULL, copy_into, moment
 
 KINDS = (
@@ -32,16 +33,18 @@ SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::timestamptz[])
 ON CONFLICT (account_id) DO UPDATE SET
     cash_pips = a.cash_pips + excluded.cash_pips, seq = a.seq + excluded.seq,
     updated_at = greatest(a.updated_at, excluded.updated_at)
+RETURNING account_id::text, seq
 """
 
 
 class _Change:
-    """What a batch does to one account."""
+    """What a batch does to one account, and the events that name it."""
 
     __slots__ = ("cash_pips", "events", "updated_us")
 
     def __init__(self) -> None:
-        self.cash_pips = self.events = self.updated_us = 0
+        self.cash_pips = self.updated_us = 0
+        self.events: list[LoggedEvent] = []
 
 
 class _Batch:
@@ -56,7 +59,7 @@ class _Batch:
         change = self.touched.get(account_id)
         if change is None:
             change = self.touched[account_id] = _Change()
-        change.events += 1
+        change.events.append(event)
         if event.recorded_us > change.updated_us:
             change.updated_us = event.recorded_us
         return change
@@ -80,7 +83,10 @@ class LedgerProjection:
     name = "ledger"
     tables = ("ledger_entry", "account_ledger")
 
-    def apply(self, cursor: Any, events: Sequence[LoggedEvent]) -> None:
+    def __init__(self) -> None:
+        self._news = AccountNews()
+
+    def apply(self, cursor: Any, events: Sequence[LoggedEvent]) -> AfterCommit | None:
         batch = _Batch()
         for event in events:
             try:
@@ -91,15 +97,23 @@ class LedgerProjection:
                 applier(batch, event)
         if batch.lines:
             copy_into(cursor, "ledger_entry", _COLUMNS, batch.lines)
-        if batch.touched:
-            rows = [
-                (account_id, change.cash_pips, change.events, moment(change.updated_us))
-                for account_id, change in sorted(batch.touched.items())
-            ]
-            cursor.execute(_ADD_TO_ACCOUNTS, columns(rows))
+        if not batch.touched:
+            return None
+        rows = [
+            (account_id, change.cash_pips, len(change.events), moment(change.updated_us))
+            for account_id, change in sorted(batch.touched.items())
+        ]
+        cursor.execute(_ADD_TO_ACCOUNTS, columns(rows))
+        numbers = cursor.fetchall()
+        return lambda: self._tell(batch, numbers)
 
     def forget(self) -> None:
         """Nothing is remembered."""
+
+    def _tell(self, batch: _Batch, numbers: Sequence[tuple[str, int]]) -> None:
+        self._news.tell({
+            account_id: Touched(seq, batch.touched[account_id].events) for account_id, seq in numbers
+        })  # fmt: skip
 
 
 def _ordered(batch: _Batch, event: LoggedEvent) -> None:

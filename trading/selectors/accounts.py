@@ -135,7 +135,24 @@ def _fills_of(order_ids: Sequence[str]) -> dict[str, list[tuple[str, int, int, i
     return fills
 
 
+def orders_named(account_id: str, order_ids: Sequence[str]) -> list[OrderView]:
+    """These orders of the account with their fills, oldest first; those that are another's are left out."""
+    rows = _query(
+        f'SELECT {ORDER_COLUMNS} FROM "order" o '  # noqa: S608
+        "WHERE o.order_id = ANY(%s::uuid[]) AND o.account_id = %s ORDER BY o.order_id",
+        [list(order_ids), account_id],
+    )
+    fills = _fills_of([row[0] for row in rows])
+    return [order_view_of(row, fills.get(row[0], [])) for row in rows]
+
+
 # Fills ------------------------------------------------------------------------------------------
+
+
+_FILL_COLUMNS = (
+    "trade_id::text, order_id::text, client_order_id, market_id::text, outcome, side, price_pips, quantity, fee_pips, "
+    "role, executed_at"
+)
 
 
 class _FillKey(NamedTuple):
@@ -150,13 +167,12 @@ def fills_page(account_id: str, *, market_id: str | None, limit: int, cursor: st
     """Executions of the account's orders, newest first."""
     key = _FILLS.read(cursor)
     rows = _query(
-        """
-        SELECT trade_id::text, order_id::text, client_order_id, market_id::text, outcome, side, price_pips, quantity,
-               fee_pips, role, executed_at
-        FROM fill AS f WHERE account_id = %(account)s AND (%(market)s::uuid IS NULL OR market_id = %(market)s)
+        f"""
+        SELECT {_FILL_COLUMNS} FROM fill AS f
+        WHERE account_id = %(account)s AND (%(market)s::uuid IS NULL OR market_id = %(market)s)
         AND (%(trade)s::uuid IS NULL OR (trade_id, order_id) < (%(trade)s, %(order)s))
         ORDER BY f.trade_id DESC, f.order_id DESC LIMIT %(limit)s
-        """,
+        """,  # noqa: S608
         {
             "account": account_id,
             "market": market_id,
@@ -169,6 +185,16 @@ def fills_page(account_id: str, *, market_id: str | None, limit: int, cursor: st
     return _FILLS.page(
         fills, limit=limit, key_of=lambda fill: _FillKey(UUID(fill.trade_id), UUID(fill.order_id))
     )
+
+
+def fills_named(account_id: str, trade_ids: Sequence[str]) -> list[OwnFill]:
+    """The account's executions in these trades, oldest first."""
+    rows = _query(
+        f"SELECT {_FILL_COLUMNS} FROM fill AS f "  # noqa: S608
+        "WHERE account_id = %s AND trade_id = ANY(%s::uuid[]) ORDER BY f.trade_id, f.order_id",
+        [account_id, list(trade_ids)],
+    )
+    return [OwnFill(*row) for row in rows]
 
 
 # Positions --------------------------------------------------------------------------------------
@@ -207,6 +233,17 @@ def positions_page(
     prices = share_prices(sorted({row[0] for row in rows}))
     positions = [HeldPosition._make([*row, _value(prices, *row[:3])]) for row in rows]
     return _POSITIONS.page(positions, limit=limit, key_of=lambda held: _PositionKey(UUID(held[0]), held[1]))
+
+
+def positions_in(account_id: str, market_ids: Sequence[str]) -> list[HeldPosition]:
+    """What the account holds or has held in these markets."""
+    rows = _query(
+        "SELECT market_id::text, outcome, quantity, cost_pips, realized_pips FROM position AS p "
+        "WHERE account_id = %s AND market_id = ANY(%s::uuid[]) ORDER BY p.market_id, p.outcome",
+        [account_id, list(market_ids)],
+    )
+    prices = share_prices(sorted({row[0] for row in rows}))
+    return [HeldPosition._make([*row, _value(prices, *row[:3])]) for row in rows]
 
 
 def positions_value(account_id: str) -> int:

@@ -18,6 +18,7 @@ from ops.embedded import EmbeddedServers
 from tests.trading.live.feed_client import FakeShard
 from trading.errors import NotAuthenticated, NotFound
 from trading.ids import new_id
+from trading.live.account_state import State, Wanted
 from trading.live.book_mirror import BookMirror, FeedTicker
 from trading.live.client_frames import SocketLimits
 from trading.live.desk import Desk
@@ -93,6 +94,34 @@ class ThreeFailures:
         return Allowance(self.left >= 0, max(self.left, 0), 3, 7)
 
 
+class FakeAccounts:
+    """The read models of accounts: numbers as the test sets them, and rows that say only what was asked for."""
+
+    def __init__(self) -> None:
+        self.seqs: dict[str, int] = {}
+        self.reached: set[str] = set()
+        self.is_down = False
+
+    async def read(self, wanted: list[Wanted]) -> dict[str, State]:
+        if self.is_down:
+            raise OSError("the database is away")
+        return {each.account_id: self._state(each) for each in wanted if self._is_there(each)}
+
+    async def numbers(self, account_ids: list[str]) -> dict[str, int]:
+        return {account_id: self.seqs.get(account_id, 0) for account_id in account_ids}
+
+    def _is_there(self, wanted: Wanted) -> bool:
+        return wanted.changes is None or wanted.changes.as_of in ("", *self.reached)
+
+    def _state(self, wanted: Wanted) -> State:
+        changes = wanted.changes
+        update = (
+            None if changes is None else {"type": "update", "orders": changes.orders, "fills": changes.trades}
+        )
+        snapshot = {"type": "snapshot"} if wanted.everything else None
+        return State(self.seqs.get(wanted.account_id, 0), update, snapshot)
+
+
 class Client:
     """A WebSocket client that keeps frames apart from answers, in the order they came."""
 
@@ -166,7 +195,13 @@ class LiveServer:
 
     def __init__(self, valkey_url: str) -> None:
         self.ended: dict[str, tuple[BookMirror, FeedTicker]] = {}
-        self.hub = Hub(url=valkey_url, find_ended=self.find_ended)
+        self.accounts = FakeAccounts()
+        self.hub = Hub(
+            url=valkey_url,
+            find_ended=self.find_ended,
+            read_accounts=self.accounts.read,
+            read_numbers=self.accounts.numbers,
+        )
         self.keys = KnownKeys()
         self.gateway = HeldGateway()
         self.order_tokens = OrderTokens()
@@ -211,6 +246,14 @@ class LiveServer:
             shard.write(pipeline, *updates)
             await pipeline.execute()
 
+    async def change(self, account_id: str, *orders: str, is_lost: bool = False, **news: Any) -> None:
+        """One event names the account, and a projector tells of it."""
+        prev = self.accounts.seqs.get(account_id, 0)
+        self.accounts.seqs[account_id] = prev + 1
+        told = {"type": "changes", "seq": prev + 1, "prev": prev, "as_of": "", "orders": orders, **news}
+        if not is_lost:
+            await self.valkey.publish(f"account:{account_id}", json.dumps(told))
+
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:
         async with websockets.connect(self.url, max_size=None) as connection:
@@ -238,7 +281,8 @@ def feed_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedS
 
 
 @pytest.fixture
-async def live(feed_servers: EmbeddedServers) -> AsyncIterator[LiveServer]:
+async def live(feed_servers: EmbeddedServers, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LiveServer]:
+    monkeypatch.setattr("trading.live.shared_frames.SYSTEM_BUFFER", SMALL_BUFFER)
     assert feed_servers.valkey is not None
     server = LiveServer(feed_servers.valkey.url())
     config = uvicorn.Config(

@@ -83,3 +83,33 @@ async def test_an_order_is_pushed_and_the_book_equals_rest(exchange, market, cli
     assert (rest["asks"], rest["bids"]) == ([["0.6500", 6]], [])
     assert rest["checksum"] == book.checksum()
     assert rest["seq"] >= book.seq
+
+
+async def test_an_account_is_told_of_its_orders_fills_and_cash(exchange, market, client):
+    seller, buyer = exchange.new_trader(), exchange.new_trader()
+    await client.ask("auth", key=buyer.key)
+    assert (await client.ask("subscribe", channel="account"))["ok"]
+    first = await client.receive()
+    assert (first["prev_seq"], first["data"]["type"], first["data"]["orders"]) == (None, "snapshot", [])
+    cash = first["data"]["balance"]["cash"]
+    resting = place(exchange, buyer, market, outcome="Yes", side="buy", price="0.4000", quantity=10)
+    place(exchange, seller, market, outcome="Yes", side="sell", price="0.4000", quantity=4)
+
+    seq, orders, fills, positions, balance = first["seq"], {}, [], {}, {}
+    async with asyncio.timeout(10):
+        while not fills:
+            frame = await client.receive()
+            assert frame["prev_seq"] == seq
+            seq = frame["seq"]
+            if frame["data"]["type"] == "update":
+                orders |= {order["order_id"]: order for order in frame["data"]["orders"]}
+                fills += frame["data"]["fills"]
+                positions |= {(p["market_id"], p["outcome"]): p for p in frame["data"]["positions"]}
+                balance = frame["data"]["balance"]
+    order = orders[resting["order_id"]]
+    assert (order["status"], order["filled"], order["remaining"]) == ("open", 4, 6)
+    assert [(f["order_id"], f["price"], f["quantity"], f["role"]) for f in fills] == [
+        (resting["order_id"], "0.4000", 4, "maker")
+    ]
+    assert positions[market["market_id"], "Yes"]["quantity"] == 4
+    assert (cash, balance["cash"], balance["reserved"]) == ("10000.0000", "9996.0000", "2.4000")

@@ -8,6 +8,7 @@ import websockets
 
 from tests.trading.live.conftest import LiveServer, close_code, until
 from tests.trading.live.feed_client import BookClient, FakeShard, shown
+from trading.live import account_feeds as account_feeds_module
 from trading.live import hub as hub_module
 from trading.live import outbox as outbox_module
 from trading.live import sockets as sockets_module
@@ -191,35 +192,6 @@ async def test_valkey_that_dies_is_admitted_and_one_that_is_back_gives_fresh_sna
         assert (await client.receive())["prev_seq"] == 3
 
 
-async def test_account_channel_needs_auth_and_numbers_its_notifications(live):
-    account = live.keys.principal.account_id
-    async with live.client() as client:
-        refused = await client.ask("subscribe", channel="account")
-        assert refused["error"]["code"] == "not_authenticated"
-        assert (await client.ask("auth", ticket="once"))["account_id"] == account
-        answer = await client.ask("subscribe", channel="account")
-        assert answer == {"id": 3, "ok": True, "channel": "account", "seq": 0}
-        for text in ("one", "two"):
-            await live.valkey.publish(f"account:{account}", json.dumps({"title": text}))
-        frames = [await client.receive() for _ in range(2)]
-    assert [(f["channel"], f["prev_seq"], f["seq"]) for f in frames] == [("account", 0, 1), ("account", 1, 2)]
-    assert frames[0]["data"] == {"title": "one", "type": "notification"}
-    assert "market_id" not in frames[0]
-
-
-async def test_subscribing_to_the_account_again_goes_on_with_its_numbers(live):
-    account = live.keys.principal.account_id
-    async with live.client() as client:
-        await client.ask("auth", key="pm_good")
-        await client.ask("subscribe", channel="account")
-        await live.valkey.publish(f"account:{account}", json.dumps({"title": "one"}))
-        assert (await client.receive())["seq"] == 1
-        assert (await client.ask("subscribe", channel="account"))["seq"] == 1
-        await live.valkey.publish(f"account:{account}", json.dumps({"title": "two"}))
-        assert (await client.receive())["prev_seq"] == 1
-        assert live.hub.health()["subscriptions"] == 1
-
-
 async def test_account_channel_needs_the_read_scope(live):
     async with live.client() as client:
         assert (await client.ask("auth", key="pm_other"))["ok"]
@@ -392,6 +364,7 @@ async def test_other_paths_are_not_found(live, path):
 
 async def test_leaving_sockets_leave_nothing_behind(live, monkeypatch):
     monkeypatch.setattr(hub_module, "LINGER_SECONDS", 0.01)
+    monkeypatch.setattr(account_feeds_module, "LINGER_SECONDS", 0.01)
     shard = await published(live, live.market())
     async with live.client() as client:
         await client.ask("auth", key="pm_good")
@@ -402,4 +375,4 @@ async def test_leaving_sockets_leave_nothing_behind(live, monkeypatch):
     await until(lambda: not live.hub.health()["sockets"])
     assert live.hub.health()["subscriptions"] == 0
     await until(lambda: not live.hub._markets)
-    assert (live.hub._accounts, live.hub._confirmed) == ({}, {})
+    await until(lambda: not live.hub._accounts._feeds)
