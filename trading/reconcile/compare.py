@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from trading.reconcile.ledger import Ledger
-from trading.reconcile.rows import LedgerSums, MarketRows, Money
+from trading.reconcile.rows import LedgerSums, MarketRows, Money, Standing
 
 if TYPE_CHECKING:
     from trading.reconcile.run import Closings, SlotFolds
@@ -50,6 +50,7 @@ def compare_market(market_id: str, rows: MarketRows, folds: "SlotFolds", closing
     found += _compare_bars(market_id, rows, folds) + _compare_levels(market_id, rows, folds)
     found += _compare_summary(named, rows.markets.get(market_id), folds.markets.markets[market_id])
     found += _compare_holdings(market_id, rows, folds, closings)
+    found += _compare_forecasts(market_id, rows, folds)
     return found
 
 
@@ -61,6 +62,18 @@ def compare_ledger(rows: dict[str, LedgerSums], log: dict[str, LedgerSums]) -> l
         for name, actual, wanted in zip(LedgerSums._fields, row, expected, strict=True):
             found += _differ(f"ledger of account {account_id}: {name}", actual, wanted)
     return found
+
+
+def compare_standing(account_id: str, row: Standing | None, log: dict[str, tuple[int, ...]]) -> list[str]:
+    """Volume and scores of every day; what was realized in all is what the account's positions have realized."""
+    row = row or Standing({}, 0, None, 0)
+    named, found = f"standing of account {account_id}", []
+    for day in sorted(row.days.keys() | log.keys()):
+        found += _differ(f"{named}: volume and scores of {day}", row.days.get(day), log.get(day))
+    if row.realized is None and not log and not row.realized_by_positions:
+        return found
+    found += _differ(f"{named}: realized", row.realized, row.realized_by_positions)
+    return found + _differ(f"{named}: realized by day", row.realized_by_day, row.realized_by_positions)
 
 
 def _compare_orders(named: str, rows: dict[str, dict[str, Any]], log: dict[str, dict[str, Any]]) -> list[str]:
@@ -135,6 +148,19 @@ def _compare_holdings(
         found += _differ(
             f"{named}: realized less cost of account {account_id}", earned.get(account_id, 0), expected
         )
+    return found
+
+
+def _compare_forecasts(market_id: str, rows: MarketRows, folds: "SlotFolds") -> list[str]:
+    """Shares, and their prices and squared prices added up, by account and outcome."""
+    stored, by_account = rows.forecasts.get(market_id, _NOTHING), folds.positions.forecasts[market_id]
+    found = []
+    for account_id, outcome in sorted(
+        {*stored, *((each, index) for each in by_account for index in by_account[each])}
+    ):
+        named = f"market {market_id}: forecast of outcome {outcome} of account {account_id}"
+        expected = by_account.get(account_id, _NOTHING).get(outcome)
+        found += _differ(named, stored.get((account_id, outcome)), expected)
     return found
 
 

@@ -123,13 +123,16 @@ class BooksFold:
 
 @dataclass(slots=True)
 class HoldingsFold:
-    """Shares by (account, outcome) and net flow by account, of the tables position and participation."""
+    """Shares by (account, outcome), net flow by account, forecasts: of position, participation and forecast."""
 
     shares: dict[str, dict[tuple[str, int], int]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(int))
     )
     flows: dict[str, dict[str, list[int]]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(lambda: [0, 0]))
+    )
+    forecasts: dict[str, dict[str, dict[int, list[int]]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(lambda: defaultdict(lambda: [0, 0, 0])))
     )
     outcomes: dict[str, int] = field(default_factory=dict)
     payouts: dict[str, list[int]] = field(default_factory=dict)
@@ -144,6 +147,8 @@ class HoldingsFold:
             case "order_matched/1":
                 for leg in data["legs"]:
                     self._leg(market_id, leg)
+                    forecasts = self.forecasts[market_id][leg["account"]]
+                    add_forecast(forecasts, leg, binary=self.outcomes[market_id] == 2)
             case "order_cancelled/1" | "order_expired/1" | "order_amended/1":
                 self._net(market_id, data["account"], data.get("netted", 0))
 
@@ -232,6 +237,14 @@ class MarketsFold:
                 leg["quantity"] - leg.get("delivered", 0) if brings_in else -leg.get("delivered", 0)
             )
             market["sets"] -= leg.get("netted", 0)
+
+
+def add_forecast(forecasts: dict[int, list[int]], leg: dict[str, Any], *, binary: bool) -> None:
+    """Shares, shares × price and shares × price² by outcome, in the book's terms."""
+    outcome, price = leg["outcome"], leg["price"]
+    if binary and outcome == 1:
+        outcome, price = 0, DOLLAR - price
+    _add(forecasts[outcome], leg["quantity"], leg["quantity"] * price, leg["quantity"] * price**2)
 
 
 def _add(sums: list[int], *amounts: int) -> None:

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 PROJECTIONS = ("orders", "trades", "positions", "books", "candles", "markets")
-
-
-ACCOUNT_PROJECTIONS = ("ledger",)
+ACCOUNT_PROJECTIONS = ("ledger", "positions")
 """Those that add up by account, over all slots."""
+ALL_TIME = "-infinity"
 
 
 class Money(NamedTuple):
@@ -40,7 +39,7 @@ def read_money(cursor: Any) -> Money:
 def read_checkpoints(cursor: Any) -> dict[str, dict[int, int]]:
     """next_offset by projection and slot."""
     cursor.execute("SELECT projection, slot, next_offset FROM projection_checkpoint")
-    found: dict[str, dict[int, int]] = {name: {} for name in (*PROJECTIONS, *ACCOUNT_PROJECTIONS)}
+    found: dict[str, dict[int, int]] = {name: {} for name in {*PROJECTIONS, *ACCOUNT_PROJECTIONS}}
     for projection, slot, next_offset in cursor.fetchall():
         found.setdefault(projection, {})[slot] = next_offset
     return found
@@ -54,6 +53,7 @@ class MarketRows(NamedTuple):
     trades: dict[str, list[int]]
     positions: dict[str, dict[tuple[str, int], tuple[int, int, int]]]
     flows: dict[str, dict[str, list[int]]]
+    forecasts: dict[str, dict[tuple[str, int], list[int]]]
     markets: dict[str, dict[str, Any]]
     levels: dict[str, dict[tuple[int, bool, int], list[int]]]
     """(shares, orders) by outcome, side and price."""
@@ -102,6 +102,7 @@ def read_markets(cursor: Any, market_ids: Sequence[str]) -> MarketRows:
         trades=_sums(cursor, "trade", "sum(quantity)::bigint, sum(price_pips * quantity)::bigint", wanted),
         positions=_positions(cursor, wanted),
         flows=_flows(cursor, wanted),
+        forecasts=_forecasts(cursor, wanted),
         markets=markets,
         levels=_levels(cursor, wanted),
         bars=_bars(cursor, wanted),
@@ -145,6 +146,18 @@ def _flows(cursor: Any, wanted: list[Any]) -> dict[str, dict[str, list[int]]]:
     return found
 
 
+def _forecasts(cursor: Any, wanted: list[Any]) -> dict[str, dict[tuple[str, int], list[int]]]:
+    cursor.execute(
+        "SELECT market_id::text, account_id::text, outcome, quantity, price_sum, price_sq_sum::text FROM forecast "
+        "WHERE market_id = ANY(%s::uuid[])",
+        wanted,
+    )
+    found: dict[str, dict[tuple[str, int], list[int]]] = {}
+    for market_id, account_id, outcome, *values in cursor.fetchall():
+        found.setdefault(market_id, {})[account_id, outcome] = [int(value) for value in values]
+    return found
+
+
 def _levels(cursor: Any, wanted: list[Any]) -> dict[str, dict[tuple[int, bool, int], list[int]]]:
     cursor.execute(
         "SELECT market_id::text, outcome, is_bid, price_pips, quantity, orders FROM book_level "
@@ -169,6 +182,17 @@ def _bars(cursor: Any, wanted: list[Any]) -> dict[str, dict[str, list[int]]]:
     return found
 
 
+class Standing(NamedTuple):
+    """What an account's standings say."""
+
+    days: dict[str, tuple[int, ...]]
+    """(volume, sum of scores, scored markets) of each day and of all time, those without any of it left out."""
+    realized_by_day: int
+    realized: int | None
+    """In the row of all time; None: there is none."""
+    realized_by_positions: int
+
+
 class LedgerSums(NamedTuple):
     """What the ledger says of an account: its own row (None: there is none), and its entries added up."""
 
@@ -182,7 +206,8 @@ def strangers(cursor: Any) -> list[str]:
     """Tables with rows of a market that the log has never heard of."""
     found = []
     for table in (
-        "order", "fill", "trade", "position", "participation", "market", "market_summary", "book_level", "trade_bar",
+        "order", "fill", "trade", "position", "participation", "forecast", "market", "market_summary", "book_level",
+        "trade_bar",
     ):  # fmt: skip
         cursor.execute(
             f'SELECT market_id::text FROM "{table}" t '  # noqa: S608
@@ -195,14 +220,47 @@ def strangers(cursor: Any) -> list[str]:
     return found
 
 
+_WITHIN = "account_id > %(after)s AND (%(up_to)s::uuid IS NULL OR account_id <= %(up_to)s)"
+
+
 def read_ledger(cursor: Any, after: str | None, up_to: str | None) -> dict[str, LedgerSums]:
     """What the ledger holds of the accounts in a range of ids, which has no end where `up_to` is None."""
-    within = "account_id > %(after)s AND (%(up_to)s::uuid IS NULL OR account_id <= %(up_to)s)"
     cursor.execute(
         "SELECT account_id::text, a.cash_pips, a.seq, coalesce(e.cash_pips, 0), coalesce(e.entries, 0) "  # noqa: S608
-        f"FROM (SELECT * FROM account_ledger WHERE {within}) AS a FULL JOIN ("
+        f"FROM (SELECT * FROM account_ledger WHERE {_WITHIN}) AS a FULL JOIN ("
         "SELECT account_id, sum(amount_pips)::bigint AS cash_pips, count(*) AS entries FROM ledger_entry "
-        f"WHERE {within} GROUP BY 1) AS e USING (account_id)",
+        f"WHERE {_WITHIN} GROUP BY 1) AS e USING (account_id)",
         {"after": after, "up_to": up_to},
     )
     return {account_id: LedgerSums(*values) for account_id, *values in cursor.fetchall()}
+
+
+def read_standings(cursor: Any, after: str | None, up_to: str | None) -> dict[str, Standing]:
+    """What standings, and the positions they come from, hold of the accounts in a range of ids."""
+    within = {"after": after, "up_to": up_to}
+    cursor.execute(
+        "SELECT account_id::text, day::text, realized_pips, volume_pips, score_sum_e8, scored_markets "  # noqa: S608
+        f"FROM standing WHERE {_WITHIN}",
+        within,
+    )
+    rows: dict[str, dict[str, tuple[int, ...]]] = {}
+    for account_id, day, *values in cursor.fetchall():
+        rows.setdefault(account_id, {})[day] = tuple(values)
+    cursor.execute(
+        f"SELECT account_id::text, sum(realized_pips)::bigint FROM position WHERE {_WITHIN} GROUP BY 1",  # noqa: S608
+        within,
+    )
+    by_positions = dict(cursor.fetchall())
+    return {
+        account_id: _standing(rows.get(account_id, {}), by_positions.get(account_id, 0))
+        for account_id in rows.keys() | by_positions.keys()
+    }
+
+
+def _standing(days: dict[str, tuple[int, ...]], realized_by_positions: int) -> Standing:
+    return Standing(
+        days={day: values[1:] for day, values in days.items() if any(values[1:])},
+        realized_by_day=sum(values[0] for day, values in days.items() if day != ALL_TIME),
+        realized=days[ALL_TIME][0] if ALL_TIME in days else None,
+        realized_by_positions=realized_by_positions,
+    )

@@ -10,8 +10,8 @@ from trading.connection import own_connection
 from trading.eventlog.codec import StoredEvent
 from trading.eventlog.read import read_slot
 from trading.ids import ACCOUNT_SLOTS, MARKET_SLOTS
-from trading.reconcile.accounts import LedgerFold
-from trading.reconcile.compare import compare_ledger, compare_market, compare_money
+from trading.reconcile.accounts import LedgerFold, StandingsFold
+from trading.reconcile.compare import compare_ledger, compare_market, compare_money, compare_standing
 from trading.reconcile.ledger import Ledger
 from trading.reconcile.markets import BooksFold, HoldingsFold, MarketsFold, OrdersFold, TradesFold
 from trading.reconcile.rows import (
@@ -22,6 +22,7 @@ from trading.reconcile.rows import (
     read_ledger,
     read_markets,
     read_money,
+    read_standings,
     strangers,
 )
 
@@ -79,7 +80,7 @@ class AccountFolds:
     """One fold a projection for all accounts, each played up to its own offset in every slot."""
 
     def __init__(self) -> None:
-        self.ledger = LedgerFold()
+        self.ledger, self.positions = LedgerFold(), StandingsFold()
         self.reached: dict[str, dict[int, int]] = {name: defaultdict(int) for name in ACCOUNT_PROJECTIONS}
 
     def take(self, event: StoredEvent, *names: str) -> None:
@@ -162,7 +163,7 @@ class _Run:
         heads = self.money.heads
         waiting = {
             name: sum(max(0, head - checkpoints[name].get(slot, 0)) for slot, head in heads.items())
-            for name in (*PROJECTIONS, *ACCOUNT_PROJECTIONS)
+            for name in dict.fromkeys((*PROJECTIONS, *ACCOUNT_PROJECTIONS))
         }
         return [f"projection {name} is {count} events behind" for name, count in waiting.items() if count]
 
@@ -217,10 +218,14 @@ class _Run:
         with self._snapshot() as cursor:
             checkpoints = read_checkpoints(cursor)
             ledger_rows = read_ledger(cursor, after, up_to)
+            standings = read_standings(cursor, after, up_to)
         for name in ACCOUNT_PROJECTIONS:
             for slot, goal in checkpoints[name].items():
                 for event in self._events(slot, folds.reached[name][slot], goal):
                     folds.take(event, name)
+        for account_id in sorted({*account_ids, *standings}):
+            expected = folds.positions.days(account_id)
+            self.differences += compare_standing(account_id, standings.get(account_id), expected)
         wanted = {*account_ids, *ledger_rows}
         self.differences += compare_ledger(ledger_rows, {each: folds.ledger.sums(each) for each in wanted})
 

@@ -4,8 +4,6 @@ import random
 
 import pytest
 from django.db import connection
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.trading.projections import written_log
 from tests.trading.projections.conftest import forget_everything, read_tables
@@ -207,21 +205,24 @@ def test_all_time_is_what_positions_have_realized(project):
     )
 
 
-FILLS = st.lists(
-    st.tuples(st.integers(0, 2), st.integers(1, 10**6), st.integers(1, 9_999)), min_size=1, max_size=20
-)
-PAYOUTS = st.sampled_from([(10_000, 0, 0), (0, 10_000, 0), (3_333, 3_333, 3_334), (5_000, 5_000, 0)])
+def test_the_sums_give_the_score_that_every_share_by_itself_would():
+    chance = random.Random(11)
+    for payouts in [(10_000, 0, 0), (0, 10_000, 0), (3_333, 3_333, 3_334), (5_000, 5_000, 0)] * 50:
+        fills = [
+            (chance.randrange(3), chance.randrange(1, 10**6), chance.randrange(1, 10_000))
+            for _ in range(chance.randrange(1, 20))
+        ]
+        sums = {outcome: [0, 0, 0] for outcome in range(3)}
+        for outcome, quantity, price in fills:
+            for index in range(3):
+                sums[outcome][index] += quantity * price**index
+        score = score_e8([Forecast(outcome, *each) for outcome, each in sums.items()], payouts)
+        shares = sum(quantity for _, quantity, _ in fills)
+        error = sum(quantity * (price - payouts[outcome]) ** 2 for outcome, quantity, price in fills)
+        assert abs(score * shares - error) * 2 <= shares
+        assert 0 <= score <= 10**8
 
 
-@given(FILLS, PAYOUTS)
-@pytest.mark.django_db(transaction=False)
-def test_the_sums_give_the_score_that_every_share_by_itself_would(fills, payouts):
-    found = []
-    for outcome in range(3):
-        own = [(quantity, price) for each, quantity, price in fills if each == outcome]
-        quantity = sum(q for q, _ in own)
-        found.append(Forecast(outcome, quantity, sum(q * p for q, p in own), sum(q * p * p for q, p in own)))
-    shares = sum(quantity for _, quantity, _ in fills)
-    error = sum(quantity * (price - payouts[outcome]) ** 2 for outcome, quantity, price in fills)
-    assert abs(score_e8(found, payouts) * shares - error) * 2 <= shares
-    assert 0 <= score_e8(found, payouts) <= 10**8
+def test_half_a_unit_is_rounded_up():
+    assert score_e8([Forecast(0, 2, 10_000 + 9_999, 10_000**2 + 9_999**2)], [10_000]) == 1
+    assert score_e8([Forecast(0, 3, 3 * 10_000 - 1, 2 * 10_000**2 + 9_999**2)], [10_000]) == 0

@@ -95,6 +95,13 @@ WRONG = {
     "UPDATE position SET realized_pips = realized_pips + 1": "realized less cost",
     "UPDATE position SET cost_pips = cost_pips + 1": "realized less cost",
     "UPDATE participation SET net_cash_pips = net_cash_pips - 1": "net cash and fees",
+    "UPDATE forecast SET price_sq_sum = price_sq_sum + 1": "forecast of outcome",
+    "DELETE FROM forecast WHERE outcome = 0": "forecast of outcome 0",
+    "UPDATE standing SET volume_pips = volume_pips + 1 WHERE isfinite(day)": "volume and scores of 2",
+    "UPDATE standing SET score_sum_e8 = score_sum_e8 + 1 WHERE NOT isfinite(day)": "volume and scores of -infinity",
+    "UPDATE standing SET realized_pips = realized_pips + 1 WHERE isfinite(day)": "realized by day is",
+    "DELETE FROM standing WHERE NOT isfinite(day)": "realized: None",
+    "INSERT INTO standing VALUES ('-infinity', gen_random_uuid(), 5, 0, 0, 0)": "realized is 5",
     "UPDATE account_ledger SET cash_pips = cash_pips + 1": "cash_pips is",
     "UPDATE account_ledger SET seq = seq - 1": "seq is",
     "UPDATE ledger_entry SET amount_pips = amount_pips + 10000000": "entered_pips is",
@@ -115,7 +122,8 @@ WRONG = {
 }
 
 
-TABLES = ("cash_account", "batch", "order", "fill", "trade", "position", "participation", "ledger_entry",
+TABLES = ("cash_account", "batch", "order", "fill", "trade", "position", "participation", "standing", "forecast",
+          "ledger_entry",
           "account_ledger", "market", "outcome", "market_summary", "settlement", "book_level", "trade_bar")  # fmt: skip
 
 
