@@ -23,6 +23,7 @@ from ops.bench.stage import OPERATOR, Stage, StageError
 PROCESSES = ("web", "live", "engine", "projector", "worker", "beat")
 SCRIPT = Path(__file__).with_name("orders.lua")
 RIVAL_SCRIPT = Path(__file__).with_name("gateway.lua")
+READS_SCRIPT = Path(__file__).with_name("reads.lua")
 IDLE_SCRIPT = Path(__file__).with_name("report.lua")
 IDLE_PATHS = {"web": "/health", "live": "/ws/health"}
 LANE_NAMES = {"web": "web lane", "live": "fast lane"}
@@ -93,6 +94,12 @@ class HttpStage:
         url = self._stage.base_url(lane)
         run = offer(url, keys=self._keys, markets=self._markets, per_s=per_s, seconds=seconds, prefix=prefix)
         return run, self._committed(prefix)
+
+    def reads(self, lane: str, path: str, *, connections: int, seconds: float) -> HttpRun:
+        """Reads of a path below /api/v1; MARKET in it is each of the markets in turn."""
+        markets = self._markets if "MARKET" in path else []
+        url = self._stage.base_url(lane)
+        return HttpRun(**_wrk(READS_SCRIPT, url, connections, seconds, path, *markets))
 
     def idle(self, lane: str, *, connections: int, seconds: float) -> HttpRun:
         """Requests that do nothing, on the same server: what the lane's HTTP alone allows."""

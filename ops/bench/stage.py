@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -169,21 +169,23 @@ class Stage:
         return done.stdout.strip()
 
     @contextlib.contextmanager
-    def processes(self, database: str, *names: str) -> Iterator[dict[str, psutil.Process]]:
+    def processes(
+        self, database: str, *names: str, environment: Mapping[str, str] | None = None
+    ) -> Iterator[dict[str, psutil.Process]]:
         """Lines of the Procfile, running on that database and an empty Valkey; stopped afterwards."""
         with redis.Redis.from_url(self.valkey_url) as valkey:
             valkey.flushall()
         for counted in self.metrics_folder.iterdir():
             counted.unlink()
         commands = read_procfile(settings.BASE_DIR / "Procfile")
-        environment = self._environment(database)
+        variables = self._environment(database) | dict(environment or {})
         started: list[CommandProcess] = []
         try:
             for name in names:
                 process = CommandProcess(
                     name,
                     commands[name],
-                    environment=environment,
+                    environment=variables,
                     cwd=settings.BASE_DIR,
                     console=self._console,
                 )

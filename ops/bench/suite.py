@@ -22,13 +22,14 @@ from ops.bench.http_load import (
 from ops.bench.interpreters import YardstickMissing
 from ops.bench.matching_table import matching_part
 from ops.bench.plain_loop import run_plain_loop
+from ops.bench.reads_table import reads_part
 from ops.bench.replay_table import replay_part
 from ops.bench.report import Count, Figure, Report
 from ops.bench.rival_gateway import rival_gateway
 from ops.bench.stage import Stage, StageError
 from ops.bench.yardsticks import durable_commits, raw_copy, recorded_events, recorder_inserts
 
-PARTS = ("matching", "commit", "http", "rate", "batch", "staleness", "feed", "replay")
+PARTS = ("matching", "commit", "http", "rate", "batch", "reads", "staleness", "feed", "replay")
 BATCH_ITEMS = 100
 BATCH_CONNECTIONS = 8
 CONNECTIONS = (16, 64)
@@ -72,6 +73,8 @@ def run_suite(options: Options, *, say: Callable[[str], None]) -> Report:
         if {"http", "rate", "batch"} & set(options.parts):
             _http_parts(stage, options, report, say)
         each = (options.seconds, options.repetitions)
+        if "reads" in options.parts:
+            reads_part(stage, *each, report=report, say=say)
         if "staleness" in options.parts:
             staleness_part(stage, *each, report=report, say=say)
         if "feed" in options.parts:

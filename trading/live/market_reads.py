@@ -10,6 +10,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
+from django.conf import settings
+
 from trading import market_documents as documents
 from trading import metrics
 from trading.as_of import covers, token_of
@@ -70,6 +72,8 @@ class MarketReads:
         terms = await self._desk.terms(reference)
         feed = self._hub.feed(terms.market_id, terms.outcomes)
         key = (kind, tuple(given.items())) if given else (kind, ())
+        if not settings.READ_CACHE:
+            return (await self._kinds[kind](feed, terms, given)).answer
         held = feed.answers.get(key)
         if held is not None and time.monotonic() < held.until:
             metrics.CACHE_READS.labels(kind, "l1").inc()
@@ -101,7 +105,11 @@ class MarketReads:
 
     async def _market(self, feed: MarketFeed, terms: MarketTerms, given: Mapping[str, str]) -> Held:
         is_plain = not given
-        if not is_plain or feed.loaded is None or time.monotonic() >= feed.loaded[0]:
+        if (
+            not (is_plain and settings.READ_CACHE)
+            or feed.loaded is None
+            or time.monotonic() >= feed.loaded[0]
+        ):
             loaded = await in_thread(
                 lambda: on_replica(lambda: self._load(ReadQuery(given, *FRESHNESS_NAMES), terms))
             )
@@ -118,7 +126,7 @@ class MarketReads:
 
     async def _book(self, feed: MarketFeed, terms: MarketTerms, given: Mapping[str, str]) -> Held:
         query = ReadQuery(given, *documents.BOOK_TAKES)
-        as_of = self._reflected(feed)
+        as_of = self._reflected(feed) if settings.READ_CACHE else None
         min_as_of = query.text("min_as_of")
         if (
             as_of is None
