@@ -48,6 +48,8 @@ def _configure_environment(servers: EmbeddedServers, folder: Path) -> None:
         SECRET_KEY="only-for-tests-" + "x" * 40,
         PROCESS_NAME="tests",
         THROTTLE=os.environ.get("THROTTLE") or "0",
+        # What one test has read is not to be the next one's answer; `exchange` remembers as it always does.
+        READ_CACHE="0",
         # A test's transaction may take its time, and Django drops the test database only without a pool.
         TRANSACTION_TIMEOUT_MS="0",
         DB_POOL_MAX="0",

@@ -204,6 +204,7 @@ class RunningExchange:
             "PORT": str(self.port),
             "WS_PORT": str(self.ws_port),
             "THROTTLE": "0",
+            "READ_CACHE": "1",
             "DEMO": "0",
             "ADMIN_USERNAME": OPERATOR,
             "ADMIN_PASSWORD": secrets.token_urlsafe(16),

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,8 @@ def until(done: Callable[[], bool]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _listening() -> None:
+def _listening(settings: Any) -> None:
+    settings.READ_CACHE = True
     until(lambda: module.shared.news.generation("markets") is not None)
 
 
