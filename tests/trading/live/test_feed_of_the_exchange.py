@@ -3,7 +3,8 @@
 import asyncio
 import datetime as dt
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
@@ -16,7 +17,16 @@ from tests.trading.live.feed_client import BookClient
 
 
 @pytest.fixture
+def make_market(exchange: RunningExchange) -> Callable[[], dict[str, Any]]:
+    return lambda: new_market(exchange)
+
+
+@pytest.fixture
 def market(exchange: RunningExchange) -> dict[str, Any]:
+    return new_market(exchange)
+
+
+def new_market(exchange: RunningExchange) -> dict[str, Any]:
     closes_at = (dt.datetime.now(dt.UTC) + dt.timedelta(days=1)).isoformat().replace("+00:00", "Z")
     body = {
         "question": "Will the feed tell the truth today?",
@@ -113,3 +123,54 @@ async def test_an_account_is_told_of_its_orders_fills_and_cash(exchange, market,
     ]
     assert positions[market["market_id"], "Yes"]["quantity"] == 4
     assert (cash, balance["cash"], balance["reserved"]) == ("10000.0000", "9996.0000", "2.4000")
+
+
+async def test_every_client_ends_with_the_right_book_when_valkey_was_wiped(exchange, make_market):
+    trader = exchange.new_trader()
+    busy, quiet = make_market(), make_market()
+    for market in (busy, quiet):
+        await asyncio.to_thread(
+            place, exchange, trader, market, outcome="Yes", side="buy", price="0.3000", quantity=5
+        )
+    async with AsyncExitStack() as sockets:
+        followers = []
+        for market in (busy, busy, quiet):
+            client = Client(await sockets.enter_async_context(websockets.connect(exchange.ws)))
+            await client.subscribe("book", market["market_id"])
+            followers.append((market, client, BookClient()))
+        with exchange.valkey() as valkey:
+            valkey.flushall()
+        await asyncio.to_thread(place_surely, exchange, trader, busy, "0.4000", 7)
+        await asyncio.gather(*(
+            follow_until(client, book, [(4000, 7), (3000, 5)] if market is busy else [(3000, 5)])
+            for market, client, book in followers
+        ))  # fmt: skip
+        late = Client(await sockets.enter_async_context(websockets.connect(exchange.ws)))
+        await late.subscribe("book", quiet["market_id"])
+        await follow_until(late, BookClient(), [(3000, 5)])
+
+
+def place_surely(
+    exchange: RunningExchange, trader: Trader, market: dict[str, Any], price: str, quantity: int
+) -> None:
+    """One order, sent again until its outcome is known."""
+    url = f"{exchange.live_http}/api/v1/markets/{market['market_id']}/orders"
+    order = {
+        "outcome": "Yes",
+        "side": "buy",
+        "price": price,
+        "quantity": quantity,
+        "client_order_id": "surely",
+    }
+    for _ in range(20):
+        answer = httpx.post(url, json=order, headers=trader.headers, timeout=30)
+        if answer.status_code in (200, 201):
+            return
+        assert answer.status_code in (503, 504), answer.text
+    raise AssertionError("the order was never taken")
+
+
+async def follow_until(client: Client, book: BookClient, bids: list[tuple[int, int]]) -> None:
+    async with asyncio.timeout(30):
+        while book.side("Yes", "bid") != bids:
+            book.take(json.dumps(await client.receive()))
