@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Callable
-from typing import Any
 
 from django.http.response import HttpResponseBase
 from django.views.decorators.debug import sensitive_variables
@@ -13,7 +12,15 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import selectors, services, tickets
-from accounts.leaderboard import MAX_ROWS, MEASURES, PERIODS, leaderboard
+from accounts.leaderboard import (
+    MAX_ROWS,
+    MEASURES,
+    PERIODS,
+    PROJECTIONS,
+    Board,
+    leaderboard,
+    remembered_board,
+)
 from accounts.lists import KEYS, NOTIFICATIONS, page_of
 from accounts.models import User
 from accounts.permissions import CanRead, CanTrade
@@ -35,22 +42,18 @@ from accounts.serializers import (
     TicketSerializer,
 )
 from trading.api.errors import request_id_of
-from trading.api.public import public_response, remembered
+from trading.api.public import encoded, public_response
 from trading.api.query import CURSOR, FRESHNESS, FRESHNESS_NAMES, LIMIT, Query
 from trading.api.schema import problems
-from trading.as_of import read_as_of
+from trading.as_of import covers
 from trading.cash import CashAnswer
 from trading.errors import InvalidRequest, NotFound
 from trading.money import format_pips
 from trading.principal import Principal, require_principal
-from trading.read_cache import STANDINGS_TOPIC, ReadCache
 from trading.replicas import may_lag
 from trading.selectors.pages import DEFAULT_LIMIT
 
 TAGS = ["account"]
-STANDINGS = ("positions",)
-
-_standings = ReadCache("leaderboard", l1_s=1, l2_s=300, topic=STANDINGS_TOPIC)
 
 
 class RegisterView(APIView):
@@ -221,17 +224,14 @@ class LeaderboardView(APIView):
         by = query.choice("by", MEASURES, default="profit")
         limit = query.number("limit", default=DEFAULT_LIMIT, least=1, most=MAX_ROWS)
 
-        def document() -> dict[str, Any]:
-            as_of = read_as_of(STANDINGS)
-            rows = [
-                {"rank": row.rank, "username": row.username, "value": row.text}
-                for row in leaderboard(period, by, limit)
-            ]
-            return {"results": rows, "next": None, "as_of": as_of}
-
-        key = f"{period}:{by}:{limit}"
-        answer = remembered(_standings, query, key, soon=document, now=document, projections=STANDINGS)
-        return public_response(request, answer, max_age_s=60)
+        min_as_of = query.text("min_as_of")
+        board = None if query.requires_fresh else remembered_board(period, by)
+        if board is None or (min_as_of is not None and not covers(board.as_of, min_as_of)):
+            as_of = query.reach(PROJECTIONS)
+            board = Board(leaderboard(period, by, MAX_ROWS), as_of)
+        rows = [{"rank": row.rank, "username": row.username, "value": row.text} for row in board.rows[:limit]]
+        document = {"results": rows, "next": None, "as_of": board.as_of}
+        return public_response(request, encoded(document), max_age_s=60)
 
 
 class TicketView(APIView):

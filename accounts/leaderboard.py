@@ -7,12 +7,20 @@ looks at every row of the period, one for each user who was active in it; so ask
 import datetime as dt
 from typing import NamedTuple
 
+import msgspec
+
+from trading.as_of import read_as_of
 from trading.money import format_pips
+from trading.read_cache import STANDINGS_TOPIC, Answer, ReadCache, answer_of
 from trading.replicas import reading
 
 PERIODS = ("day", "week", "all")
 MEASURES = ("profit", "volume", "accuracy")
 MAX_ROWS = 100
+
+PROJECTIONS = ("positions",)
+
+_boards = ReadCache("leaderboard", l1_s=1, l2_s=300, topic=STANDINGS_TOPIC)
 
 _DAYS = {"day": 1, "week": 7}
 _E8_IN_E4 = 10**4
@@ -31,6 +39,9 @@ class Ranked(NamedTuple):
         """The value with its four decimals."""
         return format_pips(self.value)
 
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[Ranked]).decode
 
 # The mean decides, as exact as it is; what is shown of it is rounded.
 _ACCURACY = "sum(s.score_sum_e8) / sum(s.scored_markets)"
@@ -68,6 +79,24 @@ def leaderboard(period: str, by: str, limit: int) -> list[Ranked]:
         Ranked(rank, username, account_id, _mean_e4(found, markets) if by == "accuracy" else found)
         for rank, (username, account_id, found, markets) in enumerate(rows, start=1)
     ]
+
+
+class Board(NamedTuple):
+    """Ranked users, and the token of what they reflect."""
+
+    rows: list[Ranked]
+    as_of: str
+
+
+def remembered_board(period: str, by: str) -> Board:
+    """The first MAX_ROWS users, worked out once for many readers; at most five minutes old."""
+
+    def work_out() -> Answer:
+        as_of = read_as_of(PROJECTIONS)
+        return answer_of(as_of, _encode(leaderboard(period, by, MAX_ROWS)))
+
+    answer = _boards.read(f"{period}:{by}", work_out)
+    return Board(_decode(answer.body), answer.as_of)
 
 
 def today() -> dt.date:

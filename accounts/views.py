@@ -20,7 +20,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from accounts import page_limits, selectors, services
 from accounts.authentication import principal_of_page
 from accounts.forms import KeyForm, MoneyForm, SignUpForm, add_errors
-from accounts.leaderboard import MAX_ROWS, MEASURES, PERIODS, leaderboard
+from accounts.leaderboard import MEASURES, PERIODS, remembered_board
 from accounts.models import User
 from trading.api.errors import request_id_of
 from trading.errors import ExchangeError
@@ -157,7 +157,7 @@ def leaderboard_page(request: HttpRequest) -> HttpResponse:
     period, by = request.GET.get("period", "all"), request.GET.get("by", "profit")
     period, by = period if period in PERIODS else "all", by if by in MEASURES else "profit"
     context = {
-        "rows": leaderboard(period, by, MAX_ROWS),
+        "rows": remembered_board(period, by).rows,
         "own_account_id": str(_user(request).account_id) if request.user.is_authenticated else None,
         "period": period,
         "by": by,
