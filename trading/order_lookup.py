@@ -13,11 +13,11 @@ from trading.as_of import token_of, wait_for
 from trading.errors import ReadLag
 from trading.ids import id_time_ms
 from trading.order_view import ORDER_COLUMNS, ORDER_WIDTH, order_view_of
+from trading.patience import pauses
 from trading.wire import OrderView
 
 PROJECTION = "orders"
 WAIT_S = 2.0
-POLL_S = 0.01
 # An order this old would have been readable long ago, and one so far ahead is nobody's: no use in waiting.
 YOUNG_MS = 10_000
 AHEAD_MS = 1_000
@@ -79,8 +79,9 @@ def find_order(
             return search.result()
         try:
             deadline = time.monotonic() + WAIT_S
+            pause = pauses()
             while not search.is_over(wait=wait) and time.monotonic() < deadline:
-                time.sleep(POLL_S)
+                time.sleep(next(pause))
         finally:
             _waiting_room.release()
     return search.result()
@@ -177,11 +178,11 @@ def raise_fence(*, account_id: str, fence: str) -> None:
 def catch_up() -> None:
     """Returns once every order is readable that was, or is just being, committed. Raises ReadLag after 2 s."""
     deadline = time.monotonic() + WAIT_S
-    in_flight = _open_batches()
+    in_flight, pause = _open_batches(), pauses()
     while in_flight & _open_batches():
         if time.monotonic() > deadline:
             raise ReadLag()
-        time.sleep(POLL_S)
+        time.sleep(next(pause))
     heads = _query("SELECT slot, next_offset FROM slot WHERE kind = 'market'", [])
     wait_for(token_of(heads), (PROJECTION,), max(0.0, deadline - time.monotonic()))
 

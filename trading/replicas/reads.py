@@ -21,10 +21,10 @@ from django.http import Http404
 from trading.errors import NotFound
 from trading.metrics import REPLICA_READS
 from trading.outage import OUTAGES
+from trading.patience import pauses
 from trading.replicas.watch import watch_of
 
 BRIEFLY_S = 0.1
-POLL_S = 0.01
 
 Answer = TypeVar("Answer")
 Given = ParamSpec("Given")
@@ -104,14 +104,14 @@ def leave_replica() -> None:
 
 def wait_until(is_so: Callable[[], bool], *, timeout_s: float) -> bool:
     """Polls what `is_so` reads; whether it came true in time. A replica gets 0.1 s of it, the primary the rest."""
-    started = time.monotonic()
+    started, pause = time.monotonic(), pauses()
     while not is_so():
         waited_s = time.monotonic() - started
         if waited_s > timeout_s:
             return False
         if waited_s > BRIEFLY_S:
             leave_replica()
-        time.sleep(POLL_S)
+        time.sleep(next(pause))
     return True
 
 
