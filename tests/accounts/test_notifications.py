@@ -198,7 +198,14 @@ def test_what_is_new_is_pushed_to_its_owner(someone, follow):
     assert listener.get_message(timeout=5)["type"] == "subscribe"
     market.place(taker, "sell", 0, 6000, 10)
     follow()
-    pushed = json.loads(listener.get_message(timeout=5)["data"])
+    changes, pushed = (json.loads(listener.get_message(timeout=5)["data"]) for _ in range(2))
+    # Two events name the account: its position was opened, and its order matched.
+    assert (changes["type"], changes["prev"], changes["markets"]) == (
+        "changes",
+        changes["seq"] - 2,
+        [market.market_id],
+    )
+    assert (len(changes["orders"]), len(changes["trades"])) == (1, 1)
     assert (pushed["kind"], pushed["title"], pushed["account_id"]) == (
         "order_filled",
         "Bought 10 Yes at $0.6000",
