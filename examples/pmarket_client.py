@@ -1002,9 +1002,9 @@ class Update(NamedTuple):
 class Stream:
     """Updates of one channel, to be read with `async for`; it goes on through gaps and lost connections.
 
-    `trades`: `data` is a list of trades, oldest first, each of them once. `ticker`: always whole. `account`:
-    notifications. Fields and channels that this file does not know pass through as they are. Raises Problem if the
-    server refuses the channel.
+    `trades`: `data` is a list of trades, oldest first, each of them once. `ticker`: always whole. `account`: all of the
+    account, then updates and notifications, told apart by `type`. Fields and channels that this file does not know pass
+    through as they are. Raises Problem if the server refuses the channel.
     """
 
     LONGEST_QUEUE = 10_000
@@ -1013,7 +1013,7 @@ class Stream:
         self.channel = channel
         self.market_id = market_id
         self.seq: int | None = None
-        self._is_broken = self._has_hole = False
+        self._is_broken = False
         self._problem: Problem | None = None
         self._updates: collections.deque[Update] = collections.deque()
         self._arrived = asyncio.Event()
@@ -1035,10 +1035,6 @@ class Stream:
 
     def start(self, answer: Mapping[str, Any]) -> None:
         self._is_broken = False
-        if type(answer.get("seq")) is int:
-            # The account's channel has no first frame, but the number that the next one follows on. It is the server's
-            # own number, so it does not tell whether something was missed before.
-            self.seq, self._has_hole = answer["seq"], True
 
     def take(self, frame: Mapping[str, Any]) -> None:
         if self._is_broken:
@@ -1063,13 +1059,13 @@ class Stream:
         if prev_seq is not None and prev_seq != self.seq:
             self._is_broken = True
             return
-        is_linked = (prev_seq is not None or seq == self.seq) and not self._has_hole
+        is_linked = prev_seq is not None or seq == self.seq
         if self.channel == "trades":
             known = self.seq if self.seq is not None and self.seq <= seq else None
             rows, data = data, [row for row in reversed(data) if known is None or _number(row["seq"]) > known]
             # The rows have no hole between them: if some were told before, none is missing.
             is_linked = is_linked or len(data) < len(rows)
-        self.seq, self._has_hole = seq, False
+        self.seq = seq
         if self.channel == "trades" and not data and is_linked:
             return
         if len(self._updates) >= self.LONGEST_QUEUE:
@@ -1091,7 +1087,7 @@ AnyListener = TypeVar("AnyListener", Book, Stream)
 
 
 class Feed:
-    """One WebSocket, for market data and for an account's notifications: `async with Feed(...) as feed`.
+    """One WebSocket, for market data and for an account: `async with Feed(...) as feed`.
 
     `url` is ws://host:8001/ws/v1; market data needs no `key`. What is asked of it is subscribed to in the background,
     and again whenever the connection was lost or a listener has lost the thread. It reconnects for ever,

@@ -37,7 +37,7 @@ class Server:
 
     def _frame(self, prev_seq: int | None, data: dict) -> dict:
         frame = {"channel": "book", "market_id": "m", "seq": self.mirror.seq, "prev_seq": prev_seq}
-        return json.loads(encode({**frame, "sent_at": "", "data": data}))
+        return json.loads(encode({**frame, "sent_at": "", "data": data}).text)
 
     def levels(self, side: str) -> dict:
         texts = self.mirror.bids() if side == "bid" else self.mirror.asks()

@@ -302,16 +302,16 @@ async def test_nothing_was_missed_if_the_number_is_still_the_same(feed: Feed, sc
     assert (ids(update), update.complete) == (["t6"], True)
 
 
-async def test_notifications_after_a_new_start_say_that_some_may_be_missing(
+async def test_an_account_after_a_new_start_says_that_something_may_be_missing(
     feed: Feed, scripted: ScriptedFeed
 ):
-    scripted.refuse = lambda frame: ok(channel="account", seq=0) if frame["op"] == "subscribe" else None
+    scripted.refuse = lambda frame: ok(channel="account") if frame["op"] == "subscribe" else None
     account = feed.stream("account")
     await scripted.until_asked("subscribe")
     told = []
-    for seq in (1, 2):
+    for prev_seq, seq in ((None, 1), (1, 2)):
         await scripted.tell(
-            {"channel": "account", "seq": seq, "prev_seq": seq - 1, "data": {"text": str(seq)}}
+            {"channel": "account", "seq": seq, "prev_seq": prev_seq, "data": {"text": str(seq)}}
         )
         told.append(await update_of(account))
     assert [(update.data["text"], update.complete) for update in told] == [("1", False), ("2", True)]
