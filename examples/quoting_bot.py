@@ -28,7 +28,7 @@ async def main(options: argparse.Namespace) -> None:
     feed_url = options.fast_url.replace("http", "ws", 1) + "/ws/v1"
     client = Client(options.url, options.key, orders_url=options.fast_url, journal=options.journal)
     async with client, Feed(feed_url) as feed:
-        market = await client.market(options.market)
+        market = await client.get(f"/markets/{options.market}")
         await client.cancel_all(market["market_id"])
         for settled in await client.recover():
             print(f"left over: {settled.write.path} is {settled.outcome}")

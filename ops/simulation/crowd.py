@@ -51,7 +51,7 @@ class Crowd:
     async def join(self, client: Client) -> None:
         """A trader with money; it trades from now on."""
         try:
-            account = await client.account()
+            account = await client.get("/account")
             if parse_pips(account["cash"]) < LOW_CASH_PIPS:
                 await self._pay_in(client)
         except Problem as problem:

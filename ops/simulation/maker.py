@@ -90,8 +90,12 @@ class Maker:
 
     async def _live(self, market: SimulatedMarket) -> list[LiveQuote]:
         """Its open orders, not older than its last change to them."""
-        rows = self._client.orders(
-            market_id=market.market_id, status="open", limit=PAGE, min_as_of=market.as_of or None
+        rows = self._client.pages(
+            "/portfolio/orders",
+            market_id=market.market_id,
+            status="open",
+            limit=PAGE,
+            min_as_of=market.as_of or None,
         )
         return [
             LiveQuote(
@@ -115,7 +119,7 @@ class Maker:
             return
         self._cash_seen_s = time.monotonic()
         try:
-            account = await self._client.account()
+            account = await self._client.get("/account")
             if parse_pips(account["cash"]) < LOW_CASH_PIPS:
                 await self._client.deposit(CASH)
         except Problem as problem:

@@ -75,7 +75,7 @@ class Markets:
     async def look(self) -> None:
         """Read the list of open markets: new ones come in, others leave."""
         try:
-            rows = [row async for row in self._client.markets(status="open", limit=PAGE)]
+            rows = [row async for row in self._client.pages("/markets", status="open", limit=PAGE)]
         except Problem as problem:
             log.warning("the list of markets is answered %s", problem)
             return

@@ -11,10 +11,11 @@ from random import Random
 
 import httpx
 
-from examples.pmarket_client import ANSWER_TIMEOUT_S, Client, Journal, Pace
+from examples.pmarket_client import ANSWER_TIMEOUT_S, Client, Journal
 from ops.simulation.crowd import Crowd
 from ops.simulation.maker import Maker
 from ops.simulation.markets import Markets
+from ops.simulation.pace import Pace
 from ops.simulation.people import MAKER, maker_key, trader_key, trader_name
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class Door:
             journal=self._journal,
             name=name,
             patience_s=None,
-            pace=Pace(*pace),
+            pace=Pace(*pace).take,
             http=self._http,
         )
         for settled in await client.recover(trade_late=True):

@@ -27,6 +27,7 @@ def no(status: int, code: str, **members: Any) -> dict[str, Any]:
 class ScriptedFeed:
     """`books` are levels [(price, quantity)..] of bids by market, `seq` the number of all of them.
 
+    It cannot go on from an older frame: who asks for that gets a first frame with `prev_seq` null.
     `refuse(frame)` gives another answer to a frame, or None for the usual one. `asked` is every frame that came.
     """
 
@@ -122,8 +123,6 @@ class ScriptedFeed:
         if special is not None:
             return [{"id": frame["id"], **special}]
         channel, market_id = frame.get("channel"), frame.get("market_id")
-        if frame["op"] == "subscribe" and frame.get("resume_from") is not None:
-            return [{"id": frame["id"], **no(422, "not_supported")}]
         first = [self.snapshot(market_id)] if frame["op"] == "subscribe" and channel == "book" else []
         return [{"id": frame["id"], **ok(channel=channel, market_id=market_id)}, *first]
 

@@ -1,6 +1,7 @@
 """The client's patience: which answers end a request, which are waited out, and what is known of the rest."""
 
 import asyncio
+from decimal import Decimal
 
 import httpx
 import pytest
@@ -10,7 +11,6 @@ from examples.pmarket_client import (
     Client,
     Journal,
     NotFound,
-    Pace,
     Problem,
     Refused,
     Unavailable,
@@ -18,6 +18,7 @@ from examples.pmarket_client import (
     pips,
     price_text,
 )
+from ops.simulation.pace import Pace
 from tests.examples.answers import UNKNOWN, MakeClient, Script, order, said
 
 BUY = {"outcome": "Yes", "side": "buy", "price": "0.4500", "quantity": 10}
@@ -175,6 +176,40 @@ async def test_floats_are_refused_before_anything_is_noted_or_sent(make_client: 
     assert (script.asked, left(client)) == ([], [])
 
 
+async def test_what_is_no_json_is_refused_before_it_is_noted(make_client: MakeClient):
+    client, script = make_client()
+    for price in (Decimal("0.65"), (0.65,), {"at": 0.5}):
+        with pytest.raises(TypeError, match="never floats"):
+            await client.place("m", outcome="Yes", side="buy", price=price, quantity=1)
+    assert (script.asked, left(client)) == ([], [])
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_proxys_no_does_not_say_that_nothing_was_done(make_client: MakeClient, status: int):
+    client, _ = make_client(httpx.Response(status, json={"message": "upstream reset"}), patience_s=0)
+    with pytest.raises(Unsettled):
+        await client.place("m", **BUY, client_order_id="mine")
+    assert left(client) == ["mine"]
+
+
+async def test_an_answer_is_not_lost_because_the_journal_cannot_be_written(
+    make_client: MakeClient, tmp_path, monkeypatch
+):
+    journal = Journal(tmp_path / "journal.jsonl")
+    client, _ = make_client(said(201), journal=journal)
+    append = journal._append
+
+    def full(line: dict) -> None:
+        if "end" in line:
+            raise OSError("no space left")
+        append(line)
+
+    monkeypatch.setattr(journal, "_append", full)
+    assert (await client.place("m", **BUY, client_order_id="mine"))["order_id"] == "o-1"
+    assert left(client) == []
+    assert [write.id for write in Journal(tmp_path / "journal.jsonl").unsettled("bot")] == ["mine"]
+
+
 async def test_every_intention_has_an_id_of_its_own(make_client: MakeClient):
     client, script = make_client(*[said(201) for _ in range(3)])
     for _ in range(2):
@@ -193,10 +228,10 @@ async def test_each_request_goes_where_it_is_served(make_client: MakeClient):
     assert await client.cancel_all("slug/?#", outcome="A & B", side="buy") == 2
     await client.cancel_all()
     await client.heartbeat(30)
-    await client.account()
-    await client.market("m")
+    await client.get("/account")
+    await client.get("/markets/m")
     await client.order("o-1")
-    await client.orderbook("m", outcome="Yes", depth=None)
+    await client.get("/markets/m/orderbook", outcome="Yes", depth=None)
     assert [f"{each.url.host} {path}" for each, path in zip(script.asked, script.paths, strict=True)] == [
         "fast DELETE /orders/o-1",
         "fast DELETE /orders/by-client-id/a%3Ab.c",
@@ -227,7 +262,11 @@ async def test_pages_are_followed_to_the_end(make_client: MakeClient):
         said(503, "read_lag", retry_after=1),
         httpx.Response(200, json={"results": [{"n": 3}], "next": None}),
     )
-    assert [row["n"] async for row in client.orders(status="all", market_id=None)] == [1, 2, 3]
+    assert [row["n"] async for row in client.pages("/portfolio/orders", status="all", market_id=None)] == [
+        1,
+        2,
+        3,
+    ]
     assert script.paths[0] == "GET /portfolio/orders?status=all"
     assert script.paths[2] == "GET /portfolio/orders?status=all&cursor=after+2"
 
@@ -245,13 +284,6 @@ async def test_reads_wait_for_own_writes_of_every_slot_if_asked_to(make_client: 
     await client.order("o-1")
     assert client.as_of == "3-9.12-1"
     assert script.paths[-1] == "GET /orders/o-1?min_as_of=3-9.12-1"
-
-
-async def test_a_token_of_another_form_replaces_what_was_known(make_client: MakeClient):
-    client, _ = make_client(said(201, as_of="3-7"), said(201, as_of="opaque:17"))
-    for _ in range(2):
-        await client.place("m", **BUY)
-    assert client.as_of == "opaque:17"
 
 
 async def test_what_is_not_there_says_whether_that_is_final(make_client: MakeClient):
@@ -439,6 +471,12 @@ async def test_what_cannot_be_settled_now_stays_for_the_next_time(make_client: M
     with pytest.raises(Problem, match="not_authenticated"):
         await client.recover()
     assert left(client) == ["other"]
+    # What had been settled before it failed is not forgotten.
+    script.answers = [said(200)]
+    assert [(found.write.id, found.outcome) for found in await client.recover()] == [
+        ("mine", "done"),
+        ("other", "done"),
+    ]
 
 
 async def test_what_is_still_under_way_in_this_process_is_left_alone(make_client: MakeClient):

@@ -60,20 +60,6 @@ def test_a_long_journal_forgets_what_was_answered(tmp_path, monkeypatch):
     assert names(Journal(path)) == ["left"]
 
 
-def test_the_order_id_that_the_last_504_named_is_kept_until_the_next_attempt(tmp_path):
-    path = tmp_path / "journal.jsonl"
-    journal, one = Journal(path), write(1)
-    journal.begin(one)
-    journal.note(one, "o-504")
-    (found,) = Journal(path).unsettled("bot")
-    assert (found.sent_as, found.is_lost, found.is_in_doubt) == ("o-504", False, True)
-    journal = Journal(path)
-    (one,) = journal.unsettled("bot")
-    journal.note(one, None)
-    (found,) = Journal(path).unsettled("bot")
-    assert (found.sent_as, found.is_lost) == (None, True)
-
-
 def test_an_id_that_is_under_way_is_not_begun_again():
     journal = Journal()
     journal.begin(write(1))
@@ -107,3 +93,19 @@ def test_a_journal_that_cannot_be_written_begins_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space"):
         journal.begin(write(1))
     assert names(journal) == []
+
+
+def test_after_a_write_that_failed_the_file_is_written_anew(tmp_path, monkeypatch):
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path)
+    journal.begin(write(1))
+    monkeypatch.setattr(journal, "_put", lambda file, lines: file.write(b'{"id": "2", "wh') and full())
+    with pytest.raises(OSError, match="no space"):
+        journal.begin(write(2))
+    monkeypatch.undo()
+    journal.begin(write(3))
+    assert names(Journal(path)) == ["1", "3"]
+
+
+def full() -> None:
+    raise OSError("no space left")
