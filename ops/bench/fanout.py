@@ -32,8 +32,8 @@ FRAMES_PER_S = 10
 RIVAL = "ops.bench.contestants.channels_group:application"
 READY_SECONDS = 120.0
 SETTLE_SECONDS = 1.0
-# Half a megabyte a socket that does not read: its own and the server's system buffers are full long before.
-NOISY_CHANGES, NOISY_ORDERS = 250, 80
+# Two megabytes a socket that does not read: its own, the system's and its outbox (1 MB) are full before the end.
+NOISY_CHANGES, NOISY_ORDERS = 1_200, 80
 
 
 @dataclass(frozen=True, slots=True)

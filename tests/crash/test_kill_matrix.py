@@ -204,6 +204,7 @@ class Matrix:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(500 * KILLS)
 async def test_engine_dies_at_each_of_its_points_and_nothing_is_lost(exchange: RunningExchange) -> None:
     seed = secrets.randbits(32)
     print(f"seed {seed}")

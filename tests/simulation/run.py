@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pmarket.settings")
 
@@ -36,8 +37,10 @@ def reports(seeds: Sequence[int], commands: int, jobs: int) -> Iterator[Report]:
         return
     # As `python -m tests.simulation` has it, so that it repeats what is seen here.
     os.environ["PYTHONHASHSEED"] = "0"
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap_unordered(_run, tasks)
+    # A process that is killed breaks the pool, where multiprocessing's own would wait for its result for ever.
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for done in as_completed([pool.submit(_run, task) for task in tasks]):
+            yield done.result()
 
 
 def main() -> int:

@@ -12,6 +12,7 @@ COMMANDS = 2000
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_every_invariant_holds_and_every_point_is_crashed_at() -> None:
     """A failure names its seeds, and for each the one command that repeats it."""
     done = list(reports(SEEDS, COMMANDS, len(os.sched_getaffinity(0))))
