@@ -107,16 +107,16 @@ class NotificationsProjection:
         self._markets: dict[str, _Market] = {}
         self._endings = Endings()
 
-    def apply(self, cursor: Any, events: Sequence[LoggedEvent]) -> Callable[[], None] | None:
+    def apply(self, connection: Any, events: Sequence[LoggedEvent]) -> Callable[[], None] | None:
         """Write the notifications of these events; what is returned tells the sockets."""
         orders, settlements = _sort(events)
-        self._learn_owners(cursor, [*orders.values(), *(event.stream_id for event in settlements)])
+        self._learn_owners(connection, [*orders.values(), *(event.stream_id for event in settlements)])
         told = [order_id for order_id, account_id in orders.items() if self._is_told[account_id]]
-        notes = self._order_notes(cursor, told, events) if told else []
+        notes = self._order_notes(connection, told, events) if told else []
         for event in settlements:
             if self._is_told[event.stream_id]:
-                notes += self._settlement_notes(cursor, event)
-        written = _write(cursor, notes) if notes else []
+                notes += self._settlement_notes(connection, event)
+        written = _write(connection, notes) if notes else []
         return (lambda: publish(written)) if written else None
 
     def forget(self) -> None:
@@ -124,29 +124,31 @@ class NotificationsProjection:
         self._is_told.clear()
         self._markets.clear()
 
-    def _learn_owners(self, cursor: Any, account_ids: Iterable[str]) -> None:
+    def _learn_owners(self, connection: Any, account_ids: Iterable[str]) -> None:
         if len(self._is_told) > MAX_REMEMBERED:
             self._is_told.clear()
         unknown = list({account_id for account_id in account_ids if account_id not in self._is_told})
         if unknown:
-            cursor.execute(_READ_OWNERS, [array_of(unknown)])
-            found = {account_id for (account_id,) in cursor.fetchall()}
+            read = connection.execute(_READ_OWNERS, [array_of(unknown)])
+            found = {account_id for (account_id,) in read.fetchall()}
             self._is_told |= {account_id: account_id in found for account_id in unknown}
 
-    def _order_notes(self, cursor: Any, order_ids: list[str], events: Sequence[LoggedEvent]) -> list[_Note]:
-        _require_orders(cursor, events)
-        cursor.execute(_READ_ORDERS, [array_of(order_ids)])
-        rows = {row[0]: _Order(*row) for row in cursor.fetchall()}
+    def _order_notes(
+        self, connection: Any, order_ids: list[str], events: Sequence[LoggedEvent]
+    ) -> list[_Note]:
+        _require_orders(connection, events)
+        read = connection.execute(_READ_ORDERS, [array_of(order_ids)])
+        rows = {row[0]: _Order(*row) for row in read.fetchall()}
         notes = []
         for order in (rows[order_id] for order_id in order_ids):
             if order.status == "filled":
-                notes.append(self._filled(cursor, order))
+                notes.append(self._filled(connection, order))
             elif order.status == "cancelled":
-                notes.append(self._cancelled(cursor, order))
+                notes.append(self._cancelled(connection, order))
         return notes
 
-    def _filled(self, cursor: Any, order: _Order) -> _Note:
-        market = self._market(cursor, order.market_id)
+    def _filled(self, connection: Any, order: _Order) -> _Note:
+        market = self._market(connection, order.market_id)
         verb = "Bought" if order.side == "buy" else "Sold"
         price = format_pips(order.average_pips)
         data = _order_data(order, market) | {"average_price": price, "fees": format_pips(order.fees_pips)}
@@ -160,8 +162,8 @@ class NotificationsProjection:
             f"order_filled:{order.order_id}",
         )
 
-    def _cancelled(self, cursor: Any, order: _Order) -> _Note:
-        market = self._market(cursor, order.market_id)
+    def _cancelled(self, connection: Any, order: _Order) -> _Note:
+        market = self._market(connection, order.market_id)
         what = f"{order.quantity - order.filled:,} {market.outcomes[order.outcome]}"
         return _Note(
             order.account_id,
@@ -173,8 +175,8 @@ class NotificationsProjection:
             f"order_cancelled:{order.order_id}",
         )
 
-    def _settlement_notes(self, cursor: Any, event: LoggedEvent) -> list[_Note]:
-        told = self._settlement_title(cursor, event)
+    def _settlement_notes(self, connection: Any, event: LoggedEvent) -> list[_Note]:
+        told = self._settlement_title(connection, event)
         if told is None:
             return []
         kind, title, amount_pips = told
@@ -185,13 +187,13 @@ class NotificationsProjection:
             "amount": format_pips(amount_pips),
         }
         key = f"{event.event_id}:{event.stream_id}"
-        body = self._market(cursor, market_id).question
+        body = self._market(connection, market_id).question
         return [_Note(event.stream_id, kind, title, body, data, event.recorded_us, key)]
 
-    def _settlement_title(self, cursor: Any, event: LoggedEvent) -> tuple[str, str, int] | None:
+    def _settlement_title(self, connection: Any, event: LoggedEvent) -> tuple[str, str, int] | None:
         """Kind, title and amount; None for events that only accompany another one."""
         if event.type == "position_closed/1":
-            if not any(event.data["quantities"]) or self._endings.of(cursor, event).payouts is None:
+            if not any(event.data["quantities"]) or self._endings.of(connection, event).payouts is None:
                 return None
             payout = event.data["payout"]
             paid = f"you were paid ${format_pips(payout)}" if payout else "your shares paid nothing"
@@ -203,10 +205,11 @@ class NotificationsProjection:
             return Kind.MARKET_VOIDED, f"Market voided: you were returned ${format_pips(amount)}", amount
         return None
 
-    def _market(self, cursor: Any, market_id: str) -> _Market:
+    def _market(self, connection: Any, market_id: str) -> _Market:
         market = self._markets.get(market_id)
         if market is None:
-            created = read_creations(cursor, [market_id])[market_id]
+            with connection.cursor() as cursor:
+                created = read_creations(cursor, [market_id])[market_id]
             market = self._markets[market_id] = _Market(created["question"], created["outcomes"])
         return market
 
@@ -240,10 +243,9 @@ def _sort(events: Sequence[LoggedEvent]) -> tuple[dict[str, str], list[LoggedEve
     return orders, settlements
 
 
-def _require_orders(cursor: Any, events: Sequence[LoggedEvent]) -> None:
+def _require_orders(connection: Any, events: Sequence[LoggedEvent]) -> None:
     """Raise OrdersBehind unless the orders' rows hold what these events did to them."""
-    cursor.execute(_READ_ORDERS_REACHED)
-    reached = dict(cursor.fetchall())
+    reached = dict(connection.execute(_READ_ORDERS_REACHED).fetchall())
     for event in events:
         if event.slot < MARKET_SLOTS and reached.get(event.slot, 0) <= event.slot_offset:
             raise OrdersBehind(f"the orders' projection has not applied event {event.event_id} yet")
@@ -260,7 +262,7 @@ def _order_data(order: _Order, market: _Market) -> dict[str, Any]:
     }
 
 
-def _write(cursor: Any, notes: Sequence[_Note]) -> list[dict[str, Any]]:
+def _write(connection: Any, notes: Sequence[_Note]) -> list[dict[str, Any]]:
     """Insert what is new; answers those rows as the sockets show them."""
     ids = [new_id() for _ in notes]
     rows = [
@@ -270,8 +272,7 @@ def _write(cursor: Any, notes: Sequence[_Note]) -> list[dict[str, Any]]:
         )
         for identifier, note in zip(ids, notes, strict=True)
     ]  # fmt: skip
-    cursor.execute(_INSERT, columns(rows))
-    new = {identifier for (identifier,) in cursor.fetchall()}
+    new = {identifier for (identifier,) in connection.execute(_INSERT, columns(rows)).fetchall()}
     return [
         {
             "id": identifier,

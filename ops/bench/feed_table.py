@@ -104,11 +104,10 @@ def staleness_part(stage: Stage, seconds: float, repetitions: int, *, report: Re
     where = f"read models, {RATE_PER_S:,} orders/s"
     p50 = Figure(f"{where}: staleness p50", "ms", target=BACK_P50_MS, smaller_is_better=True)
     p99 = Figure(f"{where}: staleness p99", "ms", target=BACK_P99_MS, smaller_is_better=True)
-    back = Figure(
-        f"read models after {BURST_ORDERS:,} orders at once: as before", "s after", target=BACK_SECONDS,
-        smaller_is_better=True,
-    )  # fmt: skip
-    report.figures += [p50, p99, back]
+    burst = f"read models after {BURST_ORDERS:,} orders at once"
+    back = Figure(f"{burst}: at those targets", "s after", target=BACK_SECONDS, smaller_is_better=True)
+    again = Figure(f"{burst}: as before the burst", "s after", target=BACK_SECONDS, smaller_is_better=True)
+    report.figures += [p50, p99, back, again]
     for repetition in range(repetitions):
         say(f"{where} {repetition + 1}/{repetitions}")
         with stage.database("stale") as database:
@@ -116,5 +115,6 @@ def staleness_part(stage: Stage, seconds: float, repetitions: int, *, report: Re
         p50.samples.append(run.p50_ms["whole"])
         p99.samples.append(run.p99_ms["whole"])
         back.samples.append(run.back_after_s)
+        again.samples.append(run.again_after_s)
         p99.note = f"from the engine's stamp to visible rows; {parts_note(run)}"
-        back.note = f"from the last one sent; the burst's own p99 {run.burst_p99_ms:.0f} ms"
+        again.note = f"from the last one sent; the burst's own p99 {run.burst_p99_ms:.0f} ms"

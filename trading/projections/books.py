@@ -16,7 +16,7 @@ from trading.eventlog.codec import LoggedEvent
 from trading.projections.creations import Creations
 from trading.projections.ladder import Ladder, Level, Resting, Top
 from trading.projections.projection import BrokenLog, UnknownEvent, appliers
-from trading.projections.rows import copy_into, moment
+from trading.projections.rows import insertion, moment
 
 MINUTE_US = 60_000_000
 _MAX_ORDERS = 100_000
@@ -25,7 +25,10 @@ _MAX_LADDERS = 5_000
 
 _LevelKey = tuple[str, int, bool, int]
 
-_ORDER_COLUMNS = "order_id, market_id, outcome, is_bid, is_mirrored, price_pips, quantity, remaining"
+_INSERT_ORDERS = insertion(
+    "resting_order", order_id="uuid", market_id="uuid", outcome="smallint", is_bid="boolean", is_mirrored="boolean",
+    price_pips="integer", quantity="bigint", remaining="bigint",
+)  # fmt: skip
 _READ_ORDERS = """
 SELECT order_id::text, market_id::text, outcome, is_bid, is_mirrored, price_pips, quantity, remaining
 FROM resting_order WHERE order_id = ANY(%s::uuid[])
@@ -85,43 +88,43 @@ class BooksProjection:
         self._orders.clear()
         self._ladders.clear()
 
-    def apply(self, cursor: Any, events: Sequence[LoggedEvent]) -> None:
+    def apply(self, connection: Any, events: Sequence[LoggedEvent]) -> None:
         touching = _touching(events)
         if not touching:
             return
         markets = {event.stream_id for event in touching}
-        self._load_ladders(cursor, markets)
-        self._load_orders(cursor, touching)
+        self._load_ladders(connection, markets)
+        self._load_orders(connection, touching)
         batch = _Batch(self._orders, self._ladders, self._creations)
         for event in touching:
             try:
                 _APPLIERS[event.type](batch, event)  # type: ignore[misc]
             except ValueError as error:
                 raise BrokenLog(f"event {event.event_id} of market {event.stream_id}: {error}") from error
-        batch.write(cursor)
+        batch.write(connection)
         self._forget_empty(markets)
 
-    def _load_ladders(self, cursor: Any, markets: set[str]) -> None:
-        self._creations.learn(cursor, markets)
+    def _load_ladders(self, connection: Any, markets: set[str]) -> None:
+        self._creations.learn(connection, markets)
         if len(self._ladders) + len(markets) > _MAX_LADDERS:
             self._ladders.clear()
         wanted = sorted(markets - self._ladders.keys())
         if not wanted:
             return
         self._ladders.update({market_id: Ladder() for market_id in wanted})
-        cursor.execute(_READ_LEVELS, columns([(market_id,) for market_id in wanted]))
-        for market_id, outcome, is_bid, price_pips, quantity, orders in cursor.fetchall():
+        found = connection.execute(_READ_LEVELS, columns([(market_id,) for market_id in wanted])).fetchall()
+        for market_id, outcome, is_bid, price_pips, quantity, orders in found:
             self._ladders[market_id].put(outcome, is_bid, price_pips, Level(quantity, orders))
 
-    def _load_orders(self, cursor: Any, touching: Sequence[LoggedEvent]) -> None:
+    def _load_orders(self, connection: Any, touching: Sequence[LoggedEvent]) -> None:
         """Brings the orders that this batch changes, and does not place itself, into memory, where they rest."""
         placed = {event.data["order"] for event in touching if event.type == "order_placed/1"}
         changed = {order_id for event in touching for order_id in _named(event)} - placed
         if len(self._orders) + len(placed) + len(changed) > _MAX_ORDERS:
             self._orders.clear()
         if wanted := sorted(changed - self._orders.keys()):
-            cursor.execute(_READ_ORDERS, columns([(order_id,) for order_id in wanted]))
-            for order_id, *values in cursor.fetchall():
+            found = connection.execute(_READ_ORDERS, columns([(order_id,) for order_id in wanted])).fetchall()
+            for order_id, *values in found:
                 self._orders[order_id] = Resting(*values)
 
     def _forget_empty(self, markets: set[str]) -> None:
@@ -184,18 +187,19 @@ class _Batch:
             del self.orders[order_id]
             self.placed.pop(order_id, None)
 
-    def write(self, cursor: Any) -> None:
+    def write(self, connection: Any) -> None:
         if self.placed:
-            copy_into(
-                cursor, "resting_order", _ORDER_COLUMNS, (_order_line(*each) for each in self.placed.items())
-            )
+            placed = [_order_row(*each) for each in self.placed.items()]
+            connection.execute(_INSERT_ORDERS, columns(placed))
         if self.changed:
             orders = self.changed.items()
             rows = [(order_id, each.price_pips, each.quantity, each.remaining) for order_id, each in orders]
-            cursor.execute(_CHANGE_ORDERS, columns(rows))
+            connection.execute(_CHANGE_ORDERS, columns(rows))
         if self.levels:
-            cursor.execute(_WRITE_LEVELS, columns([(*key, *self._standing(key)) for key in self.levels]))
-            cursor.execute(_WRITE_QUOTES, columns([_quote_row(*each) for each in self._last_tops().items()]))
+            connection.execute(_WRITE_LEVELS, columns([(*key, *self._standing(key)) for key in self.levels]))
+            connection.execute(
+                _WRITE_QUOTES, columns([_quote_row(*each) for each in self._last_tops().items()])
+            )
 
     def _standing(self, key: _LevelKey) -> tuple[int, int]:
         """(shares, orders) of a level as the batch leaves it."""
@@ -208,11 +212,11 @@ class _Batch:
         return self._tops
 
 
-def _order_line(order_id: str, order: Resting) -> str:
+def _order_row(order_id: str, order: Resting) -> tuple[Any, ...]:
     return (
-        f"{order_id}\t{order.market_id}\t{order.outcome}\t{order.is_bid}\t{order.is_mirrored}\t{order.price_pips}"
-        f"\t{order.quantity}\t{order.remaining}"
-    )
+        order_id, order.market_id, order.outcome, order.is_bid, order.is_mirrored, order.price_pips, order.quantity,
+        order.remaining,
+    )  # fmt: skip
 
 
 def _quote_row(key: tuple[str, int, int], top: Top) -> tuple[Any, ...]:

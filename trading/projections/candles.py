@@ -118,7 +118,7 @@ class CandlesProjection:
     def __init__(self) -> None:
         self._creations = Creations()
 
-    def apply(self, cursor: Any, events: Sequence[LoggedEvent]) -> None:
+    def apply(self, connection: Any, events: Sequence[LoggedEvent]) -> None:
         matches = []
         for event in events:
             if event.type == "order_matched/1":
@@ -127,7 +127,7 @@ class CandlesProjection:
                 raise UnknownEvent(event)
         if not matches:
             return
-        self._creations.learn(cursor, (event.stream_id for event in matches))
+        self._creations.learn(connection, (event.stream_id for event in matches))
         bars: dict[_BarKey, _Bar] = {}
         hours: dict[tuple[int, str], _Activity] = {}
         for event in matches:
@@ -137,7 +137,7 @@ class CandlesProjection:
             _take_bars(bars, event, trades)
             hour = (event.recorded_us // HOUR_US, self._creations[event.stream_id].category)
             hours.setdefault(hour, _Activity()).take(trades, match.legs)
-        _write(cursor, bars, hours)
+        _write(connection, bars, hours)
 
     def forget(self) -> None:
         """No row is remembered; what a market was created with never changes."""
@@ -153,14 +153,14 @@ def _take_bars(bars: dict[_BarKey, _Bar], event: LoggedEvent, trades: Sequence[T
             bar.take(trade)
 
 
-def _write(cursor: Any, bars: dict[_BarKey, _Bar], hours: dict[tuple[int, str], _Activity]) -> None:
+def _write(connection: Any, bars: dict[_BarKey, _Bar], hours: dict[tuple[int, str], _Activity]) -> None:
     rows = [
         (market_id, outcome, resolution, moment(number * RESOLUTIONS[resolution]), *bar.values())
         for (market_id, outcome, resolution, number), bar in bars.items()
     ]
-    cursor.execute(_WRITE_BARS, columns(rows))
+    connection.execute(_WRITE_BARS, columns(rows))
     activity = [
         (moment(number * HOUR_US), quoted(category), *hour.values())
         for (number, category), hour in hours.items()
     ]
-    cursor.execute(_WRITE_ACTIVITY, columns(activity))
+    connection.execute(_WRITE_ACTIVITY, columns(activity))

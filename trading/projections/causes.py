@@ -34,14 +34,13 @@ class Endings:
     def __init__(self) -> None:
         self._found: dict[str, Ending] = {}
 
-    def of(self, cursor: Any, event: LoggedEvent) -> Ending:
+    def of(self, connection: Any, event: LoggedEvent) -> Ending:
         """The ending that caused an account's settlement event."""
         settlement_id, market_id = event.data["settlement"], event.data["market"]
         ending = self._found.get(settlement_id)
         if ending is None:
             endings = stored_names("market_resolved/1", "market_voided/1")
-            cursor.execute(_FIND, [market_id, endings, settlement_id])
-            row = cursor.fetchone()
+            row = connection.execute(_FIND, [market_id, endings, settlement_id]).fetchone()
             if row is None:
                 raise BrokenLog(
                     f"event {event.event_id} settles market {market_id}, which has not ended that way"
@@ -54,11 +53,11 @@ class Endings:
         return ending
 
 
-def count_ready(cursor: Any, endings: Endings, events: list[LoggedEvent], reached: dict[int, int]) -> int:
+def count_ready(connection: Any, endings: Endings, events: list[LoggedEvent], reached: dict[int, int]) -> int:
     """How many of a slot's events may be applied when the other slots stand at `reached`."""
     for index, event in enumerate(events):
         if event.type in _WAITING:
-            ending = endings.of(cursor, event)
+            ending = endings.of(connection, event)
             if reached.get(ending.slot, 0) <= ending.slot_offset:
                 return index
     return len(events)

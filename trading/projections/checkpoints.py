@@ -7,7 +7,7 @@ has read from may write; anybody else has been overtaken and reads the offsets a
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from trading.array_literals import array_of
+from trading.array_literals import array_of, columns
 from trading.eventlog.codec import timestamp_text
 
 
@@ -40,40 +40,39 @@ def read_checkpoints(cursor: Any, names: Sequence[str]) -> dict[str, dict[int, C
     return found
 
 
-def lock_checkpoints(cursor: Any, names: Sequence[str]) -> None:
+def lock_checkpoints(connection: Any, names: Sequence[str]) -> None:
     """Holds the projections until the transaction ends; the next statement sees what the last holder committed."""
-    cursor.execute(
+    connection.execute(
         "SELECT FROM projection_checkpoint WHERE projection = ANY(%s) "
         "AND slot = (SELECT min(slot) FROM projection_checkpoint) ORDER BY projection FOR UPDATE",
         [list(names)],
     )
 
 
-def stand_at(cursor: Any, names: Sequence[str], checkpoints: Mapping[int, Checkpoint]) -> bool:
-    """Whether each of the projections stands at these offsets."""
-    offsets = array_of(checkpoints[slot].next_offset for slot in sorted(checkpoints))
-    cursor.execute(
-        "SELECT count(*) FROM (SELECT FROM projection_checkpoint WHERE projection = ANY(%s) "
-        "GROUP BY projection HAVING array_agg(next_offset ORDER BY slot) = %s::bigint[])",
-        [list(names), offsets],
-    )
-    return bool(cursor.fetchone()[0] == len(names))
+def move_checkpoints(
+    connection: Any, names: Sequence[str], known: Mapping[int, Checkpoint], moved: Mapping[int, Checkpoint]
+) -> bool:
+    """Moves the checkpoints of some slots, if each of the projections stands where `known` says, in every slot.
+
+    The caller holds the lock.
+    """
+    rows = [
+        (slot, next_offset, None if recorded_us is None else timestamp_text(recorded_us))
+        for slot, (next_offset, recorded_us) in moved.items()
+    ]
+    offsets = array_of(known[slot].next_offset for slot in sorted(known))
+    updated = connection.execute(_MOVE, [*columns(rows), list(names), list(names), offsets, len(names)])
+    return len(updated.fetchall()) == len(names) * len(moved)
 
 
-def store_checkpoints(cursor: Any, names: Sequence[str], moved: Mapping[int, Checkpoint]) -> None:
-    """Moves the checkpoints of some slots; the caller holds the lock."""
-    cursor.execute(
-        "UPDATE projection_checkpoint p SET next_offset = m.next_offset, recorded_at = m.recorded_at "
-        "FROM unnest(%s::smallint[], %s::bigint[], %s::timestamptz[]) AS m(slot, next_offset, recorded_at) "
-        "WHERE p.projection = ANY(%s) AND p.slot = m.slot",
-        [
-            array_of(moved),
-            array_of(checkpoint.next_offset for checkpoint in moved.values()),
-            array_of(
-                None if each.recorded_us is None else timestamp_text(each.recorded_us)
-                for each in moved.values()
-            ),
-            list(names),
-        ],
+_MOVE = """
+UPDATE projection_checkpoint p SET next_offset = m.next_offset, recorded_at = m.recorded_at
+FROM unnest(%s::smallint[], %s::bigint[], %s::timestamptz[]) AS m(slot, next_offset, recorded_at)
+WHERE p.projection = ANY(%s) AND p.slot = m.slot AND (
+    SELECT count(*) FROM (
+        SELECT FROM projection_checkpoint WHERE projection = ANY(%s)
+        GROUP BY projection HAVING array_agg(next_offset ORDER BY slot) = %s::bigint[]
     )
-    assert cursor.rowcount == len(names) * len(moved), "a checkpoint row is missing"
+) = %s
+RETURNING 1
+"""

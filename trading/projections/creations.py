@@ -28,7 +28,7 @@ class Creations:
     def __init__(self) -> None:
         self._known: dict[str, Creation] = {}
 
-    def learn(self, cursor: Any, market_ids: Iterable[str]) -> None:
+    def learn(self, connection: Any, market_ids: Iterable[str]) -> None:
         """Brings the markets into memory. Raises BrokenLog for one whose log does not begin with its creation."""
         markets = set(market_ids)
         wanted = sorted(markets - self._known.keys())
@@ -37,7 +37,9 @@ class Creations:
         if len(self._known) + len(wanted) > _MAX_REMEMBERED:
             self._known.clear()
             wanted = sorted(markets)
-        for market_id, data in read_creations(cursor, wanted).items():
+        with connection.cursor() as cursor:
+            read = read_creations(cursor, wanted)
+        for market_id, data in read.items():
             self._known[market_id] = Creation(len(data["outcomes"]), data["category"])
         for market_id in wanted:
             if market_id not in self._known:

@@ -13,7 +13,7 @@ from trading.eventlog.codec import LoggedEvent
 from trading.eventlog.read import read_slots
 from trading.ids import MARKET_SLOTS
 from trading.projections.causes import Endings, count_ready
-from trading.projections.checkpoints import Checkpoint, lock_checkpoints, stand_at, store_checkpoints
+from trading.projections.checkpoints import Checkpoint, lock_checkpoints, move_checkpoints
 from trading.projections.projection import AfterCommit, BrokenLog, Projection
 
 log = logging.getLogger(__name__)
@@ -108,20 +108,18 @@ class Follower:
         """Cuts an account's slot before an event whose cause is not applied with this batch or before it."""
         reached = {slot: checkpoint.next_offset for slot, checkpoint in self.checkpoints.items()}
         reached |= {slot: events[-1].slot_offset + 1 for slot, events in batch.items() if events}
-        with self._connection.cursor() as cursor:
-            for slot, events in batch.items():
-                if slot >= MARKET_SLOTS:
-                    batch[slot] = events[: count_ready(cursor, self._endings, events, reached)]
+        for slot, events in batch.items():
+            if slot >= MARKET_SLOTS:
+                batch[slot] = events[: count_ready(self._connection, self._endings, events, reached)]
 
     def _commit(self, events: list[LoggedEvent], moved: dict[int, Checkpoint]) -> None:
         try:
-            with self._connection.transaction(), self._connection.cursor() as cursor:
-                lock_checkpoints(cursor, self.names)
-                if not stand_at(cursor, self.names, self.checkpoints):
-                    raise Overtaken(f"another process follows for {', '.join(self.names)}")
+            with self._connection.pipeline(), self._connection.transaction():
+                lock_checkpoints(self._connection, self.names)
                 # First, so that a projection sees how far those before it are.
-                store_checkpoints(cursor, self.names, moved)
-                after = [(each.name, each.apply(cursor, events)) for each in self.projections]
+                if not move_checkpoints(self._connection, self.names, self.checkpoints, moved):
+                    raise Overtaken(f"another process follows for {', '.join(self.names)}")
+                after = [(each.name, each.apply(self._connection, events)) for each in self.projections]
         except BaseException:
             self.forget()
             raise

@@ -20,13 +20,16 @@ from trading.account_news import AccountNews, Touched
 from trading.array_literals import columns
 from trading.eventlog.codec import LoggedEvent
 from trading.projections.projection import AfterCommit, UnknownEvent, appliers
-from trading.projections.rows import NULL, copy_into, moment
+from trading.projections.rows import insertion, moment
 
 KINDS = (
     "deposit", "withdrawal", "order_reserved", "order_released", "trade", "payout", "refund", "take_back",
 )  # fmt: skip
 
-_COLUMNS = "account_id, at, slot, leg, slot_offset, amount_pips, market_id, order_id, kind"
+_INSERT = insertion(
+    "ledger_entry", account_id="uuid", at="timestamptz", slot="smallint", leg="smallint", slot_offset="bigint",
+    amount_pips="bigint", market_id="uuid", order_id="uuid", kind="text",
+)  # fmt: skip
 _ADD_TO_ACCOUNTS = """
 INSERT INTO account_ledger AS a (account_id, cash_pips, seq, updated_at)
 SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::timestamptz[])
@@ -48,10 +51,10 @@ class _Change:
 
 
 class _Batch:
-    """The entries as COPY lines, and the accounts that the events name."""
+    """The entries' rows, and the accounts that the events name."""
 
     def __init__(self) -> None:
-        self.lines: list[str] = []
+        self.rows: list[tuple[Any, ...]] = []
         self.touched: dict[str, _Change] = {}
 
     def touch(self, account_id: str, event: LoggedEvent) -> _Change:
@@ -66,19 +69,19 @@ class _Batch:
 
     def enter(
         self, account_id: str, event: LoggedEvent, amount_pips: int, kind: str, *, leg: int = 0,
-        market_id: str = NULL, order_id: str = NULL,
+        market_id: str | None = None, order_id: str | None = None,
     ) -> None:  # fmt: skip
         """An entry of an account that the event has touched; none where cash does not change."""
         if amount_pips:
             self.touched[account_id].cash_pips += amount_pips
-            self.lines.append(
-                f"{account_id}\t{moment(event.recorded_us)}\t{event.slot}\t{leg}\t{event.slot_offset}\t{amount_pips}"
-                f"\t{market_id}\t{order_id}\t{kind}"
-            )
+            self.rows.append((
+                account_id, moment(event.recorded_us), event.slot, leg, event.slot_offset, amount_pips, market_id,
+                order_id, kind,
+            ))  # fmt: skip
 
 
 class LedgerProjection:
-    """One COPY and one upsert a batch."""
+    """One INSERT and one upsert a batch."""
 
     name = "ledger"
     tables = ("ledger_entry", "account_ledger")
@@ -86,7 +89,7 @@ class LedgerProjection:
     def __init__(self) -> None:
         self._news = AccountNews()
 
-    def apply(self, cursor: Any, events: Sequence[LoggedEvent]) -> AfterCommit | None:
+    def apply(self, connection: Any, events: Sequence[LoggedEvent]) -> AfterCommit | None:
         batch = _Batch()
         for event in events:
             try:
@@ -95,17 +98,16 @@ class LedgerProjection:
                 raise UnknownEvent(event) from None
             if applier is not None:
                 applier(batch, event)
-        if batch.lines:
-            copy_into(cursor, "ledger_entry", _COLUMNS, batch.lines)
+        if batch.rows:
+            connection.execute(_INSERT, columns(batch.rows))
         if not batch.touched:
             return None
         rows = [
             (account_id, change.cash_pips, len(change.events), moment(change.updated_us))
             for account_id, change in sorted(batch.touched.items())
         ]
-        cursor.execute(_ADD_TO_ACCOUNTS, columns(rows))
-        numbers = cursor.fetchall()
-        return lambda: self._tell(batch, numbers)
+        added = connection.execute(_ADD_TO_ACCOUNTS, columns(rows))
+        return lambda: self._tell(batch, added.fetchall())
 
     def forget(self) -> None:
         """Nothing is remembered."""
@@ -149,7 +151,7 @@ def _closed(batch: _Batch, event: LoggedEvent) -> None:
 def _moved(kind: str, sign: int) -> Callable[[_Batch, LoggedEvent], None]:
     def apply(batch: _Batch, event: LoggedEvent) -> None:
         batch.touch(event.stream_id, event)
-        market_id = event.data.get("market", NULL)
+        market_id = event.data.get("market")
         batch.enter(event.stream_id, event, sign * event.data["amount"], kind, market_id=market_id)
 
     return apply

@@ -11,7 +11,7 @@ from typing import Any
 
 from celery import current_app
 
-from trading.array_literals import columns
+from trading.array_literals import array_of, columns, quoted
 from trading.eventlog.codec import LoggedEvent, canonical_json
 from trading.ids import MARKET_SLOTS
 from trading.money import SHARE_PIPS
@@ -37,10 +37,10 @@ _INSERT_SUMMARY = """
 INSERT INTO market_summary (market_id, last_prices, seq, updated_at)
 VALUES (%s, array_fill(NULL::integer, ARRAY[%s]), 0, %s)
 """
-_CHANGE_STATUS = "UPDATE market SET status = %s, seq = %s WHERE market_id = %s"
+_CHANGE_STATUS = "UPDATE market SET status = %s, seq = %s WHERE market_id = %s RETURNING 1"
 _END_MARKET = """
 UPDATE market SET status = %s, resolved_at = %s, resolution = %s::jsonb, settlement_id = %s, seq = %s
-WHERE market_id = %s
+WHERE market_id = %s RETURNING 1
 """
 _INSERT_SETTLEMENT = """
 INSERT INTO settlement
@@ -65,7 +65,14 @@ FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], 
             %s::timestamptz[], %s::text[])
      AS c(market_id, volume_pips, trade_count, trader_count, sets, fees_pips, seq, updated_at, last_prices)
 WHERE s.market_id = c.market_id
+RETURNING 1
 """
+
+
+_MAX_REMEMBERED = 10_000
+"""Markets whose last prices are kept between batches; beyond that all are dropped and read again as needed."""
+
+_LastPrices = list[int | None]
 
 
 class _Change:
@@ -94,7 +101,10 @@ class MarketsProjection:
     name = "markets"
     tables = ("market", "outcome", "market_summary")
 
-    def apply(self, cursor: Any, events: Sequence[LoggedEvent]) -> AfterCommit | None:
+    def __init__(self) -> None:
+        self._last_prices: dict[str, _LastPrices] = {}
+
+    def apply(self, connection: Any, events: Sequence[LoggedEvent]) -> AfterCommit | None:
         changes: dict[str, _Change] = {}
         opened: list[str] = []
         is_news = False
@@ -107,7 +117,7 @@ class MarketsProjection:
                 continue
             lifecycle = _LIFECYCLE.get(event.type)
             if lifecycle is not None:
-                opened += lifecycle(cursor, event)
+                opened += lifecycle(connection, event)
                 is_news = True
             change = changes.get(event.stream_id)
             if change is None:
@@ -116,11 +126,32 @@ class MarketsProjection:
             if count is not None:
                 count(change, event.data)
         if changes:
-            _add_to_summaries(cursor, changes)
+            _add_to_summaries(connection, changes, self._new_last_prices(connection, changes))
         return (lambda: _tell(opened)) if is_news else None
 
     def forget(self) -> None:
-        """Nothing is remembered."""
+        """Drops the remembered prices."""
+        self._last_prices.clear()
+
+    def _new_last_prices(self, connection: Any, changes: dict[str, _Change]) -> dict[str, _LastPrices]:
+        """Those of the markets that traded; a binary market's two are complements."""
+        traded = {
+            market_id: change.last_prices for market_id, change in changes.items() if change.last_prices
+        }
+        if len(self._last_prices) + len(traded) > _MAX_REMEMBERED:
+            self._last_prices.clear()
+        if unknown := traded.keys() - self._last_prices.keys():
+            read = connection.execute(_READ_LAST_PRICES, [array_of(unknown)])
+            self._last_prices |= dict(read.fetchall())
+        for market_id, new in traded.items():
+            prices = self._last_prices.get(market_id)
+            if prices is None:
+                raise BrokenLog(f"market {market_id} trades but was never created")
+            for outcome, price in new.items():
+                prices[outcome] = price
+                if len(prices) == 2:
+                    prices[1 - outcome] = SHARE_PIPS - price
+        return {market_id: self._last_prices[market_id] for market_id in traded}
 
 
 def _tell(settlement_ids: Sequence[str]) -> None:
@@ -138,43 +169,42 @@ def send_settlements(settlement_ids: Sequence[str]) -> None:
             log.exception("settlement %s could not be sent to the workers", settlement_id)
 
 
-def _created(cursor: Any, event: LoggedEvent) -> list[str]:
+def _created(connection: Any, event: LoggedEvent) -> list[str]:
     data = event.data
     opens_at = None if data.get("opens_us") is None else moment(data.get("opens_us"))
-    cursor.execute(
+    connection.execute(
         _INSERT_MARKET,
         [
             event.stream_id, event.slot, data["tick"], data["taker_fee_e4"], data["maker_fee_e4"],
             moment(data["created_us"]), opens_at, moment(data["closes_us"]), event.version,
         ],
     )  # fmt: skip
-    cursor.execute(_INSERT_OUTCOMES, [event.stream_id, data["outcomes"]])
-    cursor.execute(_INSERT_SUMMARY, [event.stream_id, len(data["outcomes"]), moment(event.recorded_us)])
+    connection.execute(_INSERT_OUTCOMES, [event.stream_id, data["outcomes"]])
+    connection.execute(_INSERT_SUMMARY, [event.stream_id, len(data["outcomes"]), moment(event.recorded_us)])
     return []
 
 
 def _status(status: str) -> Callable[[Any, LoggedEvent], list[str]]:
-    def change(cursor: Any, event: LoggedEvent) -> list[str]:
-        cursor.execute(_CHANGE_STATUS, [status, event.version, event.stream_id])
-        _one_row(cursor, event)
+    def change(connection: Any, event: LoggedEvent) -> list[str]:
+        _change_one(connection, event, _CHANGE_STATUS, [status, event.version, event.stream_id])
         return []
 
     return change
 
 
-def _resolved(cursor: Any, event: LoggedEvent) -> list[str]:
+def _resolved(connection: Any, event: LoggedEvent) -> list[str]:
     return _end(
-        cursor, event, status="resolved", kind="resolve", collateral_pips=SHARE_PIPS * event.data["sets"]
+        connection, event, status="resolved", kind="resolve", collateral_pips=SHARE_PIPS * event.data["sets"]
     )
 
 
-def _voided(cursor: Any, event: LoggedEvent) -> list[str]:
+def _voided(connection: Any, event: LoggedEvent) -> list[str]:
     # A void gives the fees back too.
     collateral_pips = SHARE_PIPS * event.data["sets"] + event.data["fees"]
-    return _end(cursor, event, status="voided", kind="void", collateral_pips=collateral_pips)
+    return _end(connection, event, status="voided", kind="void", collateral_pips=collateral_pips)
 
 
-def _end(cursor: Any, event: LoggedEvent, *, status: str, kind: str, collateral_pips: int) -> list[str]:
+def _end(connection: Any, event: LoggedEvent, *, status: str, kind: str, collateral_pips: int) -> list[str]:
     """Ends the market and opens its settlement; answers the settlement's id unless it was there before."""
     payouts, settlement_id = event.data.get("payouts"), event.data["settlement"]
     resolution = {
@@ -184,20 +214,17 @@ def _end(cursor: Any, event: LoggedEvent, *, status: str, kind: str, collateral_
         "settlement": settlement_id,
     }
     at = moment(event.recorded_us)
-    cursor.execute(
-        _END_MARKET,
-        [status, at, canonical_json(resolution).decode(), settlement_id, event.version, event.stream_id],
-    )
-    _one_row(cursor, event)
-    cursor.execute(
+    ended = [status, at, canonical_json(resolution).decode(), settlement_id, event.version, event.stream_id]
+    _change_one(connection, event, _END_MARKET, ended)
+    opened = connection.execute(
         _INSERT_SETTLEMENT,
         [settlement_id, event.stream_id, kind, payouts, collateral_pips, event.slot, event.slot_offset, at],
     )
-    return [settlement_id for (settlement_id,) in cursor.fetchall()]
+    return [settlement_id for (settlement_id,) in opened.fetchall()]
 
 
-def _one_row(cursor: Any, event: LoggedEvent) -> None:
-    if cursor.rowcount != 1:
+def _change_one(connection: Any, event: LoggedEvent, statement: str, arguments: list[Any]) -> None:
+    if connection.execute(statement, arguments).fetchone() is None:
         raise BrokenLog(f"event {event.event_id} changes market {event.stream_id}, which was never created")
 
 
@@ -248,33 +275,19 @@ _COUNTERS = appliers({
 })  # fmt: skip
 
 
-def _add_to_summaries(cursor: Any, changes: dict[str, _Change]) -> None:
-    last_prices = _last_prices(cursor, changes)
+def _add_to_summaries(
+    connection: Any, changes: dict[str, _Change], last_prices: dict[str, _LastPrices]
+) -> None:
     rows = [
         (
             market_id, change.volume_pips, change.trade_count, change.trader_count, change.sets, change.fees_pips,
-            change.seq, moment(change.updated_us),
+            change.seq, moment(change.updated_us), _literal(last_prices.get(market_id)),
         )
         for market_id, change in sorted(changes.items())
     ]  # fmt: skip
-    cursor.execute(_ADD_TO_SUMMARIES, [*columns(rows), [last_prices.get(row[0]) for row in rows]])
-    if cursor.rowcount != len(changes):
+    if len(connection.execute(_ADD_TO_SUMMARIES, columns(rows)).fetchall()) != len(changes):
         raise BrokenLog("a market has events but was never created")
 
 
-def _last_prices(cursor: Any, changes: dict[str, _Change]) -> dict[str, str]:
-    """The new last prices, as array literals, of the markets that traded; a binary market's two are complements."""
-    traded = [market_id for market_id, change in changes.items() if change.last_prices]
-    if not traded:
-        return {}
-    cursor.execute(_READ_LAST_PRICES, [traded])
-    literals = {}
-    for market_id, prices in cursor.fetchall():
-        for outcome, price in changes[market_id].last_prices.items():
-            prices[outcome] = price
-            if len(prices) == 2:
-                prices[1 - outcome] = SHARE_PIPS - price
-        literals[market_id] = (
-            "{" + ",".join("NULL" if price is None else str(price) for price in prices) + "}"
-        )
-    return literals
+def _literal(prices: _LastPrices | None) -> str | None:
+    return None if prices is None else quoted(array_of(prices))

@@ -6,20 +6,23 @@ Both in one projection, so that an order and its fills always agree. Rows are in
 from collections.abc import Sequence
 from typing import Any
 
-from trading.array_literals import columns
+from trading.array_literals import columns, quoted
 from trading.engine.trades import leg_trade_ids
 from trading.eventlog.codec import LoggedEvent
 from trading.projections.projection import BrokenLog, UnknownEvent, appliers
-from trading.projections.rows import copy_into, moment, text
+from trading.projections.rows import insertion, moment
 
-_ORDER_COLUMNS = (
-    "order_id, market_id, account_id, client_order_id, outcome, side, type, price_pips, quantity, filled, cost_pips, "
-    "fees_pips, reserved_pips, time_in_force, expires_at, status, reason, created_at, updated_at, seq"
-)
-_FILL_COLUMNS = (
-    "trade_id, order_id, account_id, market_id, client_order_id, outcome, side, price_pips, quantity, fee_pips, role, "
-    "executed_at, seq"
-)
+_INSERT_ORDERS = insertion(
+    "order", order_id="uuid", market_id="uuid", account_id="uuid", client_order_id="text", outcome="smallint",
+    side="text", type="text", price_pips="integer", quantity="bigint", filled="bigint", cost_pips="bigint",
+    fees_pips="bigint", reserved_pips="bigint", time_in_force="text", expires_at="timestamptz", status="text",
+    reason="text", created_at="timestamptz", updated_at="timestamptz", seq="bigint",
+)  # fmt: skip
+_INSERT_FILLS = insertion(
+    "fill", trade_id="uuid", order_id="uuid", account_id="uuid", market_id="uuid", client_order_id="text",
+    outcome="smallint", side="text", price_pips="integer", quantity="bigint", fee_pips="bigint", role="text",
+    executed_at="timestamptz", seq="bigint",
+)  # fmt: skip
 
 # An order that was there before the batch is changed by what the batch adds up to.
 _CHANGE_ORDERS = """
@@ -137,12 +140,12 @@ _APPLIERS = appliers({
 
 
 class OrdersProjection:
-    """Three statements a batch: COPY the new orders, UPDATE the older ones, COPY the fills."""
+    """Three statements a batch: the new orders, the older ones, the fills."""
 
     name = "orders"
     tables = ("order", "fill")
 
-    def apply(self, cursor: Any, events: Sequence[LoggedEvent]) -> None:
+    def apply(self, connection: Any, events: Sequence[LoggedEvent]) -> None:
         batch = _Batch()
         for event in events:
             try:
@@ -151,40 +154,40 @@ class OrdersProjection:
                 raise UnknownEvent(event) from None
             if applier is not None:
                 applier(batch, event)
-        client_ids = _insert_new(cursor, batch) | _change_older(cursor, batch)
+        client_ids = _insert_new(connection, batch) | _change_older(connection, batch)
         if batch.fills:
-            copy_into(cursor, "fill", _FILL_COLUMNS, [_fill_line(*fill, client_ids) for fill in batch.fills])
+            fills = [_fill_row(*fill, client_ids) for fill in batch.fills]
+            connection.execute(_INSERT_FILLS, columns(fills))
 
     def forget(self) -> None:
         """Nothing is remembered."""
 
 
-def _insert_new(cursor: Any, batch: _Batch) -> dict[str, str | None]:
+def _insert_new(connection: Any, batch: _Batch) -> dict[str, str | None]:
     """Writes the orders that were placed in this batch; answers their client ids."""
-    lines, client_ids = [], {}
+    rows, client_ids = [], {}
     for order_id, change in batch.changes.items():
         if (placed := change.placed) is not None:
-            lines.append(_order_line(change, placed))
+            rows.append(_order_row(change, placed))
             client_ids[order_id] = placed.data.get("client_order_id")
-    if lines:
-        copy_into(cursor, "order", _ORDER_COLUMNS, lines)
+    if rows:
+        connection.execute(_INSERT_ORDERS, columns(rows))
     return client_ids
 
 
-def _order_line(change: _Change, placed: LoggedEvent) -> str:
+def _order_row(change: _Change, placed: LoggedEvent) -> tuple[Any, ...]:
     data, expires_us = placed.data, placed.data.get("expires_us")
     price = data["price"] if change.price_pips is None else change.price_pips
     status = change.status or ("filled" if change.filled == change.quantity else "open")
     return (
-        f"{data['order']}\t{placed.stream_id}\t{data['account']}\t{text(data.get('client_order_id'))}\t{data['outcome']}"
-        f"\t{data['side']}\t{data['type']}\t{price}\t{change.quantity}\t{change.filled}\t{change.cost_pips}"
-        f"\t{change.fees_pips}\t{change.reserved_pips}\t{data['tif']}"
-        f"\t{text(None) if expires_us is None else moment(expires_us)}\t{status}\t{text(change.reason)}"
-        f"\t{moment(placed.recorded_us)}\t{moment(change.updated_us)}\t{change.seq}"
-    )
+        data["order"], placed.stream_id, data["account"], _text(data.get("client_order_id")), data["outcome"],
+        data["side"], data["type"], price, change.quantity, change.filled, change.cost_pips, change.fees_pips,
+        change.reserved_pips, data["tif"], None if expires_us is None else moment(expires_us), status, change.reason,
+        moment(placed.recorded_us), moment(change.updated_us), change.seq,
+    )  # fmt: skip
 
 
-def _change_older(cursor: Any, batch: _Batch) -> dict[str, str | None]:
+def _change_older(connection: Any, batch: _Batch) -> dict[str, str | None]:
     """Changes the orders that earlier batches left; answers their client ids."""
     older = [(order_id, change) for order_id, change in batch.changes.items() if change.placed is None]
     if not older:
@@ -196,20 +199,22 @@ def _change_older(cursor: Any, batch: _Batch) -> dict[str, str | None]:
         )
         for order_id, change in older
     ]  # fmt: skip
-    cursor.execute(_CHANGE_ORDERS, columns(rows))
-    client_ids = dict(cursor.fetchall())
+    client_ids = dict(connection.execute(_CHANGE_ORDERS, columns(rows)).fetchall())
     missing = [order_id for order_id, _ in older if order_id not in client_ids]
     if missing:
         raise BrokenLog(f"{len(missing)} orders change that were never placed, the first is {missing[0]}")
     return client_ids
 
 
-def _fill_line(
+def _fill_row(
     event: LoggedEvent, leg: dict[str, Any], trade_id: str, client_ids: dict[str, str | None]
-) -> str:
+) -> tuple[Any, ...]:
     order_id = leg["order"]
     return (
-        f"{trade_id}\t{order_id}\t{leg['account']}\t{event.stream_id}\t{text(client_ids[order_id])}"
-        f"\t{leg['outcome']}\t{leg['side']}\t{leg['price']}\t{leg['quantity']}\t{leg.get('fee', 0)}\t{leg['role']}"
-        f"\t{moment(event.recorded_us)}\t{event.version}"
-    )
+        trade_id, order_id, leg["account"], event.stream_id, _text(client_ids[order_id]), leg["outcome"], leg["side"],
+        leg["price"], leg["quantity"], leg.get("fee", 0), leg["role"], moment(event.recorded_us), event.version,
+    )  # fmt: skip
+
+
+def _text(value: str | None) -> str | None:
+    return None if value is None else quoted(value)

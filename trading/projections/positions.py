@@ -59,41 +59,41 @@ class PositionsProjection:
         """Drops the remembered holdings; the number of a market's outcomes never changes."""
         self._holdings.clear()
 
-    def apply(self, cursor: Any, events: Sequence[LoggedEvent]) -> AfterCommit | None:
+    def apply(self, connection: Any, events: Sequence[LoggedEvent]) -> AfterCommit | None:
         touched = _touched(events)
         if not touched:
             return None
-        self._load(cursor, touched)
+        self._load(connection, touched)
         batch = _Batch(self._holdings)
         for event in events:
             try:
-                self._apply_one(cursor, batch, event)
+                self._apply_one(connection, batch, event)
             except (ValueError, AssertionError) as error:
                 raise BrokenLog(
                     f"event {event.event_id} of market or account {event.stream_id}: {error}"
                 ) from error
-        batch.write(cursor)
+        batch.write(connection)
         # Of a trade the leaderboard hears in its own time; the end of a market is what people wait for.
         is_news = any(event.type in _SETTLING for event in events)
         return (lambda: tell_changed([STANDINGS_TOPIC])) if is_news else None
 
-    def _apply_one(self, cursor: Any, batch: "_Batch", event: LoggedEvent) -> None:
+    def _apply_one(self, connection: Any, batch: "_Batch", event: LoggedEvent) -> None:
         if event.type == "position_closed/1":
-            _close(batch, event, self._endings.of(cursor, event))
+            _close(batch, event, self._endings.of(connection, event))
         elif (applier := _APPLIERS[event.type]) is not None:
             applier(batch, event)
 
-    def _load(self, cursor: Any, touched: dict[_Key, None]) -> None:
+    def _load(self, connection: Any, touched: dict[_Key, None]) -> None:
         """Brings every touched holding into memory; rows this projection remembers are not read again."""
         if len(self._holdings) + len(touched) > _MAX_REMEMBERED:
             self._holdings.clear()
         wanted = [key for key in touched if key not in self._holdings]
-        self._creations.learn(cursor, (market_id for market_id, _ in wanted))
+        self._creations.learn(connection, (market_id for market_id, _ in wanted))
         for key in wanted:
             self._holdings[key] = Holding(self._creations[key[0]].outcomes)
         if wanted:
-            cursor.execute(_READ, columns(wanted))
-            for market_id, account_id, outcome, *values in cursor.fetchall():
+            found = connection.execute(_READ, columns(wanted)).fetchall()
+            for market_id, account_id, outcome, *values in found:
                 self._holdings[market_id, account_id].rows[outcome] = Row(*values)
 
 
@@ -143,7 +143,7 @@ class _Batch:
         flow[0] += net_cash_pips
         flow[1] += fees_pips
 
-    def write(self, cursor: Any) -> None:
+    def write(self, connection: Any) -> None:
         rows = []
         for key in self.marks:
             self._earned(key)
@@ -152,11 +152,11 @@ class _Batch:
                     row.touched = False
                     rows.append((*key, outcome, row.quantity, row.cost_pips, row.realized_pips))
         if rows:
-            cursor.execute(_WRITE, columns(rows))
+            connection.execute(_WRITE, columns(rows))
         if self.flows:
             flows = [(*key, *flow) for key, flow in self.flows.items()]
-            cursor.execute(_WRITE_PARTICIPATION, columns(flows))
-        self.standings.write(cursor)
+            connection.execute(_WRITE_PARTICIPATION, columns(flows))
+        self.standings.write(connection)
 
 
 def _matched(batch: _Batch, event: LoggedEvent) -> None:

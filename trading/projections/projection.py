@@ -30,8 +30,12 @@ class Projection(Protocol):
     name: str
     tables: tuple[str, ...]
 
-    def apply(self, cursor: Any, events: Sequence[LoggedEvent]) -> AfterCommit | None:
-        """Fold the events into the rows. `cursor` is psycopg's."""
+    def apply(self, connection: Any, events: Sequence[LoggedEvent]) -> AfterCommit | None:
+        """Fold the events into the rows.
+
+        `connection` is psycopg's, in pipeline mode: a statement is waited for where its rows are fetched, and only
+        there; its `rowcount` says nothing before that, and COPY is impossible.
+        """
 
     def forget(self) -> None:
         """Drop what is remembered of rows: another process may have changed them, or a batch was undone."""

@@ -131,7 +131,7 @@ class _Workshop:
                     cursor.execute("SET LOCAL lock_timeout = '1s'")
                     cursor.execute("SET LOCAL synchronous_commit = on")
                     # The live projector waits here from now on; its checkpoints do not move.
-                    lock_checkpoints(cursor, [self._projection.name])
+                    lock_checkpoints(self._live, [self._projection.name])
                     self._apply_up_to(self.heads())
                     self._shadow.swap(cursor, self._projection.name)
                 return

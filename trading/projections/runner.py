@@ -26,9 +26,11 @@ log = logging.getLogger(__name__)
 ROUND_EVENTS = 2000
 LEAST_ROUND_EVENTS = 50
 MIN_ROUND_S = 0.005
-# How long it rests after a round, in rounds. On a machine that is full a round takes longer, so the rests grow, the
-# rounds gather more and cost less an event: a reader may wait, an order may not. A full round is not rested from.
-REST_ROUNDS = 2
+# It rests after a round: shortly after a short one, up to twice as long as a long one took. On a machine that is full a
+# round takes longer, so the rests grow, the rounds gather more and cost less an event: a reader may wait, an order may
+# not. A full round is not rested from.
+FULL_MACHINE_ROUND_S = 0.03
+MOST_REST_ROUNDS = 2
 LONGEST_REST_S = 0.1
 POLL_S = 0.1
 RETRY_S = 1.0
@@ -48,6 +50,12 @@ def note_staleness(name: str, step: Step) -> None:
         way.observe(way_s)
         work.observe(work_s)
         whole.observe(way_s + work_s)
+
+
+def rest_s(worked_s: float) -> float:
+    """How long to rest after a round that took so long."""
+    rounds = min(MOST_REST_ROUNDS, worked_s / FULL_MACHINE_ROUND_S)
+    return max(min(rounds * worked_s, LONGEST_REST_S), MIN_ROUND_S - worked_s)
 
 
 class WakeHint:
@@ -131,7 +139,7 @@ class Projector:
                     hint.wait(POLL_S)
                 elif not self._is_far_behind:
                     worked_s = time.monotonic() - started
-                    time.sleep(max(min(REST_ROUNDS * worked_s, LONGEST_REST_S), MIN_ROUND_S - worked_s))
+                    time.sleep(rest_s(worked_s))
         finally:
             hint.close()
             self.close()

@@ -99,16 +99,16 @@ class StandingsBatch:
         """A market that was resolved on that day is over for the account, which will trade no more in it."""
         self._endings[market_id, account_id] = (day, payouts)
 
-    def write(self, cursor: Any) -> None:
+    def write(self, connection: Any) -> None:
         """Forecasts first, since those of the accounts to be scored may be in this batch."""
         if self._forecasts:
-            cursor.execute(
+            connection.execute(
                 _ADD_FORECASTS, columns([(*key, *sums) for key, sums in sorted(self._forecasts.items())])
             )
         if self._endings:
-            self._score(cursor)
+            self._score(connection)
         if self._standings:
-            cursor.execute(_ADD_STANDINGS, columns(self._rows()))
+            connection.execute(_ADD_STANDINGS, columns(self._rows()))
 
     def _standing(self, account_id: str, day: int) -> list[int]:
         sums = self._standings.get((day, account_id))
@@ -116,10 +116,10 @@ class StandingsBatch:
             sums = self._standings[day, account_id] = [0, 0, 0, 0]
         return sums
 
-    def _score(self, cursor: Any) -> None:
-        cursor.execute(_READ_FORECASTS, columns(list(self._endings)))
+    def _score(self, connection: Any) -> None:
+        rows = connection.execute(_READ_FORECASTS, columns(list(self._endings))).fetchall()
         found: dict[tuple[str, str], list[Forecast]] = {}
-        for market_id, account_id, outcome, quantity, price_sum, price_sq_sum in cursor.fetchall():
+        for market_id, account_id, outcome, quantity, price_sum, price_sq_sum in rows:
             forecast = Forecast(outcome, quantity, price_sum, int(price_sq_sum))
             found.setdefault((market_id, account_id), []).append(forecast)
         for key, forecasts in found.items():

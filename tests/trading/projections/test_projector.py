@@ -179,18 +179,18 @@ def test_projections_go_on_together_again_once_they_stand_at_one_place(project, 
     assert checkpoints("trades") == checkpoints("orders") == heads()
 
 
-def test_it_rests_after_a_round_but_never_long(projector, monkeypatch):
+def test_it_rests_the_longer_the_longer_a_round_took_but_never_long(projector, monkeypatch):
     rests = []
-    moments = iter([0.0, 0.010, 1.0, 8.0, 10.0, 10.001])
+    moments = iter([0.0, 0.015, 1.0, 1.045, 2.0, 8.0, 10.0, 10.001])
 
     def rest(seconds):
         rests.append(round(seconds, 6))
-        projector.stopping = len(rests) == 3
+        projector.stopping = len(rests) == 4
 
     monkeypatch.setattr(projector, "round", lambda: True)
     monkeypatch.setattr(runner, "time", SimpleNamespace(monotonic=lambda: next(moments), sleep=rest))
     projector.run(SimpleNamespace(close=lambda: None))
-    assert rests == [0.020, 0.1, 0.004]
+    assert rests == [0.0075, 0.0675, 0.1, 0.004]
 
 
 def test_a_projection_may_wait_for_another_without_a_word(project, projector, monkeypatch, caplog):

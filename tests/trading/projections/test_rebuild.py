@@ -133,7 +133,7 @@ class OnlyListening:
     name = "listening"
     tables = ()
 
-    def apply(self, cursor, events):
+    def apply(self, connection, events):
         raise AssertionError("a rebuild is none of its business")
 
     def forget(self):
