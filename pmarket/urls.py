@@ -17,7 +17,8 @@ from trading.api.errors import problem_response
 from trading.errors import ExchangeError, InternalError, NotFound, OutcomeUnknown, Unreachable
 from trading.outage import OUTAGES
 
-APPS = (trading_urls, account_urls, market_urls, ops_urls)
+# Markets first: the list of them is what is asked for most, and routes are tried in order.
+APPS = (market_urls, trading_urls, account_urls, ops_urls)
 
 
 def api_not_found(request: HttpRequest, rest: str = "") -> HttpResponse:

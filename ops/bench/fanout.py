@@ -54,6 +54,7 @@ class FanoutRun:
     silent_least: int
     silent_most: int
     silent_closed: int
+    witness: int
 
 
 def run_fanout(stage: Stage, database: str, *, sockets: int, silent: int, seconds: float) -> FanoutRun:
@@ -165,7 +166,7 @@ def _measure(
         p50_ms=percentile(took_ms, 50), p99_ms=percentile(took_ms, 99),
         cpu_us=cpu_s * 1e6 / max(seen["frames"], 1), cores=cpu_s / took_s, memory_mb=memory_mb,
         silent_told=silent_told, silent_least=seen["silent_least"], silent_most=seen["silent_most"],
-        silent_closed=seen["silent_closed"],
+        silent_closed=seen["silent_closed"], witness=seen["witness"],
     )  # fmt: skip
 
 

@@ -107,6 +107,10 @@ class Crowd:
             self._poll.register(reader.connection, select.EPOLLIN)
             if number % 50 == 0:
                 self.turn(0)
+        # It follows what the silent ones follow, and reads.
+        self.witness = Reader(port, silent_subscribe) if silent else None
+        if self.witness is not None:
+            self._poll.register(self.witness.connection, select.EPOLLIN)
         self._poll.register(sys.stdin, select.EPOLLIN)
 
     def turn(self, timeout_s: float) -> bool:
@@ -114,6 +118,8 @@ class Crowd:
         is_asked = False
         for number, _ in self._poll.poll(timeout_s):
             reader = self._readers.get(number)
+            if reader is None and number != sys.stdin.fileno():
+                reader = self.witness
             if reader is None:
                 is_asked = True
                 continue
@@ -140,6 +146,7 @@ class Crowd:
             "seen": [seen for reader in self._readers.values() for seen in reader.seen],
             "closed": sum(reader.closed is not None for reader in self._readers.values()),
             "silent_least": min(silent, default=0), "silent_most": max(silent, default=0),
+            "witness": 0 if self.witness is None else self.witness.frames,
             "silent_closed": sum(reader.closed is not None for reader in self.silent),
         }  # fmt: skip
 

@@ -53,8 +53,8 @@ def feed_part(stage: Stage, seconds: float, repetitions: int, *, report: Report,
         slow.samples.append(silent.p99_ms)
         slow.note = (
             f"{silent.memory_mb:.0f} MB, without slow ones {run.memory_mb:.0f} MB; {_told(silent)}; as they read at "
-            f"last, the others had {silent.silent_least} to {silent.silent_most} frames for {silent.silent_told} "
-            f"changes of a busy market, {silent.silent_closed} were closed"
+            f"last, the others had {silent.silent_least} to {silent.silent_most} frames of a busy market with "
+            f"{silent.silent_told} changes, one who read had {silent.witness}; {silent.silent_closed} were closed"
         )
         say(f"Channels' group_send, {RIVAL_SOCKETS} sockets {step}")
         _rival(stage, seconds, rival)

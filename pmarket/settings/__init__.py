@@ -118,7 +118,7 @@ MIDDLEWARE = [
     *(["django_structlog.middlewares.RequestMiddleware"] if LOG_REQUESTS else []),
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "django_prometheus.middleware.PrometheusAfterMiddleware",
+    "ops.http_metrics.HttpMetricsMiddleware",
 ]
 ROOT_URLCONF = "pmarket.urls"
 APPEND_SLASH = False

@@ -194,6 +194,18 @@ def test_metrics_show_the_exchanges_own_figures(client: Client) -> None:
         assert f"# TYPE {name.removesuffix('_total')}" in text or f"# TYPE {name}" in text
 
 
+def test_metrics_count_a_request_by_view_method_and_status(client: Client) -> None:
+    counted = 'django_http_responses_total_by_status_view_method_total{method="GET",status="404",view="<unnamed view>"}'
+
+    def count() -> float:
+        lines = client.get("/metrics").content.decode().splitlines()
+        return next((float(line.split()[-1]) for line in lines if line.startswith(counted)), 0.0)
+
+    before = count()
+    client.get("/api/v1/nothing-is-here")
+    assert count() == before + 1
+
+
 @pytest.mark.parametrize("path", ["/health", "/health/ready", "/health/deep", "/matching/health", "/metrics"])
 def test_probes_only_read(client: Client, path: str) -> None:
     assert client.post(path).status_code == 405

@@ -29,6 +29,8 @@ from trading.read_query import FRESHNESS_NAMES, ReadQuery
 from trading.replicas import on_replica
 
 KEEP_S = 1.0
+# An answer that is still asked for so long before its end is worked out anew, while all get the old one.
+AHEAD_S = 0.5
 # A read model that is not as far as the feed is asked again after that.
 KEEP_BEHIND_S = 0.02
 MOST_ANSWERS = 100  # of one market; each differs in its parameters
@@ -48,10 +50,11 @@ class Catalogue(Protocol):
 
 
 class Held(NamedTuple):
-    """An answer, and until when it counts (monotonic)."""
+    """An answer, until when it counts, and from when on it is better renewed (monotonic)."""
 
     until: float
     answer: Answer
+    renew_at: float = FOR_EVER
 
 
 class MarketReads:
@@ -61,6 +64,7 @@ class MarketReads:
         self._hub = hub
         self._desk = desk
         self._catalogue = catalogue
+        self._renewals: set[asyncio.Future[Answer]] = set()
         self._kinds: dict[str, Callable[[MarketFeed, MarketTerms, Mapping[str, str]], Awaitable[Held]]] = {
             "market": self._market,
             "orderbook": self._book,
@@ -75,10 +79,29 @@ class MarketReads:
         if not settings.READ_CACHE:
             return (await self._kinds[kind](feed, terms, given)).answer
         held = feed.answers.get(key)
-        if held is not None and time.monotonic() < held.until:
-            metrics.CACHE_READS.labels(kind, "l1").inc()
-            return held.answer
-        return await self._work_out(feed, key, lambda: self._kinds[kind](feed, terms, given))
+        now = time.monotonic()
+
+        def work() -> Awaitable[Held]:
+            return self._kinds[kind](feed, terms, given)
+
+        if held is None or now >= held.until:
+            return await self._work_out(feed, key, work)
+        if now >= held.renew_at and key not in feed.flights:
+            self._renew(feed, key, work)
+        metrics.CACHE_READS.labels(kind, "l1").inc()
+        return held.answer
+
+    def _renew(self, feed: MarketFeed, key: tuple[Any, ...], work: Callable[[], Awaitable[Held]]) -> None:
+        """In the background. Where that fails, whoever asks after the old answer's end finds out why."""
+        renewal = asyncio.ensure_future(self._work_out(feed, key, work))
+        self._renewals.add(renewal)
+
+        def ended(renewal: "asyncio.Future[Answer]") -> None:
+            self._renewals.discard(renewal)
+            if not renewal.cancelled():
+                renewal.exception()
+
+        renewal.add_done_callback(ended)
 
     async def _work_out(
         self, feed: MarketFeed, key: tuple[Any, ...], work: Callable[[], Awaitable[Held]]
@@ -108,7 +131,7 @@ class MarketReads:
         if (
             not (is_plain and settings.READ_CACHE)
             or feed.loaded is None
-            or time.monotonic() >= feed.loaded[0]
+            or time.monotonic() >= feed.loaded[0] - AHEAD_S
         ):
             loaded = await in_thread(
                 lambda: on_replica(lambda: self._load(ReadQuery(given, *FRESHNESS_NAMES), terms))
@@ -118,7 +141,7 @@ class MarketReads:
         seq = feed.mirror.seq if feed.is_current and feed.mirror is not None else 0
         ticker = feed.ticker if feed.is_current else None
         document = self._catalogue.document(loaded, seq=seq, ticker=ticker)
-        return Held(until if is_plain else 0.0, _answer({**document, "as_of": as_of}))
+        return Held(until if is_plain else 0.0, _answer({**document, "as_of": as_of}), until - AHEAD_S)
 
     def _load(self, query: ReadQuery, terms: MarketTerms) -> tuple[str, Any]:
         as_of = query.reach(("markets",), [market_slot(terms.market_id)])
@@ -153,8 +176,10 @@ class MarketReads:
         reflected = self._reflected(feed)
         if any(name in given for name in FRESHNESS_NAMES) or reflected is None:
             return Held(0.0, answer)
-        keep_s = KEEP_S if covers(answer.as_of, reflected) else KEEP_BEHIND_S
-        return Held(time.monotonic() + keep_s, answer)
+        now = time.monotonic()
+        if not covers(answer.as_of, reflected):
+            return Held(now + KEEP_BEHIND_S, answer)
+        return Held(now + KEEP_S, answer, now + KEEP_S - AHEAD_S)
 
     @staticmethod
     def _reflected(feed: MarketFeed) -> str | None:
