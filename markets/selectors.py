@@ -82,8 +82,12 @@ class _Key(NamedTuple):
 
 
 class _Ordering(NamedTuple):
-    """A list's order: the column and how a key's value is compared with it, the value of a row, the direction."""
+    """A list's order: the table and its column, how a key's value is compared with it, a row's value, the direction.
 
+    Ties are broken by the same table's market_id, so that one index has the whole order.
+    """
+
+    table: str
     column: str
     as_column: str
     value_of: Callable[[Listing], int]
@@ -92,9 +96,11 @@ class _Ordering(NamedTuple):
 
 _MICROSECONDS = "to_timestamp(0) + %s * interval '1 microsecond'"
 ORDERINGS = {
-    "newest": _Ordering("m.created_at", _MICROSECONDS, lambda row: to_us(row.created_at), descending=True),
-    "volume": _Ordering("s.volume_pips", "%s", lambda row: row.volume_pips, descending=True),
-    "closes_at": _Ordering("m.closes_at", _MICROSECONDS, lambda row: to_us(row.closes_at), descending=False),
+    "newest": _Ordering("m", "created_at", _MICROSECONDS, lambda row: to_us(row.created_at), descending=True),
+    "volume": _Ordering("s", "volume_pips", "%s", lambda row: row.volume_pips, descending=True),
+    "closes_at": _Ordering(
+        "m", "closes_at", _MICROSECONDS, lambda row: to_us(row.closes_at), descending=False
+    ),
 }
 _CURSORS = {name: Cursor(f"markets:{name}", _Key) for name in ORDERINGS}
 
@@ -139,19 +145,20 @@ def by_ids(market_ids: Collection[str]) -> dict[str, Listing]:
 def page(wanted: Wanted, *, limit: int, cursor: str | None) -> Page[Listing]:
     """One page of markets. O(limit) past the index, by key.
 
-    Raises InvalidRequest for a cursor of another list. With `volume`, a market whose volume passes the
-    cursor's between two pages may be missed or come twice.
+    Raises InvalidRequest for a cursor of another list. Volume only grows, so with `volume` no market comes twice, but one
+    that passes the cursor's between two pages is missed.
     """
     ordering, cursors = ORDERINGS[wanted.ordering], _CURSORS[wanted.ordering]
     conditions, arguments = _conditions(wanted)
+    column, market_id = f"{ordering.table}.{ordering.column}", f"{ordering.table}.market_id"
     if (key := cursors.read(cursor)) is not None:
         sign = "<" if ordering.descending else ">"
-        conditions.append(f"({ordering.column}, l.market_id) {sign} ({ordering.as_column}, %s)")
+        conditions.append(f"({column}, {market_id}) {sign} ({ordering.as_column}, %s)")
         arguments += [key.value, key.market_id]
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     direction = "DESC" if ordering.descending else "ASC"
     rows = _fetch(
-        f"{where} ORDER BY {ordering.column} {direction}, l.market_id {direction} LIMIT %s",
+        f"{where} ORDER BY {column} {direction}, {market_id} {direction} LIMIT %s",
         [*arguments, limit + 1],
     )
     return cursors.page(
@@ -194,9 +201,11 @@ def _conditions(wanted: Wanted) -> tuple[list[str], list[Any]]:
         conditions.append("l.category = %s")
         arguments.append(wanted.category)
     if wanted.query:
-        # Whole words as people search the web, or else every word as the beginning of one.
+        # Whole words as people search the web, or else every word as the beginning of one. An array, so that it is the
+        # index of words that is asked first: how many markets a beginning fits cannot be estimated.
         conditions.append(
-            "l.search @@ (websearch_to_tsquery(%s::regconfig, %s) || to_tsquery(%s::regconfig, %s))"
+            "l.market_id = ANY(ARRAY(SELECT market_id FROM market_listing WHERE search @@ "
+            "(websearch_to_tsquery(%s::regconfig, %s) || to_tsquery(%s::regconfig, %s))))"
         )
         arguments += [SEARCH_CONFIG, wanted.query, SEARCH_CONFIG, prefix_query(wanted.query)]
     return conditions, arguments
