@@ -145,8 +145,8 @@ def by_ids(market_ids: Collection[str]) -> dict[str, Listing]:
 def page(wanted: Wanted, *, limit: int, cursor: str | None) -> Page[Listing]:
     """One page of markets. O(limit) past the index, by key.
 
-    Raises InvalidRequest for a cursor of another list. Volume only grows, so with `volume` no market comes twice, but one
-    that passes the cursor's between two pages is missed.
+    Raises InvalidRequest for a cursor of another list. Volume only grows, so with `volume` no market comes twice, but
+    one that passes the cursor's between two pages is missed.
     """
     ordering, cursors = ORDERINGS[wanted.ordering], _CURSORS[wanted.ordering]
     conditions, arguments = _conditions(wanted)

@@ -22,14 +22,14 @@ def many_markets() -> None:
     numbers = f"generate_series(1, {MARKETS}) AS n"
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO market_listing (market_id, slug, question, description, resolution_criteria, category, outcomes, "
-            f"created_at) SELECT {_ID}, 'market-' || n, 'Will number ' || n || ' come true' || "
+            "INSERT INTO market_listing (market_id, slug, question, description, resolution_criteria, category, "
+            f"outcomes, created_at) SELECT {_ID}, 'market-' || n, 'Will number ' || n || ' come true' || "
             "CASE WHEN n % 500 = 0 THEN ' in snow' ELSE '' END || '?', '', 'As it says.', "
             f"CASE WHEN n % 500 = 0 THEN 'weather' ELSE 'sport' END, '{{Yes,No}}', now() FROM {numbers}"
         )
         cursor.execute(
-            "INSERT INTO market (market_id, slot, status, tick_pips, taker_fee_e4, maker_fee_e4, created_at, closes_at, "
-            f"seq) SELECT {_ID}, n % 16, CASE WHEN n % 100 = 0 THEN 'open' ELSE 'resolved' END, 100, 0, 0, "
+            "INSERT INTO market (market_id, slot, status, tick_pips, taker_fee_e4, maker_fee_e4, created_at, "
+            f"closes_at, seq) SELECT {_ID}, n % 16, CASE WHEN n % 100 = 0 THEN 'open' ELSE 'resolved' END, 100, 0, 0, "
             f"now() + n * interval '1 second', now() + (n * 7919 % {MARKETS}) * interval '1 minute', 1 FROM {numbers}"
         )
         cursor.execute(
