@@ -91,6 +91,38 @@ class OrderSchema(serializers.Serializer):
     as_of = serializers.CharField()
 
 
+class QuotedFillSchema(serializers.Serializer):
+    price = serializers.CharField()
+    quantity = serializers.IntegerField()
+    fee = serializers.CharField()
+
+
+@extend_schema_serializer(component_name="Quote")
+class QuoteSchema(serializers.Serializer):
+    """What an order would do now. Cash changes by `collateral_freed` - `cost` - `fee`."""
+
+    cost = serializers.CharField(
+        help_text="what the fills take; negative where they bring money, as selling shares held does"
+    )
+    average_price = serializers.CharField(allow_null=True, help_text="of the fills; null without one")
+    fee = serializers.CharField()
+    price_impact = serializers.CharField(
+        allow_null=True, help_text="how far the average price is from the first fill's"
+    )
+    max_loss = serializers.CharField(
+        help_text="if the worst outcome happens, with all that a rest of the order reserves"
+    )
+    payout_if_right = serializers.CharField(
+        help_text="what the shares gained pay if the outcome that is hoped for happens"
+    )
+    collateral_freed = serializers.CharField(help_text="$1 for each complete set that the fills dissolve")
+    fills = QuotedFillSchema(many=True)
+    filled = serializers.IntegerField()
+    resting = serializers.IntegerField(help_text="shares that would wait in the book")
+    seq = serializers.IntegerField()
+    as_of = serializers.CharField()
+
+
 class BatchSchema(serializers.Serializer):
     """Each item is an order request with its market_id, or `op` cancel or amend with an order's name."""
 

@@ -59,6 +59,18 @@ def past_market(cursor: Any, market_id: str, at_us: int) -> PastMarket:
         raise NotKept(f"The log cannot tell: {error}.") from error
 
 
+def newest_market(cursor: Any, market_id: str) -> State:
+    """The whole state after the market's last event, for a caller who waits; the caller may change it.
+
+    Raises Overloaded and NotKept as `past_market` does.
+    """
+    try:
+        end = stream_end(cursor, market_id)
+        return _replayed(cursor, market_id, end.head.version) if end is not None else State(Market(market_id))
+    except LogUnusable as error:
+        raise NotKept(f"The log cannot tell: {error}.") from error
+
+
 def state_at(cursor: Any, market_id: str, at_us: int, **options: Any) -> State:
     """The whole state at a time, however far it is from a snapshot; options as of `replay`. Raises LogUnusable."""
     version = version_at(cursor, market_id, at_us)
@@ -85,9 +97,9 @@ def _refuse_the_future(cursor: Any, market_id: str, at_us: int) -> None:
         raise InvalidRequest("That time has not come yet.", errors={"at": ["must not be in the future"]})
 
 
-def _rebuild(cursor: Any, market_id: str, version: int) -> PastMarket:
+def _replayed(cursor: Any, market_id: str, version: int) -> State:
     if not _replays.acquire(timeout=WAIT_S):
-        raise Overloaded("Too many past moments are asked for at once.")
+        raise Overloaded("Too many replays are asked for at once.")
     try:
         state = nearest_state(cursor, market_id, upto_version=version)
         if (tail := version - state.head.version) > LONGEST_TAIL:
@@ -95,9 +107,13 @@ def _rebuild(cursor: Any, market_id: str, version: int) -> PastMarket:
                 f"That moment is {tail} events from the nearest snapshot, more than {LONGEST_TAIL}; snapshots are "
                 "taken every minute, so ask again later, or have the operator run manage.py replay_market."
             )
-        replay(cursor, state, upto_version=version)
+        return replay(cursor, state, upto_version=version)
     finally:
         _replays.release()
+
+
+def _rebuild(cursor: Any, market_id: str, version: int) -> PastMarket:
+    state = _replayed(cursor, market_id, version)
     end = stream_end(cursor, market_id)
     assert end is not None, "a stream with events has a head"
     seen = PastMarket(
