@@ -23,6 +23,18 @@ ENTRY_TITLES = {
 }
 
 
+class AccountFigures(NamedTuple):
+    """An account's money in pips, and what it reflects."""
+
+    cash_pips: int
+    reserved_pips: int
+    positions_pips: int
+    equity_pips: int
+    debt_pips: int
+    fees_paid_pips: int
+    as_of: str
+
+
 class ShownEntry(NamedTuple):
     """A change of cash as the account page words it."""
 
@@ -47,21 +59,27 @@ def unread_count(account_id: str) -> int:
     return Notification.objects.filter(account_id=account_id, read_at=None).count()
 
 
-def account_view(account_id: str) -> dict[str, Any]:
-    """Free cash, what orders hold, positions at best bid else last price, and their sum less debt, as texts."""
+def account_figures(account_id: str) -> AccountFigures:
+    """Free cash, what orders hold, positions at best bid else last price, and their sum less debt."""
     balance = cash.account_balance(account_id)
     positions_pips = selectors.positions_value(account_id)
-    equity_pips = balance["cash_pips"] + balance["reserved_pips"] + positions_pips - balance["debt_pips"]
-    return {
-        "account_id": account_id,
-        "cash": format_pips(balance["cash_pips"]),
-        "reserved": format_pips(balance["reserved_pips"]),
-        "positions_value": format_pips(positions_pips),
-        "equity": format_pips(equity_pips),
-        "debt": format_pips(balance["debt_pips"]),
-        "fees_paid": format_pips(balance["fees_paid_pips"]),
-        "as_of": balance["as_of"],
-    }
+    return AccountFigures(
+        balance["cash_pips"],
+        balance["reserved_pips"],
+        positions_pips,
+        balance["cash_pips"] + balance["reserved_pips"] + positions_pips - balance["debt_pips"],
+        balance["debt_pips"],
+        balance["fees_paid_pips"],
+        balance["as_of"],
+    )
+
+
+def account_view(account_id: str) -> dict[str, Any]:
+    """The same as texts."""
+    *amounts, as_of = account_figures(account_id)
+    names = ("cash", "reserved", "positions_value", "equity", "debt", "fees_paid")
+    texts = {name: format_pips(pips) for name, pips in zip(names, amounts, strict=True)}
+    return {"account_id": account_id, **texts, "as_of": as_of}
 
 
 def newest_entries(account_id: str, limit: int) -> list[ShownEntry]:

@@ -205,7 +205,7 @@ def _account_page(
     user = _user(request)
     account_id = str(user.account_id)
     context = {
-        "account": selectors.account_view(account_id),
+        "account": selectors.account_figures(account_id),
         "keys": selectors.keys_of(user)[:KEYS_SHOWN],
         "notifications": selectors.notifications_of(account_id)[:NOTIFICATIONS_SHOWN],
         "unread": selectors.unread_count(account_id),
