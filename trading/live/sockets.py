@@ -194,10 +194,23 @@ class Socket:
 
     async def _beat(self) -> None:
         while not self._outbox.is_stalled():
+            await self._judge_key()
             # While frames are being skipped, numbers would point at frames this socket will not get.
             if not self._outbox.is_lagging and not self._outbox.is_closing:
                 self._outbox.put(self._heartbeat())
             await asyncio.sleep(HEARTBEAT_SECONDS)
+
+    async def _judge_key(self) -> None:
+        """What an account does is for nobody with a key that was revoked meanwhile."""
+        if self._key is None or not any(channel == ACCOUNT for channel, _ in self._subscriptions):
+            return
+        try:
+            await self._door.authenticator.authenticate_key(self._key, self._ip)
+        except NotAuthenticated:
+            self._outbox.close(POLICY_VIOLATION, "this key no longer counts")
+        except Exception as error:
+            # A database that is away says nothing about a key; the next beat asks again.
+            unexpected(error, "the judgement of a key")
 
     def _heartbeat(self) -> Frame:
         numbers = [

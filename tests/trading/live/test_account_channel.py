@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.trading.live.conftest import Client, LiveServer, until
 from trading.live import account_feeds as module
+from trading.live import sockets as sockets_module
 
 
 @asynccontextmanager
@@ -29,6 +30,28 @@ async def test_account_channel_needs_auth(live):
         assert refused["error"]["code"] == "not_authenticated"
         assert (await client.ask("auth", ticket="once"))["account_id"] == live.keys.principal.account_id
         assert await client.ask("subscribe", channel="account") == {"id": 3, "ok": True, "channel": "account"}
+
+
+async def test_a_key_that_is_revoked_reads_its_account_no_more(live, monkeypatch):
+    monkeypatch.setattr(sockets_module, "HEARTBEAT_SECONDS", 0.05)
+    judged = live.keys.authenticate_key
+    async with follower(live) as client:
+        await client.receive()
+        monkeypatch.setattr(live.keys, "authenticate_key", fail_with(OSError("the database is away")))
+        await client.heartbeat()
+        await client.heartbeat()
+        monkeypatch.setattr(live.keys, "authenticate_key", judged)
+        del live.keys.keys["pm_good"]
+        async with asyncio.timeout(5):
+            await client.connection.wait_closed()
+    assert client.connection.close_code == 1008
+
+
+def fail_with(error: Exception):
+    async def judge(key: str, ip: str | None):
+        raise error
+
+    return judge
 
 
 async def test_all_of_the_account_comes_first_and_then_its_changes(live):
