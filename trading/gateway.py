@@ -20,6 +20,7 @@ from django.conf import settings
 from msgspec import structs
 from redis.exceptions import RedisError
 
+from trading.cancelling import end_tasks
 from trading.engine.commands import Command, PlaceOrder
 from trading.errors import NotFound, OutcomeUnknown, Overloaded, Refused
 from trading.ids import market_slot, new_id
@@ -141,9 +142,7 @@ class Gateway:
             log.warning("gateway starts without Valkey")
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
 
     async def send(self, envelopes: Sequence[Envelope]) -> list[Outcome | None]:
         """The outcome of each, in order; None where it is unknown although the deadline has passed.

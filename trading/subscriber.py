@@ -14,6 +14,8 @@ from collections.abc import Callable
 import redis.asyncio as redis
 from redis.exceptions import RedisError
 
+from trading.cancelling import end_tasks
+
 PING_SECONDS = 2.0
 SILENCE_SECONDS = 6.0
 FIRST_PAUSE_SECONDS = 0.05
@@ -92,9 +94,7 @@ class Subscriber:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 done.pop().result()
             finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                await end_tasks(tasks)
         finally:
             await connection.disconnect(nowait=True)
 
@@ -115,7 +115,9 @@ class Subscriber:
     async def _write(self, connection: redis.Connection) -> None:
         while True:
             try:
-                command = await asyncio.wait_for(self._to_send.get(), PING_SECONDS)
+                # Not wait_for: Python 3.11's takes a cancellation for nothing if a command comes at the same time.
+                async with asyncio.timeout(PING_SECONDS):
+                    command = await self._to_send.get()
             except TimeoutError:
                 if time.monotonic() - self._heard_at > SILENCE_SECONDS:
                     raise TimeoutError(f"no sign of life for {SILENCE_SECONDS} s") from None

@@ -82,3 +82,17 @@ async def test_it_hears_again_after_its_socket_has_timed_out(monkeypatch):
 
     monkeypatch.setattr(module.redis.Connection, "read_response", timed_out_once)
     await hears_again_after(lambda client: client.publish("test-subscriber", b"lost"))
+
+
+async def test_it_stops_although_a_channel_is_wanted_at_that_moment():
+    for turns in range(6):
+        heard = Heard()
+        task = asyncio.create_task(heard.subscriber.run())
+        await heard.until(lambda heard=heard: heard.ups == 1)
+        heard.subscriber.subscribe(b"one-more")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        async with asyncio.timeout(PATIENCE_S):
+            await asyncio.gather(task, return_exceptions=True)
+        assert task.cancelled()

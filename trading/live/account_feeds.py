@@ -195,7 +195,8 @@ class AccountFeeds:
         checked_at = time.monotonic()
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._work.wait(), CHECK_SECONDS)
+                async with asyncio.timeout(CHECK_SECONDS):
+                    await self._work.wait()
             self._work.clear()
             try:
                 is_done = await self._read_and_tell()

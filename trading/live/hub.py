@@ -18,6 +18,7 @@ from django.db import DatabaseError
 from redis.exceptions import RedisError
 
 from trading import metrics
+from trading.cancelling import end_tasks
 from trading.live.account_feeds import ACCOUNT, AccountFeeds, ReadAccounts, ReadNumbers
 from trading.live.account_state import accounts_now, numbers_now
 from trading.live.book_mirror import BookMirror, FeedTicker, FeedUpdate, decode_ticker, decode_updates
@@ -96,10 +97,9 @@ class Hub:
 
     async def stop(self) -> None:
         """Stop listening; the sockets are their server's business."""
-        tasks = [task for task in (self._listener, self._reader, *self._reading.values()) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(
+            task for task in (self._listener, self._reader, *self._reading.values()) if task is not None
+        )
         if self._listener is not None:
             await self._valkey.aclose()
             self._listener = None
@@ -281,12 +281,16 @@ class Hub:
         self._reading[feed.market_id] = task
 
     async def _read_until_current(self, feed: MarketFeed) -> None:
+        def is_wanted() -> bool:
+            # A cancellation may be lost (trading.cancelling); what was read before a later loss must not be shown.
+            return self._reading.get(feed.market_id) is asyncio.current_task()
+
         pause_s = FIRST_RETRY_SECONDS
-        while True:
+        while is_wanted():
             try:
                 async with self._snapshots:
                     found = await self._read_snapshot(feed)
-                if found is not None and feed.restore(*found):
+                if found is not None and is_wanted() and feed.restore(*found):
                     break
             except (
                 RedisError,
@@ -300,7 +304,7 @@ class Hub:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_RETRY_SECONDS)
         # restore() may have met a gap among the updates kept meanwhile, and ordered another reading.
-        if self._reading.get(feed.market_id) is asyncio.current_task():
+        if is_wanted():
             del self._reading[feed.market_id]
 
     async def _read_snapshot(self, feed: MarketFeed) -> tuple[BookMirror, FeedTicker | None] | None:

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 from trading import metrics
+from trading.cancelling import end_tasks
 from trading.dead_man import placer
 from trading.errors import (
     PROBLEM_CONTENT_TYPE,
@@ -177,9 +178,7 @@ class Socket:
         finally:
             for subscription in self._subscriptions.values():
                 self._door.hub.leave(subscription)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_tasks(tasks)
             # What was asked for is done all the same; only then is it known which orders are left to cancel.
             await self._orders.finish()
             for principal, switch_id in self._guarded.values():
