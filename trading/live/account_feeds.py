@@ -163,6 +163,8 @@ class AccountFeeds:
         if feed is not None:
             if not feed.confirmed.done():
                 feed.confirmed.set_result(None)
+            # Whatever was read while nobody listened, what came before now may have been missed.
+            feed.has_hole = True
             feed.wants_everything = bool(feed.channel.subscribers)
             self._work.set()
 
