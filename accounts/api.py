@@ -47,7 +47,7 @@ from trading.api.query import CURSOR, FRESHNESS, FRESHNESS_NAMES, LIMIT, Query
 from trading.api.schema import problems
 from trading.as_of import covers
 from trading.cash import CashAnswer
-from trading.errors import InvalidRequest, NotFound
+from trading.errors import InvalidRequest, NotFound, PermissionDenied
 from trading.money import format_pips
 from trading.principal import Principal, require_principal
 from trading.replicas import may_lag
@@ -242,12 +242,16 @@ class TicketView(APIView):
     @extend_schema(
         tags=TAGS,
         summary="Get a one-time socket ticket",
-        description='Send it within 30 seconds as `{"op": "auth", "ticket": …}`; it works once.',
+        description='For sessions. Send it within 30 seconds as `{"op": "auth", "ticket": …}`; it works once.',
         request=None,
         responses={201: TicketSerializer, **problems(401, 403, 503)},
     )
     def post(self, request: Request) -> Response:
-        answer = {"ticket": tickets.issue(_principal(request)), "expires_in_s": tickets.LIFETIME_SECONDS}
+        principal = _principal(request)
+        if principal.key_id is not None:
+            # A key is judged with every frame; a ticket would outlive it.
+            raise PermissionDenied("Tickets are for sessions: a socket takes the key itself.")
+        answer = {"ticket": tickets.issue(principal), "expires_in_s": tickets.LIFETIME_SECONDS}
         return Response(answer, status=status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"})
 
 

@@ -138,6 +138,10 @@ def test_no_credentials_at_all_are_401(nobody):
         assert code_of(nobody.send(method, path)) == (401, "not_authenticated")
 
 
+def test_a_key_gets_no_ticket_which_would_outlive_it(trader):
+    assert code_of(trader.send("POST", "/ws-ticket")) == (403, "permission_denied")
+
+
 def test_expired_key_and_key_of_an_inactive_user_are_401(trader):
     ApiKey.objects.update(expires_at=timezone.now())
     assert code_of(trader.get("/account")) == (401, "not_authenticated")
