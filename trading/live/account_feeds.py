@@ -10,7 +10,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from django.db import DatabaseError
@@ -38,12 +38,15 @@ log = logging.getLogger(__name__)
 _decode = msgspec.json.Decoder(Changes).decode
 
 
+Make = Callable[[dict[str, str], str, Callable[[], Any]], Channel]
+
+
 class AccountFeed:
     """One account: its channel, what is known to have changed, and what its sockets wait for."""
 
-    def __init__(self, account_id: str, channel: Channel) -> None:
+    def __init__(self, account_id: str, make: Make) -> None:
         self.account_id = account_id
-        self.channel = channel
+        self.channel = make({"channel": ACCOUNT}, account_id, lambda: self.state)
         self.confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.joining = 0
         self.changes: Changes | None = None
@@ -66,30 +69,50 @@ class AccountFeed:
         self.has_hole = self.wants_everything = True
 
     @property
-    def has_work(self) -> bool:
-        return self.wants_everything or self.changes is not None
+    def is_heard(self) -> bool:
+        """Whether nothing that is published now can be missed."""
+        return self.confirmed.done()
 
-    def take(self) -> Wanted:
+    @property
+    def has_work(self) -> bool:
+        return self.is_heard and (self.wants_everything or self.changes is not None)
+
+    def take(self) -> "Taken":
         """What is to be read now; what comes in meanwhile is another matter."""
         wanted = Wanted(self.account_id, self.changes, self.wants_everything)
-        self.changes, self.wants_everything = None, False
-        return wanted
+        taken = Taken(self, wanted, self.has_hole)
+        self.changes = None
+        if self.wants_everything:
+            self.wants_everything = self.has_hole = False
+        return taken
 
-    def put_back(self, wanted: Wanted) -> None:
+    def put_back(self, taken: "Taken") -> None:
         """It could not be read yet."""
-        self.wants_everything |= wanted.everything
-        if wanted.changes is not None:
-            self.changes = wanted.changes if self.changes is None else joined(wanted.changes, self.changes)
+        changes = taken.wanted.changes
+        self.wants_everything |= taken.wanted.everything
+        self.has_hole |= taken.has_hole
+        if changes is not None:
+            self.changes = changes if self.changes is None else joined(changes, self.changes)
 
-    def tell(self, state: State, wanted: Wanted) -> None:
-        """Frames of what was read for `wanted`."""
-        if wanted.changes is not None and state.update is not None and self.channel.is_current:
-            self.channel.publish(max(wanted.changes.seq, self.channel.seq or 0), state.update)
+    def tell(self, state: State, taken: "Taken") -> None:
+        """Frames of what was read for `taken`. Nothing of it is news where nobody listens at the moment."""
+        if not self.is_heard:
+            return
+        changes = taken.wanted.changes
+        if changes is not None and state.update is not None and self.channel.is_current:
+            self.channel.publish(max(changes.seq, self.channel.seq or 0), state.update)
         if state.snapshot is not None:
             self.state = state.snapshot
-            has_hole, self.has_hole = self.has_hole, False
             self.heard_seq = max(state.seq, self.heard_seq or 0)
-            self.channel.restart(max(state.seq, self.channel.seq or 0), is_lossless=not has_hole)
+            self.channel.restart(max(state.seq, self.channel.seq or 0), is_lossless=not taken.has_hole)
+
+
+class Taken(NamedTuple):
+    """What is being read for a feed, and whether something before it was missed."""
+
+    feed: AccountFeed
+    wanted: Wanted
+    has_hole: bool
 
 
 class AccountFeeds:
@@ -102,7 +125,7 @@ class AccountFeeds:
         numbers: ReadNumbers,
         follow: Callable[[bytes], None],
         unfollow: Callable[[bytes], None],
-        make: Callable[[dict[str, str], str, Callable[[], Any]], Channel],
+        make: Make,
     ) -> None:
         self._read = read
         self._numbers = numbers
@@ -172,7 +195,6 @@ class AccountFeeds:
         """What is published from now on is missed, until it is confirmed again."""
         for feed in self._feeds.values():
             feed.lose()
-            feed.wants_everything = False
             feed.channel.is_current = False
             if feed.confirmed.done():
                 feed.confirmed = asyncio.get_running_loop().create_future()
@@ -217,23 +239,20 @@ class AccountFeeds:
 
     async def _read_and_tell(self) -> bool:
         """Whether everything wanted was there."""
-        taken = [(feed, feed.take()) for feed in self._feeds.values() if feed.has_work]
-        states: dict[str, State] = {}
+        taken = {feed.account_id: feed.take() for feed in self._feeds.values() if feed.has_work}
         try:
             if taken:
-                states = await self._read([wanted for _, wanted in taken])
+                for account_id, state in (await self._read([each.wanted for each in taken.values()])).items():
+                    each = taken.pop(account_id)
+                    each.feed.tell(state, each)
         finally:
-            for feed, wanted in taken:
-                state = states.get(feed.account_id)
-                if state is None:
-                    feed.put_back(wanted)
-                else:
-                    feed.tell(state, wanted)
-        return len(states) == len(taken)
+            for each in taken.values():
+                each.feed.put_back(each)
+        return not taken
 
     async def _check(self) -> None:
         """Accounts whose number is ahead of what was heard, now and at the last check too, have missed news."""
-        followed = [feed for feed in self._feeds.values() if feed.heard_seq is not None]
+        followed = [feed for feed in self._feeds.values() if feed.is_heard and feed.heard_seq is not None]
         if not followed:
             return
         numbers = await self._numbers([feed.account_id for feed in followed])
@@ -245,8 +264,7 @@ class AccountFeeds:
                 self._work.set()
 
     def _open(self, account_id: str) -> AccountFeed:
-        channel = self._make({"channel": ACCOUNT}, account_id, lambda: self._feeds[account_id].state)
-        feed = self._feeds[account_id] = AccountFeed(account_id, channel)
+        feed = self._feeds[account_id] = AccountFeed(account_id, self._make)
         self._follow(_name(account_id))
         return feed
 

@@ -4,7 +4,7 @@ A frame's `seq` is the next frame's `prev_seq` for every subscriber alike, so th
 gets a first frame whose `seq` is the channel's present one, or the frames it has missed. Knows nothing of markets.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
@@ -25,7 +25,7 @@ class Channel:
     """
 
     __slots__ = (
-        "_changes", "_count", "_is_waiting", "_kept", "_pace", "_snapshot", "_snapshot_json", "_untold_seq",
+        "_at_turn", "_changes", "_count", "_is_waiting", "_kept", "_pace", "_snapshot", "_snapshot_json", "_untold_seq",
         "is_current", "is_followed", "labels", "may_skip", "seq", "subscribers", "topic",
     )  # fmt: skip
 
@@ -55,6 +55,8 @@ class Channel:
         self._snapshot_json: msgspec.Raw | None = None
         self._untold_seq: int | None = None
         self._is_waiting = False
+        # Who is to get a snapshot, but not before the others are told what it holds.
+        self._at_turn: set[Subscription] = set()
         self._count = count
 
     @property
@@ -78,10 +80,26 @@ class Channel:
         if self._untold_seq is not None:
             seq, self._untold_seq = self._untold_seq, None
             self.publish(seq, self._changes())
+            at_turn, self._at_turn = self._at_turn, set()
+            for subscription in at_turn & self.subscribers:
+                if subscription.started:
+                    subscription.outbox.wake()
+                else:
+                    self.start(subscription)
+
+    def waits_for_turn(self, subscription: "Subscription") -> bool:
+        """Whether changes wait to be told. Then it gets its snapshot once they are: told at once, for whoever joins,
+        they would cost what the pace saves.
+        """
+        if self._untold_seq is None:
+            return False
+        self._at_turn.add(subscription)
+        return True
 
     def forget_untold(self) -> None:
         """What waits for its turn will come with a snapshot."""
         self._untold_seq = None
+        self._at_turn.clear()
 
     def publish(self, seq: int, data: Any) -> None:
         """Send `data` as the next frame to everyone who has had a first one."""
@@ -101,11 +119,12 @@ class Channel:
         """
         prev_seq, self.seq = self.seq, seq
         self.is_current = True
-        self._untold_seq = None
+        self.forget_untold()
         self._snapshot_json = None
         if self.is_followed:
             linked = self.first_frame(prev_seq if is_lossless else None)
-            self._kept.add(prev_seq if is_lossless else None, linked)
+            if not (is_lossless and prev_seq == seq):  # Else it is no news for whoever comes back.
+                self._kept.add(prev_seq if is_lossless else None, linked)
             self._send_to_started(linked, prev_seq)
         self.start_waiting()
 
@@ -122,19 +141,16 @@ class Channel:
 
     # Joining ------------------------------------------------------------------------------------
 
-    def join(self, subscription: "Subscription", *, resume_from: int | None = None) -> bool:
-        """Let a subscription in: it gets its first frame now, or as soon as the channel is current.
+    def join(self, subscription: "Subscription", *, resume_from: int | None = None) -> None:
+        """Let a subscription in: it gets its first frame now, or as soon as the channel is current and told.
 
-        True where it goes on from the frame `resume_from`: it gets all that came after it, and no snapshot.
+        Where it can go on from the frame `resume_from` it gets all that came after it, and no snapshot.
         """
         self.admit(subscription)
-        if not self.is_current:
-            return False
-        self.tell_now()
-        if self.resume(subscription, resume_from):
-            return True
-        self.start(subscription)
-        return False
+        if self.is_current and not (
+            self.resume(subscription, resume_from) or self.waits_for_turn(subscription)
+        ):
+            self.start(subscription)
 
     def admit(self, subscription: "Subscription") -> None:
         """Let a subscription in, which is yet to get its first frame."""
@@ -145,7 +161,10 @@ class Channel:
         """Let it go on from the frame `seq`; False where it cannot."""
         if seq is None or not self.is_current:
             return False
-        missed = () if seq == self.seq else self._kept.since(seq)
+        # Some frames raise no number: whoever has one of them may lack another.
+        missed = self._kept.since(seq)
+        if missed is None and seq == self.seq:
+            missed = ()
         return missed is not None and subscription.resume(missed)
 
     def start_waiting(self) -> None:
@@ -196,7 +215,7 @@ class Subscription:
         else:
             self.outbox.put_or_close(made)
 
-    def resume(self, missed: Iterable[Frame]) -> bool:
+    def resume(self, missed: Collection[Frame]) -> bool:
         """Send what came after the frame that the client has; False if it has no room for that."""
         self.started = self.outbox.put_missed(missed)
         return self.started
@@ -206,10 +225,14 @@ class Subscription:
         """Whether the socket is still subscribed."""
         return self in self.channel.subscribers
 
+    @property
+    def is_current(self) -> bool:
+        """Whether it is known what to tell."""
+        return self.channel.is_current
+
     def catch_up(self) -> Frame | None:
         """The channel's snapshot, linked to the last frame this socket was sent."""
-        if not self.channel.is_current:
+        if not self.channel.is_current or self.channel.waits_for_turn(self):
             return None
-        self.channel.tell_now()
         self._is_behind = False
         return self.channel.first_frame(self._behind_seq)

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from trading.live.shared_frames import Frame
 
@@ -20,7 +20,7 @@ class KeptFrames:
 
     def __init__(self, shelf: "Shelf") -> None:
         self._shelf = shelf
-        self._frames: deque[tuple[int | None, Frame]] = deque()
+        self._frames: deque[tuple[int, Frame]] = deque()
 
     def add(self, prev_seq: int | None, frame: Frame) -> None:
         """Keeps a frame. One that follows on nothing makes those before it useless, and they count no more."""
@@ -34,14 +34,19 @@ class KeptFrames:
         """Keeps none of the frames so far; the shelf finds out as it comes to them."""
         self._frames.clear()
 
-    def since(self, seq: int) -> Iterable[Frame] | None:
-        """The frames after the one numbered `seq`, oldest first; None if it is not known what came after it."""
+    def since(self, seq: int) -> Collection[Frame] | None:
+        """The frames after the first one numbered `seq`, oldest first; None if it is not known what came after it."""
+        if not self._frames or self._frames[0][0] > seq:
+            return None
+        # Numbers never fall, so the walk is as long as what was missed, and ends there for one that is not known.
         found: deque[Frame] = deque()
+        oldest = None
         for prev_seq, frame in reversed(self._frames):
+            if prev_seq < seq:
+                break
             found.appendleft(frame)
-            if prev_seq == seq:
-                return found
-        return None
+            oldest = prev_seq
+        return found if oldest == seq else None
 
     def drop(self, frame: Frame) -> None:
         """The shelf has no room for this frame any more; it is the oldest here, or gone already."""

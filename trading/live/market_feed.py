@@ -158,10 +158,12 @@ class MarketFeed:
         self._kept.clear()
         self._touched.clear()
         self.channels["book"].restart(mirror.seq, is_lossless=True)
+        is_unbroken = mirror.seq == old_seq
         if ticker is not None:
             self.channels["ticker"].restart(mirror.seq, is_lossless=True)
-            self._restart_lossless("lifecycle", mirror.seq, is_unbroken=ticker.status == old_status)
-        self._restart_lossless("trades", mirror.seq, is_unbroken=mirror.seq == old_seq)
+            has_told = is_unbroken and ticker.status == old_status
+            self._restart_lossless("lifecycle", mirror.seq, is_unbroken=has_told)
+        self._restart_lossless("trades", mirror.seq, is_unbroken=is_unbroken)
         for update in kept:
             self.take(update)
         return True

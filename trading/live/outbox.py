@@ -7,7 +7,7 @@ for a snapshot once the queue is empty again); for any other frame the socket is
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Protocol
 
 from trading.live.shared_frames import Frame, Wire
@@ -15,6 +15,8 @@ from trading.live.shared_frames import Frame, Wire
 # One message of the feed can bring as many frames as a socket has subscriptions, 200.
 MAX_FRAMES = 1_000
 MAX_BYTES = 1_000_000
+# What a socket may have missed elsewhere and still be told frame by frame.
+MAX_MISSED_BYTES = 4_000_000
 # A frame that a socket has not taken in that time means nobody reads there.
 STALL_SECONDS = 30.0
 CLOSE_SECONDS = 5.0
@@ -30,6 +32,10 @@ class Lagging(Protocol):
     @property
     def is_wanted(self) -> bool:
         """Whether what was skipped still has to be made good."""
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it is known how."""
 
     def catch_up(self) -> Frame | None:
         """A frame that replaces what was skipped.
@@ -70,8 +76,8 @@ class Outbox:
 
     @property
     def is_lagging(self) -> bool:
-        """Whether some subscription has skipped frames and not caught up yet."""
-        return bool(self._lagging)
+        """Whether some subscription has skipped frames and is to catch up when the queue is empty."""
+        return any(subscription.is_wanted and subscription.is_current for subscription in self._lagging)
 
     def put(self, frame: Frame) -> bool:
         """Send or queue a frame; False if there is no room for it. An empty queue takes a frame of any size."""
@@ -86,9 +92,7 @@ class Outbox:
         ):
             return True
         size = len(frame.wire)
-        if not frames:
-            self._extra_frames = self._extra_bytes = 0
-        elif (
+        if frames and (
             len(frames) >= MAX_FRAMES + self._extra_frames
             or self._bytes + size > MAX_BYTES + self._extra_bytes
         ):
@@ -98,18 +102,18 @@ class Outbox:
         self.wake()
         return True
 
-    def put_missed(self, missed: Iterable[Frame]) -> bool:
-        """Queue frames that were told before: they are kept anyway, so that any number of them finds room, once.
+    def put_missed(self, missed: Collection[Frame]) -> bool:
+        """Queue frames that were told before. They are kept anyway, so that there is room for more of them than usual.
 
-        False, and nothing queued, while such frames wait already.
+        False, and nothing queued, if there are too many, with those that wait already.
         """
-        if self._frames and self._extra_frames:
+        size = sum(len(frame.wire) for frame in missed)
+        if self._extra_bytes + size > MAX_MISSED_BYTES:
             return False
-        for frame in missed:
-            self._frames.append(frame)
-            self._bytes += len(frame.wire)
-            self._extra_frames += 1
-            self._extra_bytes += len(frame.wire)
+        self._frames.extend(missed)
+        self._bytes += size
+        self._extra_frames += len(missed)
+        self._extra_bytes += size
         self.wake()
         return True
 
@@ -164,6 +168,7 @@ class Outbox:
         self._send_began = None
 
     def _catch_up(self) -> None:
+        self._extra_frames = self._extra_bytes = 0
         lagging, self._lagging = self._lagging, []
         for subscription in lagging:
             if not subscription.is_wanted:

@@ -101,10 +101,20 @@ class FakeAccounts:
         self.seqs: dict[str, int] = {}
         self.reached: set[str] = set()
         self.is_down = False
+        # Cleared, it holds back answers that are made already.
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.reads = 0
 
     async def read(self, wanted: list[Wanted]) -> dict[str, State]:
+        self.reads += 1
         if self.is_down:
             raise OSError("the database is away")
+        states = self._states(wanted)
+        await self.answers.wait()
+        return states
+
+    def _states(self, wanted: list[Wanted]) -> dict[str, State]:
         return {each.account_id: self._state(each) for each in wanted if self._is_there(each)}
 
     async def numbers(self, account_ids: list[str]) -> dict[str, int]:

@@ -160,6 +160,80 @@ async def test_client_that_comes_back_gets_what_it_has_missed(live):
     assert (missed["prev_seq"], missed["data"]["orders"]) == (frame["seq"], ["o1"])
 
 
+async def test_client_that_comes_back_gets_what_raised_no_number(live):
+    account = live.keys.principal.account_id
+    async with follower(live) as stays:
+        await stays.receive()
+        for title in ("one", "two"):
+            await live.valkey.publish(f"account:{account}", json.dumps({"title": title}))
+        notes = [await stays.receive() for _ in range(2)]
+        async with follower(live, resume_from=notes[0]["seq"]) as again:
+            missed = [await again.receive() for _ in range(2)]
+    # All with that number, since nobody knows which of them it had.
+    assert [frame["data"]["title"] for frame in missed] == ["one", "two"]
+    assert [numbers(frame) for frame in missed] == [(0, 0), (0, 0)]
+
+
+async def test_what_was_lost_while_all_of_the_account_was_read_is_not_linked_over(live):
+    account = live.keys.principal.account_id
+    async with follower(live) as first:
+        await first.receive()
+        live.accounts.answers.clear()
+        seen = live.accounts.reads
+        async with follower(live):
+            await until(lambda: live.accounts.reads > seen)
+            await live.change(account, trades=["t1"], is_lost=True)
+            await live.change(account, trades=["t2"])
+            feed = live.hub._accounts._feeds[account]
+            await until(lambda: feed.heard_seq == 2)
+            live.accounts.answers.set()
+            frames = [await first.receive()]
+            while frames[-1]["seq"] < 2 or frames[-1]["data"]["type"] != "snapshot":
+                frames.append(await first.receive())
+    assert frames[-1]["prev_seq"] is None
+
+
+async def test_account_read_before_an_outage_is_not_told_in_it(live):
+    account = live.keys.principal.account_id
+    async with follower(live) as client:
+        await client.receive()
+        live.accounts.answers.clear()
+        seen = live.accounts.reads
+        accounts = live.hub._accounts
+        feed = accounts._feeds[account]
+        feed.lose()
+        await live.change(account, "o1")
+        await until(lambda: live.accounts.reads > seen)
+        accounts.down()
+        live.accounts.answers.set()
+        await client.ask("ping")
+        await live.change(account, "o2", is_lost=True)
+        assert (feed.channel.is_current, feed.has_work) == (False, False)
+        accounts.confirmed(f"account:{account}".encode())
+        assert numbers(await client.receive()) == (None, 2)
+
+
+async def test_a_feed_dropped_while_it_is_read_takes_no_news_of_others_with_it(live, monkeypatch):
+    monkeypatch.setattr(module, "LINGER_SECONDS", 0.0)
+    account, other = live.keys.principal.account_id, live.keys.trader.account_id
+    async with follower(live) as client:
+        await client.receive()
+        async with live.client() as leaving:
+            await leaving.ask("auth", key="pm_trader")
+            await leaving.ask("subscribe", channel="account")
+            await leaving.receive()
+            live.accounts.answers.clear()
+            feeds, seen = live.hub._accounts._feeds, live.accounts.reads
+            # In one read, the one that goes first.
+            feeds[account] = feeds.pop(account)
+            feeds[other].lose()
+            await live.change(account, "o1")
+            await until(lambda: live.accounts.reads > seen)
+        await until(lambda: other not in feeds)
+        live.accounts.answers.set()
+        assert (await client.receive())["data"]["orders"] == ["o1"]
+
+
 async def test_subscribing_again_is_one_subscription(live):
     async with follower(live) as client:
         await client.receive()

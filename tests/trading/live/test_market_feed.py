@@ -301,9 +301,59 @@ def test_who_joins_while_changes_wait_gets_a_first_frame_that_the_next_one_follo
     desk.deliver(desk.shard.change((0, "bid", 100, 5)))
     late = desk.join()
     desk.deliver(desk.shard.change((0, "bid", 200, 5)))
+    assert sent(late) == []  # it does not have the others told before their turn
     pace.turn()
-    assert seqs(sent(early)) == [(None, 1), (1, 2), (2, 3)]
-    assert seqs(sent(late)) == [(None, 2), (2, 3)]
+    assert seqs(sent(early)) == [(None, 1), (1, 3)]
+    assert seqs(sent(late)) == [(None, 3)]
+    desk.deliver(desk.shard.change((0, "bid", 300, 5)))
+    pace.turn()
+    assert seqs(sent(early)) == seqs(sent(late)) == [(3, 4)]
+
+
+def test_who_comes_back_while_changes_wait_gets_what_was_told_and_then_their_turn():
+    pace = OnTurn()
+    desk = Desk(pace=pace)
+    desk.restore()
+    desk.join()
+    desk.deliver(desk.shard.change((0, "bid", 100, 5)))
+    pace.turn()
+    desk.deliver(desk.shard.change((0, "bid", 200, 5)))
+    back = desk.join(resume_from=1)
+    assert seqs(sent(back)) == [(1, 2)]
+    pace.turn()
+    assert seqs(sent(back)) == [(2, 3)]
+
+
+def test_slow_socket_that_catches_up_while_changes_wait_gets_them_in_their_turn(monkeypatch):
+    monkeypatch.setattr(outbox_module, "MAX_FRAMES", 1)
+    pace = OnTurn()
+    desk = Desk(pace=pace)
+    desk.restore()
+    outbox, client, other = desk.join(), BookClient(), desk.join()
+    for price in (100, 200):
+        desk.deliver(desk.shard.change((0, "bid", price, 5)))
+        pace.turn()
+    desk.deliver(desk.shard.change((0, "bid", 300, 5)))
+    drain(outbox, client)
+    assert seqs(sent(other)) == [(None, 1)]
+    assert (client.seq, outbox.is_lagging) == (1, True)
+    pace.turn()
+    drain(outbox, client)
+    assert client.levels == shown(desk.shard, NAMES)
+    assert not outbox.is_lagging
+
+
+def test_socket_that_lags_behind_what_is_not_known_does_not_count_as_lagging(monkeypatch):
+    monkeypatch.setattr(outbox_module, "MAX_FRAMES", 1)
+    desk = Desk()
+    desk.restore()
+    outbox = desk.join()
+    desk.deliver(desk.shard.change((0, "bid", 100, 5)))
+    assert outbox.is_lagging
+    desk.feed.lose()
+    assert not outbox.is_lagging
+    desk.restore()
+    assert outbox.is_lagging
 
 
 def test_who_comes_back_gets_what_it_has_missed_and_no_snapshot():
@@ -344,6 +394,29 @@ def test_trades_across_a_hole_cannot_be_resumed():
     assert first["prev_seq"] is None
 
 
+def test_who_has_missed_too_much_gets_a_snapshot(monkeypatch):
+    monkeypatch.setattr(outbox_module, "MAX_MISSED_BYTES", 1_000)
+    desk = Desk()
+    desk.restore()
+    desk.join()
+    for price in range(100, 120):
+        desk.deliver(desk.shard.change((0, "bid", price, 5)))
+    assert seqs(sent(desk.join(resume_from=19))) == [(19, 20), (20, 21)]
+    assert seqs(sent(desk.join(resume_from=1))) == [(None, 21)]
+
+
+def test_room_for_what_was_missed_is_gone_once_it_is_sent():
+    desk = Desk()
+    desk.restore()
+    desk.join()
+    desk.deliver(desk.shard.change((0, "bid", 100, 5)))
+    outbox = desk.join(resume_from=1)
+    assert outbox._extra_frames == 1
+    assert len(sent(outbox)) == 1
+    outbox._catch_up()
+    assert (outbox._extra_frames, outbox._extra_bytes) == (0, 0)
+
+
 def test_frames_are_kept_up_to_a_number_of_bytes_and_for_a_time(monkeypatch):
     monkeypatch.setattr(kept_frames_module, "MOST_BYTES", 2_000)
     desk = Desk()
@@ -357,6 +430,17 @@ def test_frames_are_kept_up_to_a_number_of_bytes_and_for_a_time(monkeypatch):
     desk.deliver(desk.shard.change((0, "bid", 120, 5)))
     desk.deliver(desk.shard.change((0, "bid", 121, 5)))
     assert sent(desk.join(resume_from=20))[0]["prev_seq"] is None
+
+
+def test_status_that_came_back_unseen_shows_as_a_fresh_start_of_the_channel():
+    desk = Desk(["Yes", "No"])
+    desk.restore()
+    outbox = desk.join("lifecycle")
+    desk.feed.lose()
+    for desk.shard.status in ("suspended", "open"):
+        desk.shard.change()
+    desk.restore()
+    assert seqs(sent(outbox)) == [(None, 1), (None, 3)]
 
 
 def test_lifecycle_tells_each_status_and_how_the_market_ended():
