@@ -172,6 +172,7 @@ class KeyAuthenticator:
         self._awaited: dict[bytes, asyncio.Future[KnownKey | None]] = {}
         self._unread: list[bytes] = []
         self._reader: asyncio.Task[None] | None = None
+        self._people: dict[int, tuple[float, Principal | None]] = {}
 
     async def authenticate(self, authorization: str | bytes | None, ip: str | None) -> Principal | None:
         """The caller behind an Authorization header; None if there is no header."""
@@ -190,6 +191,18 @@ class KeyAuthenticator:
     async def redeem_ticket(self, ticket: str) -> Principal:
         """The caller behind a one-time ticket."""
         return await asyncio.to_thread(tickets.redeem, ticket)
+
+    async def person(self, user_id: int) -> Principal:
+        """A signed-in person as he stands now, or at most CACHE_SECONDS ago."""
+        read_until, principal = self._people.get(user_id, (0.0, None))
+        if read_until <= time.monotonic():
+            principal = await asyncio.to_thread(_read_person, user_id)
+            if len(self._people) >= CACHE_ENTRIES:
+                self._people.clear()
+            self._people[user_id] = (time.monotonic() + CACHE_SECONDS, principal)
+        if principal is None:
+            raise NotAuthenticated("This person may not sign in any more.")
+        return principal
 
     @staticmethod
     def _digest(key: str) -> bytes:
@@ -229,6 +242,14 @@ class KeyAuthenticator:
             self._known.note(digests, found, generation)
             for digest in digests:
                 self._awaited.pop(digest).set_result(found.get(digest))
+
+
+def _read_person(user_id: int) -> Principal | None:
+    try:
+        user = User.objects.filter(pk=user_id, is_active=True).first()
+        return principal_of_user(user) if user is not None else None
+    finally:
+        connection.close()
 
 
 def _read_and_release(digests: Sequence[bytes]) -> dict[bytes, KnownKey]:

@@ -81,6 +81,9 @@ class Authenticator(Protocol):
     async def redeem_ticket(self, ticket: str) -> Principal:
         """The caller behind a one-time socket ticket, which is used up by this."""
 
+    async def person(self, user_id: int) -> Principal:
+        """Whoever came with a ticket, as he stands now: a socket outlives it by far."""
+
 
 class Throttle(Protocol):
     """Counts requests. Classes: `order`, `cancel`, `data`, `general`, `sign_in`."""

@@ -13,6 +13,8 @@ from accounts.authentication import KeyAuthenticator, principal_of_user
 from accounts.models import ApiKey
 from tests.accounts.callers import PASSWORD
 from trading.errors import NotAuthenticated
+from trading.live.blocking import in_thread
+from trading.principal import ADMIN
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=False)
 
@@ -178,6 +180,27 @@ async def test_a_ticket_lets_its_owner_in_once(issued):
     for spent in (ticket, "", "never made", "é", "x" * 1000):
         with pytest.raises(NotAuthenticated):
             await door.redeem_ticket(spent)
+
+
+async def test_a_person_who_is_shut_out_counts_no_more(issued, monkeypatch):
+    monkeypatch.setattr(authentication, "CACHE_SECONDS", 0.0)
+    user, door = issued.row.user, KeyAuthenticator()
+    assert await door.person(user.pk) == principal_of_user(user)
+    user.is_staff = True
+    await in_thread(user.save)
+    assert ADMIN in (await door.person(user.pk)).scopes
+    user.is_active = False
+    await in_thread(user.save)
+    for nobody in (user.pk, 2**31 - 1):
+        with pytest.raises(NotAuthenticated):
+            await door.person(nobody)
+
+
+async def test_a_person_is_read_once_in_a_moment(issued, monkeypatch):
+    user, door = issued.row.user, KeyAuthenticator()
+    principal = await door.person(user.pk)
+    monkeypatch.setattr(authentication, "_read_person", lambda user_id: pytest.fail("read again"))
+    assert await door.person(user.pk) == principal
 
 
 def test_the_last_use_is_written_once_a_minute(issued, monkeypatch):

@@ -44,15 +44,24 @@ class Disconnects:
         except DatabaseError as error:
             log.warning("a socket's end cannot be watched: %s", error)
             raise Overloaded("cancel_on_disconnect cannot be promised at the moment.") from None
-        self._watched[switch_id] = on_lapse
-        if self._renewing is None or self._renewing.done():
-            self._renewing = asyncio.create_task(self._renew())
+        self._keep(switch_id, on_lapse)
         return switch_id
 
     async def withdraw(self, switch_id: str) -> None:
-        """The client wants its orders kept after all."""
-        self._watched.pop(switch_id, None)
-        await in_thread(lambda: dead_man.forget_connection(switch_id))
+        """The client wants its orders kept after all. Overloaded, and they are watched on, if that cannot be noted."""
+        on_lapse = self._watched.pop(switch_id, None)
+        try:
+            await in_thread(lambda: dead_man.forget_connection(switch_id))
+        except DatabaseError as error:
+            log.warning("a socket's switch is still there: %s", error)
+            if on_lapse is not None:
+                self._keep(switch_id, on_lapse)
+            raise Overloaded("cancel_on_disconnect cannot be ended at the moment.") from None
+
+    def _keep(self, switch_id: str, on_lapse: Callable[[], None]) -> None:
+        self._watched[switch_id] = on_lapse
+        if self._renewing is None or self._renewing.done():
+            self._renewing = asyncio.create_task(self._renew())
 
     async def gone(self, principal: Principal, switch_id: str) -> None:
         """The socket has ended and nothing of it is in flight: cancels what is meant, or leaves that to the engines."""

@@ -141,6 +141,11 @@ class Outbox:
         limit = CLOSE_SECONDS if self.is_closing else STALL_SECONDS
         return time.monotonic() - self._send_began > limit
 
+    def abort(self) -> None:
+        """Drop the connection with all that it has not taken: a close would wait for whoever does not read."""
+        if self._wire is not None:
+            self._wire.abort()
+
     def wake(self) -> None:
         """Let the writer look again."""
         if self._waiter is not None and not self._waiter.done():

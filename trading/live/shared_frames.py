@@ -52,6 +52,9 @@ class Wire(Protocol):
     def write(self, frame: Frame) -> bool:
         """Hands a frame to the connection; False, and nothing done, while it has too much unsent or is closing."""
 
+    def abort(self) -> None:
+        """Ends the connection at once, whatever is unsent."""
+
 
 class DirectFramesProtocol(WebSocketsSansIOProtocol):
     """For uvicorn's `--ws`: offers itself as the scope's Wire."""
@@ -76,3 +79,7 @@ class DirectFramesProtocol(WebSocketsSansIOProtocol):
             return False
         self._write(frame.wire)
         return True
+
+    def abort(self) -> None:
+        """As Wire has it."""
+        self.transport.abort()

@@ -23,6 +23,7 @@ from trading.errors import (
     InvalidRequest,
     NotAuthenticated,
     NotFound,
+    PermissionDenied,
     RateLimited,
     Refused,
     problem,
@@ -178,6 +179,8 @@ class Socket:
         finally:
             for subscription in self._subscriptions.values():
                 self._door.hub.leave(subscription)
+            if self._outbox.is_stalled():
+                self._outbox.abort()
             await end_tasks(tasks)
             # What was asked for is done all the same; only then is it known which orders are left to cancel.
             await self._orders.finish()
@@ -193,23 +196,23 @@ class Socket:
 
     async def _beat(self) -> None:
         while not self._outbox.is_stalled():
-            await self._judge_key()
+            await self._judge_caller()
             # While frames are being skipped, numbers would point at frames this socket will not get.
             if not self._outbox.is_lagging and not self._outbox.is_closing:
                 self._outbox.put(self._heartbeat())
             await asyncio.sleep(HEARTBEAT_SECONDS)
 
-    async def _judge_key(self) -> None:
-        """What an account does is for nobody with a key that was revoked meanwhile."""
-        if self._key is None or not any(channel == ACCOUNT for channel, _ in self._subscriptions):
+    async def _judge_caller(self) -> None:
+        """What an account does is for nobody who was shut out meanwhile, or came again with a key that may not read."""
+        if not any(channel == ACCOUNT for channel, _ in self._subscriptions):
             return
         try:
-            await self._door.authenticator.authenticate_key(self._key, self._ip)
-        except NotAuthenticated:
-            self._outbox.close(POLICY_VIOLATION, "this key no longer counts")
+            (await self._caller(self._principal, self._key)).require(READ)
+        except (NotAuthenticated, PermissionDenied) as error:
+            self._outbox.close(POLICY_VIOLATION, error.detail)
         except Exception as error:
-            # A database that is away says nothing about a key; the next beat asks again.
-            unexpected(error, "the judgement of a key")
+            # A database that is away says nothing about a caller; the next beat asks again.
+            unexpected(error, "the judgement of a socket's caller")
 
     def _heartbeat(self) -> Frame:
         numbers = [
@@ -238,12 +241,18 @@ class Socket:
     async def _answer(self, body: bytes, *, is_text: bool) -> None:
         """Do what one frame asks; every way it can fail becomes its answer."""
         frame_id, request_id = None, new_id()
+        is_paid = self._bucket.take()
+        if not is_paid:
+            self._count_refused()
         try:
-            self._spend_token()
             if not is_text:
                 raise InvalidRequest("Frames are JSON text, not binary.")
             request = decode_object(body)
             frame_id = frame_id_of(request)
+            if not is_paid:
+                raise RateLimited(
+                    f"A socket may send {self._door.limits.frames_per_second:g} frames a second."
+                )
             await self._do(frame_id, request)
         except ExchangeError as error:
             self.fail(frame_id, error, request_id)
@@ -264,12 +273,12 @@ class Socket:
         await operation(frame_id, request)
 
     async def _caller(self, principal: Principal | None, key: str | None) -> Principal:
-        """Who sends an order frame. A key is judged each time: one that is revoked trades no more."""
+        """Who sends an order frame, judged each time: a key that is revoked trades no more, nor who was shut out."""
         if principal is None:
             raise NotAuthenticated("Order entry needs auth first.")
-        return (
-            await self._door.authenticator.authenticate_key(key, self._ip) if key is not None else principal
-        )
+        if key is not None:
+            return await self._door.authenticator.authenticate_key(key, self._ip)
+        return await self._door.authenticator.person(principal.user_id)
 
     def succeed(self, frame_id: int | str, **members: Any) -> None:
         """Answer a frame."""
@@ -286,11 +295,6 @@ class Socket:
         """An order frame was turned away, and nobody has paid for it. Leaves the tokens of other frames alone."""
         if not self._unpaid.take():
             self._count_refused()
-
-    def _spend_token(self) -> None:
-        if not self._bucket.take():
-            self._count_refused()
-            raise RateLimited(f"A socket may send {self._door.limits.frames_per_second:g} frames a second.")
 
     def _count_refused(self) -> None:
         self._refused += 1
@@ -329,7 +333,8 @@ class Socket:
         if wish and whose not in self._guarded:
             self._guarded[whose] = principal, await disconnects.watch(principal, self._lapsed)
         elif not wish and whose in self._guarded:
-            await disconnects.withdraw(self._guarded.pop(whose)[1])
+            await disconnects.withdraw(self._guarded[whose][1])
+            del self._guarded[whose]
 
     def _lapsed(self) -> None:
         # This process stood still for so long that the engines have cancelled: the client must not believe otherwise.

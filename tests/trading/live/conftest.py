@@ -40,7 +40,8 @@ class KnownKeys:
         self.other = Principal(new_id(), 2, "l", frozenset(), is_staff=False)
         self.trader = Principal(new_id(), 3, "t", frozenset({READ, TRADE}), is_staff=False)
         self.keys = {"pm_good": self.principal, "pm_other": self.other, "pm_trader": self.trader}
-        self.tickets = {"once": self.principal}
+        self.tickets = {"once": self.principal, "trader": self.trader}
+        self.shut_out: set[int] = set()
 
     async def authenticate_key(self, key: str, ip: str | None) -> Principal:
         try:
@@ -53,6 +54,11 @@ class KnownKeys:
             return self.tickets.pop(ticket)
         except KeyError:
             raise NotAuthenticated("This ticket does not count.") from None
+
+    async def person(self, user_id: int) -> Principal:
+        if user_id in self.shut_out:
+            raise NotAuthenticated("This person may not sign in any more.")
+        return next(each for each in self.keys.values() if each.user_id == user_id)
 
 
 class HeldGateway:
@@ -212,6 +218,7 @@ class LiveServer:
             read_accounts=self.accounts.read,
             read_numbers=self.accounts.numbers,
         )
+        self.web: uvicorn.Server
         self.keys = KnownKeys()
         self.gateway = HeldGateway()
         self.order_tokens = OrderTokens()
@@ -303,7 +310,7 @@ async def live(feed_servers: EmbeddedServers, monkeypatch: pytest.MonkeyPatch) -
         log_level="warning",
         timeout_graceful_shutdown=1,
     )
-    web = uvicorn.Server(config)
+    web = server.web = uvicorn.Server(config)
     serving = asyncio.create_task(web.serve(sockets=[server.listening]))
     await until(lambda: web.started)
     yield server

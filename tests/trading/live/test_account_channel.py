@@ -1,12 +1,13 @@
 """The account channel against a real uvicorn and a real Valkey, with rows as the test has them."""
 
 import asyncio
+import dataclasses
 import itertools
 import json
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tests.trading.live.conftest import Client, LiveServer, until
+from tests.trading.live.conftest import Client, LiveServer, close_code, until
 from trading.live import account_feeds as module
 from trading.live import sockets as sockets_module
 
@@ -45,6 +46,27 @@ async def test_a_key_that_is_revoked_reads_its_account_no_more(live, monkeypatch
         async with asyncio.timeout(5):
             await client.connection.wait_closed()
     assert client.connection.close_code == 1008
+
+
+async def test_person_who_is_shut_out_reads_his_account_no_more(live, monkeypatch):
+    monkeypatch.setattr(sockets_module, "HEARTBEAT_SECONDS", 0.05)
+    async with live.client() as client:
+        await client.ask("auth", ticket="once")
+        await client.ask("subscribe", channel="account")
+        await client.heartbeat()
+        await client.heartbeat()
+        live.keys.shut_out.add(live.keys.principal.user_id)
+        assert await close_code(client.connection) == 1008
+
+
+async def test_socket_that_comes_again_with_a_key_that_may_not_read_follows_its_account_no_more(
+    live, monkeypatch
+):
+    monkeypatch.setattr(sockets_module, "HEARTBEAT_SECONDS", 0.05)
+    live.keys.keys["pm_blind"] = dataclasses.replace(live.keys.principal, scopes=frozenset())
+    async with follower(live) as client:
+        assert (await client.ask("auth", key="pm_blind"))["ok"]
+        assert await close_code(client.connection) == 1008
 
 
 def fail_with(error: Exception):

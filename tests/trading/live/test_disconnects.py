@@ -40,6 +40,8 @@ class Rows:
         return self.standing & set(switch_ids)
 
     def forget_connection(self, switch_id: str) -> None:
+        if self.is_down:
+            raise OperationalError("no PostgreSQL")
         self.settled[switch_id] = "forgotten"
 
     def lapse_connection(self, switch_id: str) -> None:
@@ -101,6 +103,22 @@ async def test_switches_are_renewed_as_long_as_there_are_any(rows: Rows):
     await watch.watch(BOT, nothing)
     seen = rows.renewals
     await until(lambda: rows.renewals > seen)
+
+
+async def test_switch_that_cannot_be_withdrawn_stands_and_is_renewed(live: LiveServer, rows: Rows):
+    async with live.client() as client:
+        await client.ask("auth", key="pm_trader", cancel_on_disconnect=True)
+        rows.is_down = True
+        refused = await client.ask("auth", key="pm_trader", cancel_on_disconnect=False)
+        assert refused["error"]["code"] == "overloaded"
+        rows.is_down = False
+        seen = rows.renewals
+        await until(lambda: rows.renewals > seen + 1)
+        assert (await client.ask("auth", key="pm_trader"))["cancel_on_disconnect"] is True
+        assert not (await client.ask("auth", key="pm_trader", cancel_on_disconnect=False))[
+            "cancel_on_disconnect"
+        ]
+        assert list(rows.settled.values()) == ["forgotten"]
 
 
 async def test_socket_whose_switch_lapsed_is_closed_since_its_orders_are_gone(

@@ -161,6 +161,10 @@ async def test_order_entry_needs_a_key_that_may_trade_and_still_counts(live: Liv
         await client.ask("auth", key="pm_trader")
         del live.keys.keys["pm_trader"]
         assert (await client.ask(**place(new_id())))["error"]["code"] == "not_authenticated"
+    async with live.client() as client:
+        await client.ask("auth", ticket="trader")
+        live.keys.shut_out.add(live.keys.trader.user_id)
+        assert (await client.ask(**place(new_id())))["error"]["code"] == "not_authenticated"
     assert live.gateway.sent == []
 
 

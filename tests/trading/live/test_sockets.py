@@ -317,7 +317,7 @@ async def test_frames_over_the_rate_are_refused_and_a_flood_is_closed(live, monk
         answers = [await client.ask("ping") for _ in range(2)]
         assert all(answer["ok"] for answer in answers)
         refused = await client.raw('{"id": 3, "op": "ping"}')
-        assert refused["error"]["code"] == "rate_limited"
+        assert (refused["id"], refused["error"]["code"]) == (3, "rate_limited")
         for _ in range(5):
             await client.connection.send('{"id": 4, "op": "ping"}')
         assert await close_code(client.connection) == 1008
@@ -344,6 +344,17 @@ async def test_client_that_stops_reading_trades_is_closed_with_1013(live, monkey
     async with live.slow_client("trades", shard.market_id) as connection:
         await publish_much(live, shard)
         assert await close_code(connection) == 1013
+
+
+async def test_client_that_reads_nothing_at_all_is_cut_off(live, monkeypatch):
+    monkeypatch.setattr(outbox_module, "STALL_SECONDS", 0.1)
+    monkeypatch.setattr(sockets_module, "HEARTBEAT_SECONDS", 0.02)
+    shard = live.market()
+    await live.publish(shard)
+    async with live.slow_client("book", shard.market_id):
+        await until(lambda: live.hub.health()["subscriptions"] == 1)
+        await publish_much(live, shard)
+        await until(lambda: not live.web.server_state.connections)
 
 
 async def publish_much(live: LiveServer, shard: FakeShard) -> None:
