@@ -40,8 +40,8 @@ class Stand:
         until = self.now + KEEP_S
         return Held(until, answer_of("", b"%d" % number), until - AHEAD_S)
 
-    async def read(self) -> bytes:
-        return (await self.reads.read("market", "m", {})).body
+    async def read(self, **given: str) -> bytes:
+        return (await self.reads.read("market", "m", given)).body
 
 
 @pytest.fixture
@@ -99,3 +99,14 @@ async def test_many_who_ask_at_once_cost_one_answer_and_a_change_meanwhile_is_no
     stand.gate.set()
     assert await asyncio.gather(*asking) == [b"1"] * 20
     assert await stand.read() == b"2"
+
+
+async def test_who_wants_what_is_fresh_gets_nothing_that_was_asked_for_before_him(stand):
+    stand.gate = asyncio.Event()
+    asking = [asyncio.ensure_future(stand.read(require_fresh="true")) for _ in range(2)]
+    await turn()
+    asking.append(asyncio.ensure_future(stand.read(require_fresh="true")))
+    await turn()
+    stand.gate.set()
+    assert await asyncio.gather(*asking) == [b"1", b"2", b"3"]
+    assert stand.feed.answers == {}
