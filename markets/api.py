@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 from markets import selectors, services
 from markets.listed import PROJECTIONS, listed, page_document, remembered_page
 from markets.representation import markets_json
-from markets.selectors import NUL, ORDERINGS, STATUSES, Wanted
+from markets.selectors import NUL, ORDERINGS, QUERY_MAX, STATUSES, Wanted
 from markets.serializers import (
     ChangeSerializer,
     EndingSerializer,
@@ -231,6 +231,8 @@ def wanted_markets(query: Query) -> Wanted:
     if ordering not in ORDERINGS:
         errors["ordering"] = [f"must be one of {', '.join(ORDERINGS)}"]
     errors |= {name: ["must not hold NUL"] for name in ("category", "q") if NUL in (query.text(name) or "")}
+    if len(query.text("q") or "") > QUERY_MAX:
+        errors["q"] = [f"may have {QUERY_MAX} characters"]
     if errors:
         raise InvalidRequest(errors=errors)
     return Wanted(

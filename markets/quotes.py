@@ -88,13 +88,15 @@ def _quotes(row: Listing, ticker: _Ticker | None) -> Quotes:
 def quotes_from(row: Listing, ticker: Figures | None, seq: int) -> Quotes:
     """A market's quotes from figures as of `seq`, or from its row alone."""
     count = len(row.outcomes)
-    if ticker is None or not len(ticker.last) == len(ticker.bid) == len(ticker.ask) == count:
+    # A ticker that is behind its market's row tells of a book that may be gone.
+    fits = ticker is not None and len(ticker.last) == len(ticker.bid) == len(ticker.ask) == count
+    if ticker is None or not fits or seq < row.seq:
         last: Sequence[int | None] = row.last_prices
         bid: Sequence[int | None] = [None] * count
         ask = bid
     else:
         last, bid, ask = ticker.last, ticker.bid, ticker.ask
-    # After a rebuild the read model may be behind the ticker, after a loss of Valkey the ticker behind the rows.
+    # As a rule the read model is behind the ticker; after a loss of Valkey the ticker is behind the rows.
     newest = ticker if seq > row.seq else None
     return Quotes(
         outcomes=[Quote(*prices) for prices in zip(last, bid, ask, strict=True)],

@@ -22,7 +22,9 @@ STATUSES = (
     "draft", "open", "suspended", "closed", "proposed", "disputed", "resolved", "voided", "reversed",
 )  # fmt: skip
 NUL = "\0"
+QUERY_MAX = 200
 _EXCLUSION = re.compile(r"(^|\s)-")
+_IDLE_DASH = re.compile(r"(?<=\S)-|-(?![\w\"])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +209,13 @@ def _conditions(wanted: Wanted) -> tuple[list[str], list[Any]]:
             "l.market_id = ANY(ARRAY(SELECT market_id FROM market_listing WHERE search @@ "
             "(websearch_to_tsquery(%s::regconfig, %s) || to_tsquery(%s::regconfig, %s))))"
         )
-        arguments += [SEARCH_CONFIG, wanted.query, SEARCH_CONFIG, prefix_query(wanted.query)]
+        arguments += [SEARCH_CONFIG, web_query(wanted.query), SEARCH_CONFIG, prefix_query(wanted.query)]
     return conditions, arguments
+
+
+def web_query(text: str) -> str:
+    """The text with only those dashes that exclude a word: PostgreSQL fails on 33 of them that stand together."""
+    return _IDLE_DASH.sub(" ", text)
 
 
 def prefix_query(text: str) -> str:

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET
 from markets import holdings, selectors
 from markets.cards import Card, cards_of
 from markets.representation import resolution_of
-from markets.selectors import Listing, Wanted
+from markets.selectors import QUERY_MAX, Listing, Wanted
 from trading.errors import InvalidRequest, NotFound
 from trading.money import format_pips
 from trading.replicas import may_lag, on_replica
@@ -36,7 +36,7 @@ def market_list(request: HttpRequest) -> HttpResponse:
     status = request.GET.get("status", "")
     status = status if status in STATUSES else "open"
     ordering = request.GET.get("ordering", "")
-    query = request.GET.get("q", "").replace("\0", "").strip()
+    query = request.GET.get("q", "").replace("\0", "").strip()[:QUERY_MAX]
     wanted = Wanted(
         statuses=STATUSES[status][1],
         category=request.GET.get("category", "").replace("\0", "") or None,

@@ -5,6 +5,7 @@ promise about the past, never a lock: what is read may be newer. Whether an even
 knows.
 """
 
+import contextlib
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from trading.ids import ACCOUNT_SLOTS, MARKET_SLOTS
 from trading.replicas import reading, wait_until
 
 WAIT_S = 2.0
+BRIEFLY_S = 0.25
 LONGEST_TOKEN = 10_000
 _POSITION = re.compile(r"([0-9]{1,2})-([0-9]{1,18})", re.ASCII)
 
@@ -70,6 +72,12 @@ def wait_for(min_as_of: str, projections: Sequence[str], timeout_s: float = WAIT
     _refuse_unwritten(wanted)
     if not wait_until(lambda: _is_reached(wanted, projections), timeout_s=timeout_s):
         raise ReadLag()
+
+
+def wait_briefly(as_of: str, projections: Sequence[str]) -> None:
+    """Lets the projections catch up with what was read elsewhere, which they are about to as a rule."""
+    with contextlib.suppress(ReadLag):
+        wait_for(as_of, projections, BRIEFLY_S)
 
 
 def wait_for_the_log(

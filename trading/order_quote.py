@@ -33,28 +33,29 @@ def quote_document(principal: Principal, terms: MarketTerms, body: object) -> di
     """
     account_id, order_id = principal.account_id, new_id()
     command = parse_place(body, terms, account_id=account_id, order_id=order_id, by=principal.actor)
-    with connection.cursor() as cursor:
-        state = newest_market(cursor, terms.market_id)
+    with connection.cursor() as cursor, newest_market(cursor, terms.market_id) as state:
+        market = state.market
+        if market.seq == 0:
+            raise NotFound("There is no such market.")
         cash_pips = _free_cash_pips(cursor, account_id)
-    market = state.market
-    if market.seq == 0:
-        raise NotFound("There is no such market.")
-    seq, before = market.seq, shares_of(market, account_id)
-    events = run(market, command, budget_pips=cash_pips, now_us=time.time_ns() // 1000)
+        seq, before = market.seq, shares_of(market, account_id)
+        events = run(market, command, budget_pips=cash_pips, now_us=time.time_ns() // 1000)
+        after, rest = shares_of(market, account_id), market.orders.get(order_id)
+        as_of = token_of([(market_slot(terms.market_id), state.slot_offset + 1)])
     for event in events:
         if isinstance(event, OrderRejected):
             raise Refused(event.reason)
-    rest = market.orders.get(order_id)
+    legs = legs_of(order_id, events)
     return {
-        **_fills_json(legs_of(order_id, events)),
+        **_fills_json(legs),
         **_risk_json(
-            legs_of(order_id, events),
-            gained=[now - was for now, was in zip(shares_of(market, account_id), before, strict=True)],
+            legs,
+            gained=[now - was for now, was in zip(after, before, strict=True)],
             reserved_pips=0 if rest is None else rest.reserved_pips,
         ),
         "resting": 0 if rest is None else rest.remaining_shares,
         "seq": seq,
-        "as_of": token_of([(market_slot(terms.market_id), state.slot_offset + 1)]),
+        "as_of": as_of,
     }
 
 

@@ -19,7 +19,9 @@ from django.conf import settings
 from django.core.cache import cache
 
 from trading import generations, metrics
+from trading.errors import Overloaded
 from trading.generations import Generation, Generations
+from trading.replicas import leave_replica
 
 CHANNEL = "cache-news"
 # What answers are about, and is told to have changed.
@@ -28,6 +30,9 @@ STANDINGS_TOPIC = "standings"
 MOST_L1 = 2_000
 # Whoever works an answer out for all processes has that long before another begins too.
 FLIGHT_S = 2.0
+# Others of the same process wait for it so long.
+PATIENCE_S = 5.0
+CLOCKS_DIFFER_S = 1.0
 POLL_S = 0.01
 # So long a Valkey that did not answer is left alone.
 RETRY_S = 1.0
@@ -54,6 +59,7 @@ class _Flight:
     def __init__(self) -> None:
         self.landed = threading.Event()
         self.answer: Answer | None = None
+        self.error: Exception | None = None
 
 
 class _Shared:
@@ -107,33 +113,43 @@ class ReadCache:
             self._l1.clear()
 
     def _land(self, key: str, fetch: Callable[[], Answer], generation: Generation | None) -> Answer:
-        """Fetches, or waits for the thread of this process that is about to."""
+        """Fetches, or waits for the thread of this process that is about to: a slow database is asked once."""
         with self._lock:
             flight = self._flights.get(key)
             is_mine = flight is None
             if flight is None:
                 flight = self._flights[key] = _Flight()
         if not is_mine:
-            flight.landed.wait(FLIGHT_S)
-            if flight.answer is not None:
-                self._count("shared")
-                return flight.answer
-            return fetch()
+            return self._wait_for(flight)
         try:
             flight.answer = answer = fetch()
             if generation is not None:
                 self._keep(key, generation, answer)
             return answer
+        except Exception as error:
+            flight.error = error
+            raise
         finally:
             with self._lock:
                 del self._flights[key]
             flight.landed.set()
 
+    def _wait_for(self, flight: _Flight) -> Answer:
+        if not flight.landed.wait(PATIENCE_S):
+            raise Overloaded("The answer takes too long to work out.")
+        if flight.error is not None:
+            raise flight.error
+        assert flight.answer is not None, "what has landed has an answer or an error"
+        self._count("shared")
+        return flight.answer
+
     def _keep(self, key: str, generation: Generation, answer: Answer) -> None:
         with self._lock:
-            self._l1[key] = (time.monotonic() + self._l1_s, generation, answer)
+            now = time.monotonic()
+            self._l1[key] = (now + self._l1_s, generation, answer)
             self._l1.move_to_end(key)
-            while len(self._l1) > MOST_L1:
+            # All count equally long, so the first to end is the first there: none is held for longer than it counts.
+            while self._l1 and (len(self._l1) > MOST_L1 or next(iter(self._l1.values()))[0] <= now):
                 self._l1.popitem(last=False)
 
     def _from_beyond(self, key: str, work_out: Callable[[], Answer]) -> Answer:
@@ -147,17 +163,22 @@ class ReadCache:
         if (answer := _fitting(found.get(stored_as), mark)) is not None:
             self._count("l2")
             return answer
-        if not shared.call(cache.add, f"{stored_as}:flight", b"", FLIGHT_S):
+        flight, mine = f"{stored_as}:flight", secrets.token_hex(8)
+        if not shared.call(cache.add, flight, mine, FLIGHT_S):
             answer = self._wait_for_another(stored_as, marked_as)
             if answer is not None:
                 self._count("l2")
                 return answer
         self._count("worked_out")
+        if _is_young(mark):
+            # A replica may not have what the mark tells of, and what it has would be stored as if it had.
+            leave_replica()
         try:
             answer = work_out()
             shared.call(cache.set, stored_as, (mark, *answer), self._l2_s)
         finally:
-            shared.call(cache.delete, f"{stored_as}:flight")
+            if shared.call(cache.get, flight) == mine:
+                shared.call(cache.delete, flight)
         return answer
 
     @staticmethod
@@ -179,6 +200,12 @@ class ReadCache:
         metrics.CACHE_READS.labels(self._name, level).inc()
 
 
+def _is_young(mark: Any) -> bool:
+    """Whether the topic has changed so lately that a replica in use may not know of it."""
+    told_at = float(mark.partition(":")[0]) if mark is not None else 0.0
+    return time.time() - told_at < settings.REPLICA_MAX_LAG_S + CLOCKS_DIFFER_S
+
+
 def _fitting(stored: Any, mark: Any) -> Answer | None:
     """A stored answer, if it was worked out under the topic's present mark."""
     return Answer(*stored[1:]) if stored is not None and stored[0] == mark else None
@@ -186,7 +213,7 @@ def _fitting(stored: Any, mark: Any) -> Answer | None:
 
 def tell_changed(topics: Collection[str]) -> None:
     """Ends what is remembered of these topics, everywhere. What is lost of this only costs the answers' time."""
-    marks = {f"generation:{topic}": secrets.token_hex(8) for topic in topics}
+    marks = {f"generation:{topic}": f"{time.time():.3f}:{secrets.token_hex(8)}" for topic in topics}
     # A mark has to outlive every answer that was stored under the one before.
     if shared.call(lambda: cache.set_many(marks, 3600) or True) is None:
         return

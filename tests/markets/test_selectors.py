@@ -1,6 +1,7 @@
 """Finding markets, by id, slug, words and page after page."""
 
 import datetime as dt
+import random
 from itertools import chain
 
 import msgspec
@@ -181,3 +182,31 @@ def test_prices_of_a_day_ago_are_each_outcomes_last_and_unknown_before_its_first
         add_bars(row, at, outcome=outcome, volume=1, price=price)
     (shown,) = markets_json([row])
     assert [each["price_change_24h"] for each in shown["outcomes"]] == ["-0.0500", None, None]
+
+
+def test_whatever_is_searched_for_finds_something_or_nothing(listed):
+    listed("Will inflation be above three per cent?")
+    chance = random.Random(7)
+    words = ["-", "--", '"', " ", "inflation", "or", "and", "&", "!", "(", ":*", "é", "'", "\\"]
+    texts = [
+        "".join(chance.choices(words, k=chance.randint(1, 60)))[: selectors.QUERY_MAX] for _ in range(200)
+    ]
+    texts += ["-" * 200, "- " * 100, "-a " * 66, '-"' * 100, "a-" * 100, "or " * 66]
+    for text in texts:
+        questions(query=text)
+    assert questions(query="inflation -nothing") == ["Will inflation be above three per cent?"]
+    assert questions(query="three -inflation") == []
+    assert len(questions(query="infla-")) == len(questions(query="three--cent")) == 1
+
+
+def test_prices_from_before_what_the_row_tells_are_not_shown(listed):
+    row = listed("Which price is the newest here?", summary={"last_prices": [6000, 4000], "seq": 9})
+    ticker = quotes._Ticker(8, "open", [5000, 5000], [4900, 4900], [5100, 5100], 1, 1)
+    behind = quotes.quotes_from(row, ticker, 8)
+    assert [tuple(vars_of(quote)) for quote in behind.outcomes] == [(6000, None, None), (4000, None, None)]
+    level = quotes.quotes_from(row, ticker, 9)
+    assert tuple(vars_of(level.outcomes[0])) == (5000, 4900, 5100)
+
+
+def vars_of(quote):
+    return quote.last_pips, quote.bid_pips, quote.ask_pips

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from trading import read_cache as module
+from trading.errors import Overloaded
 from trading.ids import new_id
 from trading.read_cache import Answer, ReadCache, _Shared, answer_of, tell_changed
 
@@ -158,3 +159,66 @@ def test_a_process_remembers_a_bounded_number_of_answers(monkeypatch):
 
 def test_equal_bodies_have_equal_tags():
     assert answer_of("1-1", b"x").etag == answer_of("2-2", b"x").etag != answer_of("1-1", b"y").etag
+
+
+def test_a_slow_answer_is_still_worked_out_once_and_whoever_cannot_wait_is_told(monkeypatch):
+    monkeypatch.setattr(module, "FLIGHT_S", 0.02)
+    monkeypatch.setattr(module, "PATIENCE_S", 0.2)
+    source, answers = Source(), a_cache()
+    source.gate = threading.Event()
+    slow = threading.Thread(target=answers.read, args=("k", source.work_out))
+    slow.start()
+    until(lambda: source.asked == 1)
+    with pytest.raises(Overloaded):
+        answers.read("k", source.work_out)
+    source.gate.set()
+    slow.join()
+    assert (answers.read("k", source.work_out).body, source.asked) == (b"one", 1)
+
+
+def test_a_failure_reaches_all_who_wait_and_is_asked_for_once():
+    gate, asked, told = threading.Event(), [], []
+    answers = a_cache()
+
+    def fail() -> Answer:
+        asked.append(1)
+        assert gate.wait(PATIENCE_S)
+        raise ValueError("no")
+
+    def ask() -> None:
+        try:
+            answers.read("k", fail)
+        except ValueError as error:
+            told.append(str(error))
+
+    threads = [threading.Thread(target=ask) for _ in range(5)]
+    threads[0].start()
+    until(lambda: len(asked) == 1)
+    for thread in threads[1:]:
+        thread.start()
+    until(lambda: len(answers._flights["k"].landed._cond._waiters) == 4)
+    gate.set()
+    for thread in threads:
+        thread.join()
+    assert (told, len(asked)) == (["no"] * 5, 1)
+
+
+def test_answers_whose_time_is_over_are_not_held():
+    source, answers = Source(), a_cache(l1_s=0.01)
+    for number in range(20):
+        answers.read(str(number), source.work_out)
+    until(lambda: answers._l1["19"][0] < time.monotonic())
+    answers.read("k", source.work_out)
+    assert list(answers._l1) == ["k"]
+
+
+def test_what_a_replica_may_not_know_yet_is_worked_out_on_the_primary(monkeypatch, settings):
+    left = []
+    monkeypatch.setattr(module, "leave_replica", lambda: left.append(1))
+    source = Source()
+    tell_changed(["markets"])
+    a_cache().read("k", source.work_out)
+    assert left == [1]
+    settings.REPLICA_MAX_LAG_S = -module.CLOCKS_DIFFER_S
+    a_cache().read("k", source.work_out)
+    assert left == [1]

@@ -21,7 +21,7 @@ from trading.api.read_schema import (
     PortfolioSchema,
 )
 from trading.api.schema import problems
-from trading.as_of import token_of, wait_for
+from trading.as_of import token_of, wait_briefly, wait_for
 from trading.cash import account_balance
 from trading.errors import NotFound
 from trading.eventlog.codec import timestamp_text, to_us
@@ -63,8 +63,11 @@ class PortfolioView(APIView):
     @may_lag
     def get(self, request: Request) -> Response:
         account_id = reader(request).account_id
-        as_of = Query(request, *FRESHNESS_NAMES).reach(("positions", "orders"))
-        sums, balance = accounts.totals(account_id), account_balance(account_id)
+        query, balance = Query(request, *FRESHNESS_NAMES), account_balance(account_id)
+        # Cash is the engine's: without the positions of the same moment the equity would jump with each trade.
+        wait_briefly(balance["as_of"], ("positions",))
+        as_of = query.reach(("positions", "orders"))
+        sums = accounts.totals(account_id)
         cash = balance["cash_pips"] + balance["reserved_pips"]
         return Response(
             {

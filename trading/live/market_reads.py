@@ -34,6 +34,7 @@ AHEAD_S = 0.5
 # A read model that is not as far as the feed is asked again after that.
 KEEP_BEHIND_S = 0.02
 MOST_ANSWERS = 100  # of one market; each differs in its parameters
+MOST_KEPT_BYTES = 32_768
 FOR_EVER = float("inf")
 
 Document = Mapping[str, Any]
@@ -120,10 +121,16 @@ class MarketReads:
         finally:
             del feed.flights[key]
         if feed.changes == changes and feed.is_current and held.until:
-            if len(feed.answers) >= MOST_ANSWERS:
-                feed.answers.clear()
-            feed.answers[key] = held
+            self._keep(feed, key, held)
         return held.answer
+
+    @staticmethod
+    def _keep(feed: MarketFeed, key: tuple[Any, ...], held: Held) -> None:
+        if key[1] and len(held.answer.body) > MOST_KEPT_BYTES:
+            return  # What hardly anybody else asks for in the same words.
+        if len(feed.answers) >= MOST_ANSWERS:
+            feed.answers.clear()
+        feed.answers[key] = held
 
     # Kinds --------------------------------------------------------------------------------------
 

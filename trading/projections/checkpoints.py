@@ -40,6 +40,15 @@ def read_checkpoints(cursor: Any, names: Sequence[str]) -> dict[str, dict[int, C
     return found
 
 
+def count_swaps(cursor: Any, names: Sequence[str]) -> dict[str, int]:
+    """How often each projection's tables were exchanged for others: what is remembered of rows ends with that."""
+    cursor.execute(
+        "SELECT projection, sum(swaps) FROM projection_checkpoint WHERE projection = ANY(%s) GROUP BY projection",
+        [list(names)],
+    )
+    return {name: int(swaps) for name, swaps in cursor.fetchall()}
+
+
 def lock_checkpoints(connection: Any, names: Sequence[str]) -> None:
     """Holds the projections until the transaction ends; the next statement sees what the last holder committed."""
     connection.execute(
@@ -50,9 +59,11 @@ def lock_checkpoints(connection: Any, names: Sequence[str]) -> None:
 
 
 def move_checkpoints(
-    connection: Any, names: Sequence[str], known: Mapping[int, Checkpoint], moved: Mapping[int, Checkpoint]
-) -> bool:
-    """Moves the checkpoints of some slots, if each of the projections stands where `known` says, in every slot.
+    connection: Any, names: Sequence[str], known: Mapping[int, Checkpoint], moved: Mapping[int, Checkpoint], *,
+    swaps: int,
+) -> bool:  # fmt: skip
+    """Moves the checkpoints of some slots, if each of the projections stands where `known` says, in every slot, and
+    their tables were exchanged `swaps` times in all.
 
     The caller holds the lock.
     """
@@ -61,7 +72,9 @@ def move_checkpoints(
         for slot, (next_offset, recorded_us) in moved.items()
     ]
     offsets = array_of(known[slot].next_offset for slot in sorted(known))
-    updated = connection.execute(_MOVE, [*columns(rows), list(names), list(names), offsets, len(names)])
+    updated = connection.execute(
+        _MOVE, [*columns(rows), list(names), list(names), offsets, len(names), swaps]
+    )
     return len(updated.fetchall()) == len(names) * len(moved)
 
 
@@ -69,10 +82,10 @@ _MOVE = """
 UPDATE projection_checkpoint p SET next_offset = m.next_offset, recorded_at = m.recorded_at
 FROM unnest(%s::smallint[], %s::bigint[], %s::timestamptz[]) AS m(slot, next_offset, recorded_at)
 WHERE p.projection = ANY(%s) AND p.slot = m.slot AND (
-    SELECT count(*) FROM (
-        SELECT FROM projection_checkpoint WHERE projection = ANY(%s)
+    SELECT row(count(*), sum(swaps)::bigint) FROM (
+        SELECT sum(swaps) AS swaps FROM projection_checkpoint WHERE projection = ANY(%s)
         GROUP BY projection HAVING array_agg(next_offset ORDER BY slot) = %s::bigint[]
     )
-) = %s
+) = row(%s::bigint, %s::bigint)
 RETURNING 1
 """

@@ -47,11 +47,12 @@ class Follower:
 
     def __init__(
         self, connection: Any, projections: Sequence[Projection], checkpoints: Mapping[int, Checkpoint], *,
-        after_commit: bool = True,
+        swaps: Mapping[str, int], after_commit: bool = True,
     ) -> None:  # fmt: skip
         self.projections = projections
         self.names = [projection.name for projection in projections]
         self.checkpoints = dict(checkpoints)
+        self.swaps = {name: swaps[name] for name in self.names}
         self._connection = connection
         self._after_commit = after_commit
         self._endings = Endings()
@@ -117,7 +118,8 @@ class Follower:
             with self._connection.pipeline(), self._connection.transaction():
                 lock_checkpoints(self._connection, self.names)
                 # First, so that a projection sees how far those before it are.
-                if not move_checkpoints(self._connection, self.names, self.checkpoints, moved):
+                known, swaps = self.checkpoints, sum(self.swaps.values())
+                if not move_checkpoints(self._connection, self.names, known, moved, swaps=swaps):
                     raise Overtaken(f"another process follows for {', '.join(self.names)}")
                 after = [(each.name, each.apply(self._connection, events)) for each in self.projections]
         except BaseException:

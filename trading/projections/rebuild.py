@@ -14,7 +14,12 @@ from psycopg import errors, sql
 
 from trading.connection import own_connection
 from trading.eventlog.read import slot_heads
-from trading.projections.checkpoints import ensure_checkpoints, lock_checkpoints, read_checkpoints
+from trading.projections.checkpoints import (
+    count_swaps,
+    ensure_checkpoints,
+    lock_checkpoints,
+    read_checkpoints,
+)
 from trading.projections.follower import Follower, prepare_connection
 from trading.projections.projection import Projection
 from trading.projections.shadow import Shadow
@@ -80,7 +85,10 @@ class _Workshop:
             self._shadow.work_here(cursor)
             ensure_checkpoints(cursor, [self._projection.name])
             beginning = read_checkpoints(cursor, [self._projection.name])[self._projection.name]
-        self._follower = Follower(self._builder, [self._projection], beginning, after_commit=False)
+            swaps = count_swaps(cursor, [self._projection.name])
+        self._follower = Follower(
+            self._builder, [self._projection], beginning, swaps=swaps, after_commit=False
+        )
 
     def __exit__(self, *_: object) -> None:
         try:

@@ -16,7 +16,7 @@ import redis
 from trading import metrics
 from trading.connection import own_connection
 from trading.eventlog.read import slot_heads
-from trading.projections.checkpoints import Checkpoint, ensure_checkpoints, read_checkpoints
+from trading.projections.checkpoints import Checkpoint, count_swaps, ensure_checkpoints, read_checkpoints
 from trading.projections.follower import Follower, Overtaken, Step, prepare_connection
 from trading.projections.projection import NotReady, Projection
 from trading.wake import CHANNEL
@@ -151,7 +151,9 @@ class Projector:
             if time.monotonic() >= self._refresh_at:
                 self._refresh_at = time.monotonic() + REFRESH_S
                 ensure_checkpoints(cursor, self._names)
-                self._group(connection, read_checkpoints(cursor, self._names))
+                # First, so that a swap in between shows at the next commit.
+                swaps = count_swaps(cursor, self._names)
+                self._group(connection, read_checkpoints(cursor, self._names), swaps)
             heads = slot_heads(cursor)
         busy = self._is_far_behind = False
         for follower in list(self._followers):
@@ -169,17 +171,23 @@ class Projector:
     def _names(self) -> list[str]:
         return [projection.name for projection in self._projections]
 
-    def _group(self, connection: Any, stored: dict[str, dict[int, Checkpoint]]) -> None:
+    def _group(
+        self, connection: Any, stored: dict[str, dict[int, Checkpoint]], swaps: dict[str, int]
+    ) -> None:
         """Puts those together that stand at the same place and do not rest after a failure.
 
         A rival, a rebuild or a restored database may have moved some: what those remember is forgotten. For a while
         after the database has failed all go alone, since it may have been a lock or a limit that one of them met.
         """
-        known = {name: follower.checkpoints for follower in self._followers for name in follower.names}
+        known = {
+            name: (follower.checkpoints, follower.swaps[name])
+            for follower in self._followers
+            for name in follower.names
+        }
         groups: list[list[Projection]] = []
         for projection in self._projections:
             place = stored[projection.name]
-            if place != known.get(projection.name):
+            if (place, swaps[projection.name]) != known.get(projection.name):
                 projection.forget()
             fitting = [
                 group
@@ -192,7 +200,9 @@ class Projector:
                 fitting[0].append(projection)
             else:
                 groups.append([projection])
-        self._followers = [Follower(connection, group, stored[group[0].name]) for group in groups]
+        self._followers = [
+            Follower(connection, group, stored[group[0].name], swaps=swaps) for group in groups
+        ]
 
     def _is_halted(self, name: str) -> bool:
         return time.monotonic() < self._halted_until.get(name, 0.0)
@@ -207,7 +217,7 @@ class Projector:
             if isinstance(error, psycopg.OperationalError) or self._connected().closed:
                 if len(follower.projections) == 1:
                     # It may be its own tables that are locked: the others go first.
-                    self._halted_until[follower.names[0]] = time.monotonic() + HALTED_RETRY_S
+                    self._note_failure(follower, heads, error)
                 raise
             if len(follower.projections) > 1:
                 return self._one_by_one(follower, heads)
@@ -224,7 +234,7 @@ class Projector:
     def _one_by_one(self, follower: Follower, heads: dict[int, int]) -> bool:
         """One of them has failed, and nothing was written: each on its own, so that only that one stops."""
         alone = [
-            Follower(self._connection, [projection], follower.checkpoints)
+            Follower(self._connection, [projection], follower.checkpoints, swaps=follower.swaps)
             for projection in follower.projections
         ]
         at = self._followers.index(follower)

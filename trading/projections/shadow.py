@@ -60,7 +60,8 @@ class Shadow:
                 _move(cursor, name, self.schema, LIVE)
         cursor.execute(
             sql.SQL(
-                "UPDATE public.projection_checkpoint p SET next_offset = r.next_offset, recorded_at = r.recorded_at "
+                "UPDATE public.projection_checkpoint p SET next_offset = r.next_offset, recorded_at = r.recorded_at, "
+                "swaps = p.swaps + 1 "
                 "FROM {} r WHERE p.projection = %s AND r.projection = p.projection AND r.slot = p.slot"
             ).format(self._name("projection_checkpoint")),
             [projection_name],

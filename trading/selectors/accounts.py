@@ -12,6 +12,8 @@ from trading.selectors.pages import Cursor, Moment, Number, Page
 from trading.selectors.prices import Prices, share_prices
 from trading.wire import OrderView
 
+# Where ORDER_COLUMNS have it: an OrderView's place, less the fills before it.
+_SEQ_AT = OrderView.__struct_fields__.index("seq") - 1
 ORDER_STATUSES = ("open", "filled", "cancelled", "expired", "rejected")
 
 
@@ -118,21 +120,22 @@ def orders_page(
     chosen = _OPEN if only_open else _EVERY if market_id is None else _OF_MARKET
     rows = _query(_ORDER_PAGE.format(chosen=chosen), wanted)
     page = _ORDERS.page(rows, limit=limit, key_of=lambda row: _OrderKey(UUID(row[0])))
-    fills = _fills_of([row[0] for row in page.rows])
-    views = [order_view_of(row, fills.get(row[0], [])) for row in page.rows]
-    return Page(views, page.next)
+    return Page(_with_fills(page.rows), page.next)
 
 
-def _fills_of(order_ids: Sequence[str]) -> dict[str, list[tuple[str, int, int, int]]]:
+def _with_fills(rows: Sequence[Sequence[Any]]) -> list[OrderView]:
+    """The orders of these rows with the fills that they count: others may have come since the rows were read."""
+    seqs = {row[0]: row[_SEQ_AT] for row in rows}
     fills: dict[str, list[tuple[str, int, int, int]]] = {}
-    rows = _query(
-        "SELECT order_id::text, trade_id::text, price_pips, quantity, fee_pips FROM fill "
+    found = _query(
+        "SELECT seq, order_id::text, trade_id::text, price_pips, quantity, fee_pips FROM fill "
         "WHERE order_id = ANY(%s::uuid[]) ORDER BY seq, trade_id",
-        [list(order_ids)],
+        [list(seqs)],
     )
-    for order_id, *fill in rows:
-        fills.setdefault(order_id, []).append(tuple(fill))
-    return fills
+    for seq, order_id, *fill in found:
+        if seq <= seqs[order_id]:
+            fills.setdefault(order_id, []).append(tuple(fill))
+    return [order_view_of(row, fills.get(row[0], [])) for row in rows]
 
 
 def orders_named(account_id: str, order_ids: Sequence[str]) -> list[OrderView]:
@@ -142,8 +145,7 @@ def orders_named(account_id: str, order_ids: Sequence[str]) -> list[OrderView]:
         "WHERE o.order_id = ANY(%s::uuid[]) AND o.account_id = %s ORDER BY o.order_id",
         [list(order_ids), account_id],
     )
-    fills = _fills_of([row[0] for row in rows])
-    return [order_view_of(row, fills.get(row[0], [])) for row in rows]
+    return _with_fills(rows)
 
 
 # Fills ------------------------------------------------------------------------------------------

@@ -42,6 +42,8 @@ def events_page(stream_id: str, *, after: int, limit: int, only_public: bool) ->
     A page of public events may be short or empty although more follow.
     """
     upto = after + (VERSIONS_AT_ONCE if only_public else limit)
+    # Before the events: what is written between the two statements has not been looked through.
+    head = _head(stream_id)
     with reading().cursor() as cursor:
         refuse_archived_stream(cursor, stream_id=stream_id, version=after + 1)
         cursor.execute(
@@ -51,8 +53,8 @@ def events_page(stream_id: str, *, after: int, limit: int, only_public: bool) ->
             [stream_id, after, upto, only_public, stored_names(*PUBLIC_EVENTS), limit],
         )
         rows = [Event._make([*row[:4], decode_json(row[4]), *row[5:]]) for row in cursor.fetchall()]
-    head = _head(stream_id)
-    looked_to = rows[-1].version if len(rows) == limit else upto
+    last = rows[-1].version if rows else after
+    looked_to = last if len(rows) == limit else max(last, min(upto, head or 0))
     return Page(rows, str(looked_to) if head is not None and looked_to < head else None)
 
 

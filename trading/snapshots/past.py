@@ -7,6 +7,8 @@ a time of a few seconds ago; what is older never changes.
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from trading.engine.market import Market
@@ -59,14 +61,19 @@ def past_market(cursor: Any, market_id: str, at_us: int) -> PastMarket:
         raise NotKept(f"The log cannot tell: {error}.") from error
 
 
-def newest_market(cursor: Any, market_id: str) -> State:
+@contextmanager
+def newest_market(cursor: Any, market_id: str) -> Iterator[State]:
     """The whole state after the market's last event, for a caller who waits; the caller may change it.
 
-    Raises Overloaded and NotKept as `past_market` does.
+    Few are in memory at once, so leave the block soon. Raises Overloaded and NotKept as `past_market` does.
     """
     try:
         end = stream_end(cursor, market_id)
-        return _replayed(cursor, market_id, end.head.version) if end is not None else State(Market(market_id))
+        if end is None:
+            yield State(Market(market_id))
+            return
+        with _a_replay():
+            yield _replayed(cursor, market_id, end.head.version)
     except LogUnusable as error:
         raise NotKept(f"The log cannot tell: {error}.") from error
 
@@ -97,29 +104,35 @@ def _refuse_the_future(cursor: Any, market_id: str, at_us: int) -> None:
         raise InvalidRequest("That time has not come yet.", errors={"at": ["must not be in the future"]})
 
 
-def _replayed(cursor: Any, market_id: str, version: int) -> State:
+@contextmanager
+def _a_replay() -> Iterator[None]:
     if not _replays.acquire(timeout=WAIT_S):
         raise Overloaded("Too many replays are asked for at once.")
     try:
-        state = nearest_state(cursor, market_id, upto_version=version)
-        if (tail := version - state.head.version) > LONGEST_TAIL:
-            raise Overloaded(
-                f"That moment is {tail} events from the nearest snapshot, more than {LONGEST_TAIL}; snapshots are "
-                "taken every minute, so ask again later, or have the operator run manage.py replay_market."
-            )
-        return replay(cursor, state, upto_version=version)
+        yield
     finally:
         _replays.release()
 
 
+def _replayed(cursor: Any, market_id: str, version: int) -> State:
+    state = nearest_state(cursor, market_id, upto_version=version)
+    if (tail := version - state.head.version) > LONGEST_TAIL:
+        raise Overloaded(
+            f"That moment is {tail} events from the nearest snapshot, more than {LONGEST_TAIL}; snapshots are "
+            "taken every minute, so ask again later, or have the operator run manage.py replay_market."
+        )
+    return replay(cursor, state, upto_version=version)
+
+
 def _rebuild(cursor: Any, market_id: str, version: int) -> PastMarket:
-    state = _replayed(cursor, market_id, version)
-    end = stream_end(cursor, market_id)
-    assert end is not None, "a stream with events has a head"
-    seen = PastMarket(
-        market_id, version, end.slot, state.slot_offset, state.recorded_us, state.market.status,
-        tuple(state.market.last_prices), books_of(state.market),
-    )  # fmt: skip
+    with _a_replay():
+        state = _replayed(cursor, market_id, version)
+        end = stream_end(cursor, market_id)
+        assert end is not None, "a stream with events has a head"
+        seen = PastMarket(
+            market_id, version, end.slot, state.slot_offset, state.recorded_us, state.market.status,
+            tuple(state.market.last_prices), books_of(state.market),
+        )  # fmt: skip
     with _kept_lock:
         _kept[market_id, version] = seen
         while len(_kept) > MOST_KEPT:

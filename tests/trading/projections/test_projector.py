@@ -250,10 +250,17 @@ def test_a_locked_table_of_one_projection_does_not_hold_the_others_up(projector)
                 projector._reconnect_later()
         assert checkpoints("orders") == checkpoints("positions") == checkpoints("markets") == heads()
         assert checkpoints("trades") != heads()
+        assert halted("trades") == 1
+        assert halted("orders") == 0
     projector._halted_until.clear()
     while projector.round():
         pass
     assert checkpoints("trades") == heads()
+    assert halted("trades") == 0
+
+
+def halted(name):
+    return metrics.PROJECTION_HALTED.labels(name)._value.get()
 
 
 def test_checkpoints_that_were_dropped_are_made_again(project, projector):
