@@ -4,7 +4,9 @@ What ends a remembered list early is a market that is made or changes its status
 wait for the next one, and where a price is newer than its row the volume is too (markets.quotes).
 """
 
+from dataclasses import fields
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import msgspec
 
@@ -29,6 +31,8 @@ class _Rows(NamedTuple):
     next: str | None
 
 
+# Whoever has rows of other fields, as during an upgrade, remembers them elsewhere.
+_FORM = f"{crc32(' '.join(field.name for field in fields(Listing)).encode()):08x}"
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Rows).decode
 
@@ -48,6 +52,6 @@ def remembered_page(key: str, wanted: Wanted, *, limit: int, cursor: str | None)
         page = selectors.page(wanted, limit=limit, cursor=cursor)
         return answer_of(as_of, _encode(_Rows(list(page.rows), page.next)))
 
-    answer = _rows.read(key, read)
+    answer = _rows.read(f"{_FORM}:{key}", read)
     rows = _decode(answer.body)
     return {"results": markets_json(rows.rows), "next": rows.next, "as_of": answer.as_of}

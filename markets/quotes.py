@@ -5,6 +5,7 @@ bids and asks are unknown. Unknown is None, never 0.
 """
 
 import logging
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,6 +16,8 @@ import redis
 from markets.figures import chance_pips
 from markets.selectors import Listing
 from trading.selectors.prices import feed_valkey
+
+PUBLISHED_S = 2.0
 
 log = logging.getLogger(__name__)
 
@@ -88,14 +91,15 @@ def _quotes(row: Listing, ticker: _Ticker | None) -> Quotes:
 def quotes_from(row: Listing, ticker: Figures | None, seq: int) -> Quotes:
     """A market's quotes from figures as of `seq`, or from its row alone."""
     count = len(row.outcomes)
-    # A ticker that is behind its market's row tells of a book that may be gone.
-    fits = ticker is not None and len(ticker.last) == len(ticker.bid) == len(ticker.ask) == count
-    if ticker is None or not fits or seq < row.seq:
-        last: Sequence[int | None] = row.last_prices
-        bid: Sequence[int | None] = [None] * count
-        ask = bid
-    else:
-        last, bid, ask = ticker.last, ticker.bid, ticker.ask
+    last: Sequence[int | None] = row.last_prices
+    bid: Sequence[int | None] = [None] * count
+    ask = bid
+    if ticker is not None and len(ticker.last) == len(ticker.bid) == len(ticker.ask) == count:
+        if seq >= row.seq:
+            last = ticker.last
+        # What is committed is read a moment before it is published; a ticker that stays behind is of a book long gone.
+        if seq >= row.seq or time.time() - row.updated_at.timestamp() < PUBLISHED_S:
+            bid, ask = ticker.bid, ticker.ask
     # As a rule the read model is behind the ticker; after a loss of Valkey the ticker is behind the rows.
     newest = ticker if seq > row.seq else None
     return Quotes(

@@ -53,6 +53,7 @@ class Listing:
     open_interest_sets: int
     last_prices: Sequence[int | None]
     seq: int
+    updated_at: dt.datetime
 
     @property
     def is_binary(self) -> bool:
@@ -70,7 +71,7 @@ _COLUMNS = """
     l.market_id::text, l.slug, l.question, l.description, l.resolution_criteria, l.category, l.outcomes,
     m.status, m.tick_pips, m.taker_fee_e4, m.maker_fee_e4, m.created_at, m.opens_at, m.closes_at, m.resolved_at,
     m.resolution::text, s.volume_pips, s.trade_count, s.trader_count, s.open_interest_sets, s.last_prices,
-    greatest(m.seq, s.seq)
+    greatest(m.seq, s.seq), s.updated_at
 FROM market_listing l JOIN market m USING (market_id) JOIN market_summary s USING (market_id)
 """
 _FIELDS = tuple(field.name for field in fields(Listing))

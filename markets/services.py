@@ -131,6 +131,7 @@ def shown(market: Market, new: NewMarket, change: Change) -> Listing:
         open_interest_sets=0,
         last_prices=[None] * len(market.outcomes),
         seq=1,
+        updated_at=market.created_at,
     )
 
 

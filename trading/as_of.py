@@ -5,8 +5,8 @@ promise about the past, never a lock: what is read may be newer. Whether an even
 knows.
 """
 
-import contextlib
 import re
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -18,6 +18,8 @@ from trading.replicas import reading, wait_until
 
 WAIT_S = 2.0
 BRIEFLY_S = 0.25
+GIVEN_UP_S = 1.0
+_given_up_until: dict[tuple[str, ...], float] = {}
 LONGEST_TOKEN = 10_000
 _POSITION = re.compile(r"([0-9]{1,2})-([0-9]{1,18})", re.ASCII)
 
@@ -75,9 +77,17 @@ def wait_for(min_as_of: str, projections: Sequence[str], timeout_s: float = WAIT
 
 
 def wait_briefly(as_of: str, projections: Sequence[str]) -> None:
-    """Lets the projections catch up with what was read elsewhere, which they are about to as a rule."""
-    with contextlib.suppress(ReadLag):
+    """Lets the projections catch up with what was read elsewhere, which they are about to as a rule.
+
+    Where they were not, nobody of this process waits for a while.
+    """
+    key = tuple(projections)
+    if time.monotonic() < _given_up_until.get(key, 0.0):
+        return
+    try:
         wait_for(as_of, projections, BRIEFLY_S)
+    except ReadLag:
+        _given_up_until[key] = time.monotonic() + GIVEN_UP_S
 
 
 def wait_for_the_log(

@@ -21,7 +21,7 @@ from django.core.cache import cache
 from trading import generations, metrics
 from trading.errors import Overloaded
 from trading.generations import Generation, Generations
-from trading.replicas import leave_replica
+from trading.replicas import current_alias, leave_replica
 
 CHANNEL = "cache-news"
 # What answers are about, and is told to have changed.
@@ -94,7 +94,7 @@ class ReadCache:
         self._topic = topic
         self._l1: OrderedDict[str, tuple[float, Generation, Answer]] = OrderedDict()
         self._lock = threading.Lock()
-        self._flights: dict[str, _Flight] = {}
+        self._flights: dict[tuple[str, str], _Flight] = {}
 
     def read(self, key: str, work_out: Callable[[], Answer]) -> Answer:
         """The answer for `key`, which `work_out` gives where none is remembered. Passes on what that raises."""
@@ -113,12 +113,16 @@ class ReadCache:
             self._l1.clear()
 
     def _land(self, key: str, fetch: Callable[[], Answer], generation: Generation | None) -> Answer:
-        """Fetches, or waits for the thread of this process that is about to: a slow database is asked once."""
+        """Fetches, or waits for the thread of this process that is about to: a slow database is asked once.
+
+        The failure of one server is nothing to those who read from another.
+        """
+        wanted = current_alias(), key
         with self._lock:
-            flight = self._flights.get(key)
+            flight = self._flights.get(wanted)
             is_mine = flight is None
             if flight is None:
-                flight = self._flights[key] = _Flight()
+                flight = self._flights[wanted] = _Flight()
         if not is_mine:
             return self._wait_for(flight)
         try:
@@ -131,7 +135,7 @@ class ReadCache:
             raise
         finally:
             with self._lock:
-                del self._flights[key]
+                del self._flights[wanted]
             flight.landed.set()
 
     def _wait_for(self, flight: _Flight) -> Answer:
@@ -202,7 +206,10 @@ class ReadCache:
 
 def _is_young(mark: Any) -> bool:
     """Whether the topic has changed so lately that a replica in use may not know of it."""
-    told_at = float(mark.partition(":")[0]) if mark is not None else 0.0
+    try:
+        told_at = float(mark.partition(":")[0]) if mark is not None else 0.0
+    except ValueError:
+        return True  # A mark of a version that put no time into it.
     return time.time() - told_at < settings.REPLICA_MAX_LAG_S + CLOCKS_DIFFER_S
 
 

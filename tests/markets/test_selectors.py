@@ -1,11 +1,13 @@
 """Finding markets, by id, slug, words and page after page."""
 
+import dataclasses
 import datetime as dt
 import random
 from itertools import chain
 
 import msgspec
 import pytest
+from django.utils import timezone
 
 from markets import quotes, selectors
 from markets.selectors import Wanted
@@ -202,10 +204,12 @@ def test_whatever_is_searched_for_finds_something_or_nothing(listed):
 def test_prices_from_before_what_the_row_tells_are_not_shown(listed):
     row = listed("Which price is the newest here?", summary={"last_prices": [6000, 4000], "seq": 9})
     ticker = quotes._Ticker(8, "open", [5000, 5000], [4900, 4900], [5100, 5100], 1, 1)
-    behind = quotes.quotes_from(row, ticker, 8)
-    assert [tuple(vars_of(quote)) for quote in behind.outcomes] == [(6000, None, None), (4000, None, None)]
-    level = quotes.quotes_from(row, ticker, 9)
-    assert tuple(vars_of(level.outcomes[0])) == (5000, 4900, 5100)
+    late = dataclasses.replace(row, updated_at=timezone.now() - dt.timedelta(seconds=quotes.PUBLISHED_S))
+    assert vars_of(quotes.quotes_from(late, ticker, 8).outcomes[0]) == (6000, None, None)
+    assert vars_of(quotes.quotes_from(late, ticker, 9).outcomes[0]) == (5000, 4900, 5100)
+    # What is committed is published a moment after.
+    just_now = dataclasses.replace(row, updated_at=timezone.now())
+    assert vars_of(quotes.quotes_from(just_now, ticker, 8).outcomes[0]) == (6000, 4900, 5100)
 
 
 def vars_of(quote):

@@ -196,11 +196,42 @@ def test_a_failure_reaches_all_who_wait_and_is_asked_for_once():
     until(lambda: len(asked) == 1)
     for thread in threads[1:]:
         thread.start()
-    until(lambda: len(answers._flights["k"].landed._cond._waiters) == 4)
+    until(lambda: len(answers._flights["default", "k"].landed._cond._waiters) == 4)
     gate.set()
     for thread in threads:
         thread.join()
     assert (told, len(asked)) == (["no"] * 5, 1)
+
+
+def test_a_failing_server_is_nothing_to_those_who_read_from_another(monkeypatch):
+    gate, asked, told = threading.Event(), [], []
+    source, answers, name = Source(), a_cache(), iter(["replica", "default"])
+    monkeypatch.setattr(module, "current_alias", lambda: next(name))
+    monkeypatch.setattr(module, "FLIGHT_S", 0.02)
+
+    def fail() -> Answer:
+        asked.append(1)
+        assert gate.wait(PATIENCE_S)
+        raise OSError("the replica is away")
+
+    def ask() -> None:
+        with pytest.raises(OSError, match="away"):
+            answers.read("k", fail)
+        told.append(1)
+
+    failing = threading.Thread(target=ask)
+    failing.start()
+    until(lambda: len(asked) == 1)
+    assert answers.read("k", source.work_out).body == b"one"
+    gate.set()
+    failing.join()
+    assert told == [1]
+
+
+def test_a_mark_without_a_time_counts_as_young():
+    assert module._is_young("3fa85f64c0ffee00")
+    assert not module._is_young("12.5:3fa8")
+    assert not module._is_young(None)
 
 
 def test_answers_whose_time_is_over_are_not_held():

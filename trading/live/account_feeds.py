@@ -244,7 +244,11 @@ class AccountFeeds:
             if taken:
                 for account_id, state in (await self._read([each.wanted for each in taken.values()])).items():
                     each = taken.pop(account_id)
-                    each.feed.tell(state, each)
+                    try:
+                        each.feed.tell(state, each)
+                    except BaseException:
+                        each.feed.lose()
+                        raise
         finally:
             for each in taken.values():
                 each.feed.put_back(each)

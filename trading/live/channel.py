@@ -79,8 +79,8 @@ class Channel:
         """Whatever waits for its turn is told."""
         if self._untold_seq is not None:
             seq, self._untold_seq = self._untold_seq, None
-            self.publish(seq, self._changes())
             at_turn, self._at_turn = self._at_turn, set()
+            self.publish(seq, self._changes())
             for subscription in at_turn & self.subscribers:
                 if subscription.started:
                     subscription.outbox.wake()
@@ -106,7 +106,8 @@ class Channel:
         prev_seq, self.seq = self.seq, seq
         self._snapshot_json = None
         made = self._frame(prev_seq, data)
-        self._kept.add(prev_seq, made)
+        if prev_seq is not None:
+            self._kept.add(prev_seq, made)
         for subscription in self.subscribers:
             subscription.offer(made, prev_seq)
         self._count(self.name, len(self.subscribers))
@@ -123,8 +124,11 @@ class Channel:
         self._snapshot_json = None
         if self.is_followed:
             linked = self.first_frame(prev_seq if is_lossless else None)
-            if not (is_lossless and prev_seq == seq):  # Else it is no news for whoever comes back.
-                self._kept.add(prev_seq if is_lossless else None, linked)
+            if not is_lossless:
+                # Who has this number has it from this frame, unless it is no new one.
+                self._kept.forget_up_to(seq if prev_seq == seq else seq - 1)
+            elif prev_seq is not None and prev_seq < seq:  # Else it is no news for whoever comes back.
+                self._kept.add(prev_seq, linked)
             self._send_to_started(linked, prev_seq)
         self.start_waiting()
 
@@ -161,10 +165,7 @@ class Channel:
         """Let it go on from the frame `seq`; False where it cannot."""
         if seq is None or not self.is_current:
             return False
-        # Some frames raise no number: whoever has one of them may lack another.
-        missed = self._kept.since(seq)
-        if missed is None and seq == self.seq:
-            missed = ()
+        missed = self._kept.since(seq, newest=self.seq)
         return missed is not None and subscription.resume(missed)
 
     def start_waiting(self) -> None:
@@ -191,7 +192,7 @@ class Channel:
 class Subscription:
     """One socket's part in a channel. `started` once it has had a first frame."""
 
-    __slots__ = ("_behind_seq", "_is_behind", "channel", "outbox", "started")
+    __slots__ = ("_behind_seq", "_is_behind", "_is_put_off", "channel", "outbox", "started")
 
     def __init__(self, outbox: Outbox, channel: Channel) -> None:
         self.outbox = outbox
@@ -199,6 +200,7 @@ class Subscription:
         self.started = False
         self._is_behind = False
         self._behind_seq: int | None = None
+        self._is_put_off = False
 
     @property
     def known_seq(self) -> int | None:
@@ -232,7 +234,13 @@ class Subscription:
 
     def catch_up(self) -> Frame | None:
         """The channel's snapshot, linked to the last frame this socket was sent."""
-        if not self.channel.is_current or self.channel.waits_for_turn(self):
+        if not self.channel.is_current:
             return None
-        self._is_behind = False
+        if self._is_put_off:
+            # On a busy channel changes wait again before it has its chance.
+            self.channel.tell_now()
+        elif self.channel.waits_for_turn(self):
+            self._is_put_off = True
+            return None
+        self._is_behind = self._is_put_off = False
         return self.channel.first_frame(self._behind_seq)

@@ -16,27 +16,30 @@ OVERHEAD_BYTES = 200
 class KeptFrames:
     """One channel's frames, each following on the one before; `shelf` bounds those of all channels."""
 
-    __slots__ = ("_frames", "_shelf")
+    __slots__ = ("_forgotten_seq", "_frames", "_shelf")
 
     def __init__(self, shelf: "Shelf") -> None:
         self._shelf = shelf
         self._frames: deque[tuple[int, Frame]] = deque()
+        # Something that follows on this number is here no more.
+        self._forgotten_seq = -1
 
-    def add(self, prev_seq: int | None, frame: Frame) -> None:
-        """Keeps a frame. One that follows on nothing makes those before it useless, and they count no more."""
-        if prev_seq is None:
-            self.clear()
-            return
+    def add(self, prev_seq: int, frame: Frame) -> None:
+        """Keeps a frame that follows on that number."""
         self._frames.append((prev_seq, frame))
         self._shelf.put(self, frame)
 
-    def clear(self) -> None:
-        """Keeps none of the frames so far; the shelf finds out as it comes to them."""
+    def forget_up_to(self, seq: int) -> None:
+        """What came up to this number is not all known: the frames so far are useless. The shelf finds out in time."""
         self._frames.clear()
+        self._forgotten_seq = seq
 
-    def since(self, seq: int) -> Collection[Frame] | None:
-        """The frames after the first one numbered `seq`, oldest first; None if it is not known what came after it."""
-        if not self._frames or self._frames[0][0] > seq:
+    def since(self, seq: int, *, newest: int | None) -> Collection[Frame] | None:
+        """The frames after the first one numbered `seq`, oldest first; None if it is not known what came after it.
+
+        Some raise no number, so that whoever has one numbered `seq` may lack another. `newest` is the channel's.
+        """
+        if seq <= self._forgotten_seq:
             return None
         # Numbers never fall, so the walk is as long as what was missed, and ends there for one that is not known.
         found: deque[Frame] = deque()
@@ -46,12 +49,12 @@ class KeptFrames:
                 break
             found.appendleft(frame)
             oldest = prev_seq
-        return found if oldest == seq else None
+        return found if oldest == seq or (not found and seq == newest) else None
 
     def drop(self, frame: Frame) -> None:
         """The shelf has no room for this frame any more; it is the oldest here, or gone already."""
         if self._frames and self._frames[0][1] is frame:
-            self._frames.popleft()
+            self._forgotten_seq = self._frames.popleft()[0]
 
 
 class Shelf:

@@ -5,6 +5,6 @@ router.py   the same for Django's own queries
 watch.py    how far behind a replica is, and whether it may serve
 """
 
-from trading.replicas.reads import leave_replica, may_lag, on_replica, reading, wait_until
+from trading.replicas.reads import current_alias, leave_replica, may_lag, on_replica, reading, wait_until
 
-__all__ = ["leave_replica", "may_lag", "on_replica", "reading", "wait_until"]
+__all__ = ["current_alias", "leave_replica", "may_lag", "on_replica", "reading", "wait_until"]

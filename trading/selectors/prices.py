@@ -24,7 +24,6 @@ Prices = list[int | None]
 class _Ticker(msgspec.Struct):
     """As the shard stores it; what is not listed here is passed over."""
 
-    seq: int
     last: Prices
     bid: Prices
 
@@ -42,17 +41,18 @@ def share_prices(market_ids: Sequence[str]) -> dict[str, Prices]:
     """The prices of every outcome of these markets, by market. Unknown markets are left out."""
     if not market_ids:
         return {}
-    tickers = _tickers(market_ids)
     with reading().cursor() as cursor:
         cursor.execute(
-            "SELECT m.market_id::text, m.resolution->>'payouts', s.last_prices, s.seq FROM market m "
+            "SELECT m.market_id::text, m.resolution->>'payouts', s.last_prices FROM market m "
             "JOIN market_summary s USING (market_id) WHERE m.market_id = ANY(%s::uuid[])",
             [list(market_ids)],
         )
         rows = cursor.fetchall()
+    # After the rows, so that they are the newer as a rule.
+    tickers = _tickers(market_ids)
     return {
-        market_id: msgspec.json.decode(payouts) if payouts else _live(tickers.get(market_id), last, seq)
-        for market_id, payouts, last, seq in rows
+        market_id: msgspec.json.decode(payouts) if payouts else _live(tickers.get(market_id), last)
+        for market_id, payouts, last in rows
     }
 
 
@@ -73,9 +73,8 @@ def last_price(market_id: str, outcome: int) -> tuple[str, int | None]:
     return status, prices[outcome]
 
 
-def _live(ticker: _Ticker | None, last: Prices, seq: int) -> Prices:
-    """`last` is as of `seq`, and better than a ticker from before that."""
-    if ticker is None or ticker.seq < seq or not len(ticker.bid) == len(ticker.last) == len(last):
+def _live(ticker: _Ticker | None, last: Prices) -> Prices:
+    if ticker is None or not len(ticker.bid) == len(ticker.last) == len(last):
         return last
     return [traded if bid is None else bid for bid, traded in zip(ticker.bid, ticker.last, strict=True)]
 
