@@ -2,7 +2,9 @@
 
 import pytest
 
+from accounts.selectors import account_figures
 from tests.trading.projections.written_log import WrittenMarket, funded_account
+from trading import as_of
 from trading.selectors import accounts, history
 
 pytestmark = pytest.mark.django_db(transaction=True, available_apps=["trading"])
@@ -45,3 +47,36 @@ def test_an_order_has_the_fills_that_it_counts_though_others_come_meanwhile(proj
     page = accounts.orders_page(maker, market_id=None, only_open=False, limit=10, cursor=None)
     ((order),) = page.rows
     assert (order.filled_shares, [quantity for _, _, quantity, _ in order.fills]) == (4, [4])
+
+
+@pytest.fixture
+def bought(monkeypatch):
+    """An account whose purchase is in its cash, and not yet in the positions."""
+    monkeypatch.setattr(as_of, "_given_up_until", {})
+    market, buyer, seller = WrittenMarket(), funded_account(), funded_account()
+    market.place(seller, "sell", 0, 6000, 10)
+    market.place(buyer, "buy", 0, 6000, 10)
+    return buyer
+
+
+def test_equity_counts_the_shares_that_cash_has_paid_for(project, bought, monkeypatch):
+    def wait_until(is_so, *, timeout_s):
+        project()
+        return is_so()
+
+    monkeypatch.setattr(as_of, "wait_until", wait_until)
+    figures = account_figures(bought)
+    assert figures.positions_pips == 60_000
+    assert figures.equity_pips == figures.cash_pips + figures.reserved_pips + 60_000
+
+
+def test_a_projection_that_stays_behind_is_waited_for_once_in_a_while(bought, monkeypatch):
+    waits = []
+
+    def wait_until(is_so, *, timeout_s):
+        waits.append(timeout_s)
+        return False
+
+    monkeypatch.setattr(as_of, "wait_until", wait_until)
+    assert [account_figures(bought).positions_pips for _ in range(3)] == [0, 0, 0]
+    assert waits == [as_of.BRIEFLY_S]
