@@ -79,8 +79,8 @@ class Channel:
         """Whatever waits for its turn is told."""
         if self._untold_seq is not None:
             seq, self._untold_seq = self._untold_seq, None
-            at_turn, self._at_turn = self._at_turn, set()
             self.publish(seq, self._changes())
+            at_turn, self._at_turn = self._at_turn, set()
             for subscription in at_turn & self.subscribers:
                 if subscription.started:
                     subscription.outbox.wake()
