@@ -7,7 +7,6 @@ from django.db.models import QuerySet
 
 from accounts.models import ApiKey, Notification, User
 from trading import cash, selectors
-from trading.as_of import wait_briefly
 from trading.eventlog.read import read_creations
 from trading.money import format_pips
 from trading.selectors.ledger import LedgerEntry, ledger_page
@@ -62,15 +61,13 @@ def unread_count(account_id: str) -> int:
 
 def account_figures(account_id: str) -> AccountFigures:
     """Free cash, what orders hold, positions at best bid else last price, and their sum less debt."""
-    balance = cash.account_balance(account_id)
-    # Cash is the engine's: without the positions of the same moment the equity would jump with each trade.
-    wait_briefly(balance["as_of"], ("positions",))
+    balance = cash.balance_with_positions(account_id)
     positions_pips = selectors.positions_value(account_id)
     return AccountFigures(
         balance["cash_pips"],
         balance["reserved_pips"],
         positions_pips,
-        balance["cash_pips"] + balance["reserved_pips"] + positions_pips - balance["debt_pips"],
+        cash.equity_pips(balance, positions_pips),
         balance["debt_pips"],
         balance["fees_paid_pips"],
         balance["as_of"],

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from markets.selectors import Listing, by_ids
-from trading.cash import account_balance
+from trading.cash import account_balance, balance_with_positions, equity_pips
 from trading.money import SHARE_PIPS
 from trading.selectors.accounts import (
     HeldPosition,
@@ -111,9 +111,8 @@ class Portfolio:
 
     @property
     def equity_pips(self) -> int:
-        """Cash, what orders hold and what shares are worth, less what is owed."""
-        free, reserved, debt = (self.balance[f"{name}_pips"] for name in ("cash", "reserved", "debt"))
-        return free + reserved + self.totals.value_pips - debt
+        """What the account is worth."""
+        return equity_pips(self.balance, self.totals.value_pips)
 
     @property
     def has_unknown_values(self) -> bool:
@@ -133,11 +132,12 @@ def market_holdings(account_id: str, row: Listing) -> MarketHoldings:
 
 def portfolio_of(account_id: str) -> Portfolio:
     """Everything at once, for the portfolio page."""
+    balance = balance_with_positions(account_id)
     positions, orders = _open(account_id, None)
     fills = fills_page(account_id, market_id=None, limit=FILLS_SHOWN, cursor=None).rows
     rows = by_ids({each.market_id for found in (positions, orders, fills) for each in found})
     return Portfolio(
-        balance=account_balance(account_id),
+        balance=balance,
         totals=totals(account_id),
         positions=[ShownPosition(row, each) for row, each in _listed(positions, rows)],
         orders=[ShownOrder(row, each) for row, each in _listed(orders, rows)],

@@ -4,12 +4,14 @@ Owns the funds_* events. Refuses to move cash without an event, and to let an ac
 MAX_CASH_PIPS. Trading's own use of cash is the shard's, pay-outs are settlement's.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple
 
 from django.db import connection
 
+from trading.as_of import wait_briefly
 from trading.errors import ArchivedEvents, IdempotencyMismatch, InvalidRequest, NotFound, Overloaded, Refused
 from trading.eventlog.append import NewEvent, append_to_accounts
 from trading.eventlog.codec import canonical_json
@@ -137,6 +139,21 @@ def account_balance(account_id: str) -> dict[str, Any]:
         "fees_paid_pips": fees,
         "as_of": as_of or "",
     }
+
+
+def balance_with_positions(account_id: str) -> dict[str, Any]:
+    """The balance, once the read model of positions is as far, if that takes a moment only.
+
+    Cash is the engine's: without the positions of the same moment the equity would jump with each trade.
+    """
+    balance = account_balance(account_id)
+    wait_briefly(balance["as_of"], ("positions",))
+    return balance
+
+
+def equity_pips(balance: Mapping[str, int], positions_pips: int) -> int:
+    """Cash, what orders hold and what shares are worth, less what is owed."""
+    return balance["cash_pips"] + balance["reserved_pips"] + positions_pips - balance["debt_pips"]
 
 
 def _move_funds(command: _MoveFunds) -> CashAnswer:

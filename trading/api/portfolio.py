@@ -21,8 +21,8 @@ from trading.api.read_schema import (
     PortfolioSchema,
 )
 from trading.api.schema import problems
-from trading.as_of import token_of, wait_briefly, wait_for
-from trading.cash import account_balance
+from trading.as_of import token_of, wait_for
+from trading.cash import balance_with_positions, equity_pips
 from trading.errors import NotFound
 from trading.eventlog.codec import timestamp_text, to_us
 from trading.market_terms import market_terms
@@ -63,12 +63,9 @@ class PortfolioView(APIView):
     @may_lag
     def get(self, request: Request) -> Response:
         account_id = reader(request).account_id
-        query, balance = Query(request, *FRESHNESS_NAMES), account_balance(account_id)
-        # Cash is the engine's: without the positions of the same moment the equity would jump with each trade.
-        wait_briefly(balance["as_of"], ("positions",))
+        query, balance = Query(request, *FRESHNESS_NAMES), balance_with_positions(account_id)
         as_of = query.reach(("positions", "orders"))
         sums = accounts.totals(account_id)
-        cash = balance["cash_pips"] + balance["reserved_pips"]
         return Response(
             {
                 "account_id": account_id,
@@ -77,7 +74,7 @@ class PortfolioView(APIView):
                 "debt": format_pips(balance["debt_pips"]),
                 "fees_paid": format_pips(balance["fees_paid_pips"]),
                 "positions_value": format_pips(sums.value_pips),
-                "equity": format_pips(cash + sums.value_pips - balance["debt_pips"]),
+                "equity": format_pips(equity_pips(balance, sums.value_pips)),
                 "cost": format_pips(sums.cost_pips),
                 "realized_pnl": format_pips(sums.realized_pips),
                 "unrealized_pnl": format_pips(sums.unrealized_pips),

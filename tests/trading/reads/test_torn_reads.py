@@ -3,6 +3,7 @@
 import pytest
 
 from accounts.selectors import account_figures
+from markets.holdings import portfolio_of
 from tests.trading.projections.written_log import WrittenMarket, funded_account
 from trading import as_of
 from trading.selectors import accounts, history
@@ -59,15 +60,29 @@ def bought(monkeypatch):
     return buyer
 
 
-def test_equity_counts_the_shares_that_cash_has_paid_for(project, bought, monkeypatch):
+@pytest.fixture
+def _catches_up(project, monkeypatch):
+    """The positions do, while somebody waits for them."""
+
     def wait_until(is_so, *, timeout_s):
         project()
         return is_so()
 
     monkeypatch.setattr(as_of, "wait_until", wait_until)
+
+
+@pytest.mark.usefixtures("_catches_up")
+def test_equity_counts_the_shares_that_cash_has_paid_for(bought):
     figures = account_figures(bought)
     assert figures.positions_pips == 60_000
     assert figures.equity_pips == figures.cash_pips + figures.reserved_pips + 60_000
+
+
+@pytest.mark.usefixtures("_catches_up")
+def test_the_portfolio_page_counts_them_too(bought):
+    portfolio = portfolio_of(bought)
+    assert portfolio.totals.value_pips == 60_000
+    assert portfolio.equity_pips == portfolio.balance["cash_pips"] + 60_000
 
 
 def test_a_projection_that_stays_behind_is_waited_for_once_in_a_while(bought, monkeypatch):
