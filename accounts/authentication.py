@@ -16,7 +16,7 @@ import ipaddress
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import connection
 from django.http import HttpRequest
@@ -37,6 +37,9 @@ from trading.principal import ADMIN, READ, TRADE, Principal
 CACHE_SECONDS = 2.0
 # Random keys must not fill the memory: past this the cache starts afresh.
 CACHE_ENTRIES = 20_000
+
+Sought = TypeVar("Sought")
+Found = TypeVar("Found")
 
 BAD_HEADER = "The Authorization header must be 'Bearer pm_…'."
 BAD_KEY = "This API key does not count: unknown, expired, revoked, or not for this address."
@@ -109,6 +112,12 @@ def find_keys(digests: Sequence[bytes]) -> dict[bytes, KnownKey]:
     with connection.cursor() as cursor:
         cursor.execute(_LIVE_KEYS, [list(digests)])
         return {bytes(digest): _known(*row) for digest, *row in cursor.fetchall()}
+
+
+def find_person(user_id: int) -> Principal | None:
+    """An active user's Principal."""
+    user = User.objects.filter(pk=user_id, is_active=True).first()
+    return principal_of_user(user) if user is not None else None
 
 
 def _known(
@@ -196,7 +205,7 @@ class KeyAuthenticator:
         """A signed-in person as he stands now, or at most CACHE_SECONDS ago."""
         read_until, principal = self._people.get(user_id, (0.0, None))
         if read_until <= time.monotonic():
-            principal = await asyncio.to_thread(_read_person, user_id)
+            principal = await asyncio.to_thread(_released, find_person, user_id)
             if len(self._people) >= CACHE_ENTRIES:
                 self._people.clear()
             self._people[user_id] = (time.monotonic() + CACHE_SECONDS, principal)
@@ -232,7 +241,7 @@ class KeyAuthenticator:
             digests, self._unread = self._unread, []
             generation = self._known.generation()
             try:
-                found = await asyncio.to_thread(_read_and_release, digests)
+                found = await asyncio.to_thread(_released, find_keys, digests)
             except Exception as error:
                 for digest in digests:
                     answer = self._awaited.pop(digest)
@@ -244,17 +253,9 @@ class KeyAuthenticator:
                 self._awaited.pop(digest).set_result(found.get(digest))
 
 
-def _read_person(user_id: int) -> Principal | None:
+def _released(find: Callable[[Sought], Found], sought: Sought) -> Found:
     try:
-        user = User.objects.filter(pk=user_id, is_active=True).first()
-        return principal_of_user(user) if user is not None else None
-    finally:
-        connection.close()
-
-
-def _read_and_release(digests: Sequence[bytes]) -> dict[bytes, KnownKey]:
-    try:
-        return find_keys(digests)
+        return find(sought)
     finally:
         # This thread belongs to no request, so nobody else gives its connection back.
         connection.close()

@@ -199,7 +199,7 @@ async def test_a_person_who_is_shut_out_counts_no_more(issued, monkeypatch):
 async def test_a_person_is_read_once_in_a_moment(issued, monkeypatch):
     user, door = issued.row.user, KeyAuthenticator()
     principal = await door.person(user.pk)
-    monkeypatch.setattr(authentication, "_read_person", lambda user_id: pytest.fail("read again"))
+    monkeypatch.setattr(authentication, "find_person", lambda user_id: pytest.fail("read again"))
     assert await door.person(user.pk) == principal
 
 

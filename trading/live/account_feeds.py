@@ -184,7 +184,7 @@ class AccountFeeds:
         """From now on nothing published for the account is missed."""
         feed = self._feeds.get(_account_of(name))
         if feed is not None:
-            if not feed.confirmed.done():
+            if not feed.is_heard:
                 feed.confirmed.set_result(None)
             # Whatever was read while nobody listened, what came before now may have been missed.
             feed.has_hole = True
@@ -196,7 +196,7 @@ class AccountFeeds:
         for feed in self._feeds.values():
             feed.lose()
             feed.channel.is_current = False
-            if feed.confirmed.done():
+            if feed.is_heard:
                 feed.confirmed = asyncio.get_running_loop().create_future()
 
     def take(self, name: bytes, message: bytes) -> None:

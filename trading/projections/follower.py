@@ -118,8 +118,8 @@ class Follower:
             with self._connection.pipeline(), self._connection.transaction():
                 lock_checkpoints(self._connection, self.names)
                 # First, so that a projection sees how far those before it are.
-                known, swaps = self.checkpoints, sum(self.swaps.values())
-                if not move_checkpoints(self._connection, self.names, known, moved, swaps=swaps):
+                swaps = sum(self.swaps.values())
+                if not move_checkpoints(self._connection, self.names, self.checkpoints, moved, swaps=swaps):
                     raise Overtaken(f"another process follows for {', '.join(self.names)}")
                 after = [(each.name, each.apply(self._connection, events)) for each in self.projections]
         except BaseException:

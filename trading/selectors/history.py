@@ -43,7 +43,7 @@ def events_page(stream_id: str, *, after: int, limit: int, only_public: bool) ->
     """
     upto = after + (VERSIONS_AT_ONCE if only_public else limit)
     # Before the events: what is written between the two statements has not been looked through.
-    head = _head(stream_id)
+    head = _head(stream_id) or 0
     with reading().cursor() as cursor:
         refuse_archived_stream(cursor, stream_id=stream_id, version=after + 1)
         cursor.execute(
@@ -54,8 +54,8 @@ def events_page(stream_id: str, *, after: int, limit: int, only_public: bool) ->
         )
         rows = [Event._make([*row[:4], decode_json(row[4]), *row[5:]]) for row in cursor.fetchall()]
     last = rows[-1].version if rows else after
-    looked_to = last if len(rows) == limit else max(last, min(upto, head or 0))
-    return Page(rows, str(looked_to) if head is not None and looked_to < head else None)
+    looked_to = last if len(rows) == limit else max(last, min(upto, head))
+    return Page(rows, str(looked_to) if looked_to < head else None)
 
 
 def is_stream(name: str) -> bool:

@@ -107,10 +107,10 @@ class FakeAccounts:
         self.seqs: dict[str, int] = {}
         self.reached: set[str] = set()
         self.is_down = False
-        # Cleared, it holds back answers that are made already.
+        # Not set, it holds back answers that are made already.
         self.answers = asyncio.Event()
         self.answers.set()
-        self.reads = 0
+        self.reads = self._read_before = 0
 
     async def read(self, wanted: list[Wanted]) -> dict[str, State]:
         self.reads += 1
@@ -119,6 +119,15 @@ class FakeAccounts:
         states = self._states(wanted)
         await self.answers.wait()
         return states
+
+    def hold_back(self) -> None:
+        """What is read from now on is answered once `answers` is set."""
+        self.answers.clear()
+        self._read_before = self.reads
+
+    async def are_held(self) -> None:
+        """Until something that was asked for since is read."""
+        await until(lambda: self.reads > self._read_before)
 
     def _states(self, wanted: list[Wanted]) -> dict[str, State]:
         return {each.account_id: self._state(each) for each in wanted if self._is_there(each)}

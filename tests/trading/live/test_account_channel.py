@@ -43,9 +43,7 @@ async def test_a_key_that_is_revoked_reads_its_account_no_more(live, monkeypatch
         await client.heartbeat()
         monkeypatch.setattr(live.keys, "authenticate_key", judged)
         del live.keys.keys["pm_good"]
-        async with asyncio.timeout(5):
-            await client.connection.wait_closed()
-    assert client.connection.close_code == 1008
+        assert await close_code(client.connection) == 1008
 
 
 async def test_person_who_is_shut_out_reads_his_account_no_more(live, monkeypatch):
@@ -200,10 +198,9 @@ async def test_what_was_lost_while_all_of_the_account_was_read_is_not_linked_ove
     account = live.keys.principal.account_id
     async with follower(live) as first:
         await first.receive()
-        live.accounts.answers.clear()
-        seen = live.accounts.reads
+        live.accounts.hold_back()
         async with follower(live):
-            await until(lambda: live.accounts.reads > seen)
+            await live.accounts.are_held()
             await live.change(account, trades=["t1"], is_lost=True)
             await live.change(account, trades=["t2"])
             feed = live.hub._accounts._feeds[account]
@@ -219,13 +216,12 @@ async def test_account_read_before_an_outage_is_not_told_in_it(live):
     account = live.keys.principal.account_id
     async with follower(live) as client:
         await client.receive()
-        live.accounts.answers.clear()
-        seen = live.accounts.reads
+        live.accounts.hold_back()
         accounts = live.hub._accounts
         feed = accounts._feeds[account]
         feed.lose()
         await live.change(account, "o1")
-        await until(lambda: live.accounts.reads > seen)
+        await live.accounts.are_held()
         accounts.down()
         live.accounts.answers.set()
         await client.ask("ping")
@@ -244,13 +240,13 @@ async def test_a_feed_dropped_while_it_is_read_takes_no_news_of_others_with_it(l
             await leaving.ask("auth", key="pm_trader")
             await leaving.ask("subscribe", channel="account")
             await leaving.receive()
-            live.accounts.answers.clear()
-            feeds, seen = live.hub._accounts._feeds, live.accounts.reads
+            live.accounts.hold_back()
+            feeds = live.hub._accounts._feeds
             # In one read, the one that goes first.
             feeds[account] = feeds.pop(account)
             feeds[other].lose()
             await live.change(account, "o1")
-            await until(lambda: live.accounts.reads > seen)
+            await live.accounts.are_held()
         await until(lambda: other not in feeds)
         live.accounts.answers.set()
         assert (await client.receive())["data"]["orders"] == ["o1"]

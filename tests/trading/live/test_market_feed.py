@@ -412,13 +412,19 @@ def test_trades_across_a_hole_cannot_be_resumed():
     assert first["prev_seq"] is None
 
 
-def test_who_has_missed_too_much_gets_a_snapshot(monkeypatch):
-    monkeypatch.setattr(outbox_module, "MAX_MISSED_BYTES", 1_000)
+def told_twenty_times() -> Desk:
+    """A book that is at 21 and whose every change was told."""
     desk = Desk()
     desk.restore()
     desk.join()
     for price in range(100, 120):
         desk.deliver(desk.shard.change((0, "bid", price, 5)))
+    return desk
+
+
+def test_who_has_missed_too_much_gets_a_snapshot(monkeypatch):
+    monkeypatch.setattr(outbox_module, "MAX_MISSED_BYTES", 1_000)
+    desk = told_twenty_times()
     assert seqs(sent(desk.join(resume_from=19))) == [(19, 20), (20, 21)]
     assert seqs(sent(desk.join(resume_from=1))) == [(None, 21)]
 
@@ -435,9 +441,8 @@ def test_room_for_what_was_missed_is_gone_once_it_is_sent():
     assert (outbox._extra_frames, outbox._extra_bytes) == (0, 0)
 
 
-def test_nothing_is_resumed_where_some_of_what_follows_on_a_number_is_gone(monkeypatch):
-    shelf = Shelf()
-    kept = KeptFrames(shelf)
+def test_nothing_is_resumed_where_some_of_what_follows_on_a_number_is_gone():
+    kept = KeptFrames(Shelf())
     frames = [Frame(b"%d" % number) for number in range(4)]
     for prev_seq, each in zip((5, 5, 5, 6), frames, strict=True):
         kept.add(prev_seq, each)
@@ -454,11 +459,7 @@ def test_nothing_is_resumed_where_some_of_what_follows_on_a_number_is_gone(monke
 
 def test_frames_are_kept_up_to_a_number_of_bytes_and_for_a_time(monkeypatch):
     monkeypatch.setattr(kept_frames_module, "MOST_BYTES", 2_000)
-    desk = Desk()
-    desk.restore()
-    desk.join()
-    for price in range(100, 120):
-        desk.deliver(desk.shard.change((0, "bid", price, 5)))
+    desk = told_twenty_times()
     assert len(sent(desk.join(resume_from=20))) == 1
     assert sent(desk.join(resume_from=5))[0]["prev_seq"] is None
     monkeypatch.setattr(kept_frames_module, "KEEP_SECONDS", 0.0)
