@@ -3,7 +3,7 @@
     an order is filled               order_matched/1      order_filled
     its market closed over it        order_cancelled/1    order_cancelled
     a market it held resolved        position_closed/1    market_resolved
-    a market it traded was voided    payout_issued/1, payout_reversed/1    market_voided
+    a market it traded was voided    payout_issued/1, payout_reversed/2    market_voided
 
 Simulated users and accounts without a user get none. Each row's key names the order or the event it tells of, so
 reading the log again adds nothing; rows are never rebuilt, because what has been read stays read. After the commit
@@ -193,13 +193,18 @@ class NotificationsProjection:
     def _settlement_title(self, connection: Any, event: LoggedEvent) -> tuple[str, str, int] | None:
         """Kind, title and amount; None for events that only accompany another one."""
         if event.type == "position_closed/1":
-            if not any(event.data["quantities"]) or self._endings.of(connection, event).payouts is None:
+            if (
+                not any(event.data["quantities"])
+                or self._endings.of(connection, event, event.data["settlement"]).payouts is None
+            ):
                 return None
             payout = event.data["payout"]
             paid = f"you were paid ${format_pips(payout)}" if payout else "your shares paid nothing"
             return Kind.MARKET_RESOLVED, f"Market resolved: {paid}", payout
         amount = event.data["amount"]
-        if event.type == "payout_reversed/1":
+        if event.type == "payout_reversed/2" and event.data["kind"] != "take_back":
+            return None
+        if event.type == "payout_reversed/2":
             return Kind.MARKET_VOIDED, f"Market voided: ${format_pips(amount)} was taken back", -amount
         if event.data["kind"] == "refund":
             return Kind.MARKET_VOIDED, f"Market voided: you were returned ${format_pips(amount)}", amount
@@ -236,7 +241,7 @@ def _sort(events: Sequence[LoggedEvent]) -> tuple[dict[str, str], list[LoggedEve
         elif kind == "order_cancelled/1":
             if event.data["reason"] == "market_closed":
                 orders[event.data["order"]] = event.data["account"]
-        elif kind in ("position_closed/1", "payout_issued/1", "payout_reversed/1"):
+        elif kind in ("position_closed/1", "payout_issued/1", "payout_reversed/2"):
             settlements.append(event)
         elif kind not in KNOWN_EVENTS:
             raise UnknownEvent(event)

@@ -20,6 +20,7 @@ ENTRY_TITLES = {
     "payout": "Pay-out",
     "refund": "Refund",
     "take_back": "Taken back",
+    "reversal": "Resolution undone",
 }
 
 

@@ -24,6 +24,8 @@ MODULES = (
     "trading.engine.market",
     "trading.engine.liquidity",
     "trading.engine.matching",
+    "trading.engine.lifecycle",
+    "trading.engine.resolution",
     "trading.engine.decide",
     "trading.engine.apply",
     "trading.engine.trades",

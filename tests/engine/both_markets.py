@@ -11,7 +11,7 @@ import msgspec
 
 from tests.engine.oracle import NaiveExchange
 from trading.engine import commands as cmd
-from trading.engine import decide, invariants
+from trading.engine import decide, invariants, lifecycle
 from trading.engine import events as ev
 from trading.engine.market import Market
 
@@ -99,7 +99,7 @@ class NaiveMarket:
 
     def run(self, command: cmd.Command) -> tuple[ev.Event, ...]:
         # A test that lowers the engine's limits means the naive exchange's as well.
-        self.naive.open_limit, self.naive.sweep_size = decide.MAX_OPEN_ORDERS, decide.SWEEP_SIZE
+        self.naive.open_limit, self.naive.sweep_size = decide.MAX_OPEN_ORDERS, lifecycle.SWEEP_SIZE
         return tuple(self.naive.run(command, now_us=self.now_us))
 
     def given(self, *commands: cmd.Command) -> None:

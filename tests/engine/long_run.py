@@ -8,7 +8,7 @@ from collections import Counter
 
 from tests.engine.sequences import STEP_BYTES, steps
 from tests.engine.trial import Trial
-from trading.engine import decide
+from trading.engine import decide, lifecycle
 from trading.engine import events as ev
 
 SHAPES = [(outcomes, with_fees) for outcomes in (2, 3, 6) for with_fees in (False, True)]
@@ -25,7 +25,7 @@ def play_session(seed: int, *, commands: int, counts: Counter[str]) -> int:
     """Plays one session; answers how many commands. Raises Difference."""
     draw = random.Random(seed)
     outcomes, with_fees = SHAPES[seed % len(SHAPES)]
-    decide.SWEEP_SIZE, decide.MAX_OPEN_ORDERS = LIMITS[seed // len(SHAPES) % len(LIMITS)]
+    lifecycle.SWEEP_SIZE, decide.MAX_OPEN_ORDERS = LIMITS[seed // len(SHAPES) % len(LIMITS)]
     data = bytearray(draw.randbytes(STEP_BYTES * (1 + commands)))
     data[4] = 0  # No session is shorter than asked for.
     trial, number = Trial(), 0
@@ -56,7 +56,7 @@ def play(*, commands: int, seed: int, session: int, progress: bool = False) -> C
     """Plays sessions with seeds from `seed` on until `commands` are done. Raises Difference."""
     counts: Counter[str] = Counter()
     began_s = shown_s = time.monotonic()
-    limits = (decide.SWEEP_SIZE, decide.MAX_OPEN_ORDERS)
+    limits = (lifecycle.SWEEP_SIZE, decide.MAX_OPEN_ORDERS)
     try:
         while counts["commands"] < commands:
             counts["commands"] += play_session(seed + counts["sessions"], commands=session, counts=counts)
@@ -69,7 +69,7 @@ def play(*, commands: int, seed: int, session: int, progress: bool = False) -> C
                     f"\r[{bar:40}] {done:,} of {commands:,} commands, {rate:,.0f}/s", end="", file=sys.stderr
                 )
     finally:
-        decide.SWEEP_SIZE, decide.MAX_OPEN_ORDERS = limits
+        lifecycle.SWEEP_SIZE, decide.MAX_OPEN_ORDERS = limits
         if progress:
             print(file=sys.stderr)
     return counts

@@ -21,6 +21,15 @@ class NaiveAccounts:
     status: str = "unborn"
     terms: cmd.CreateMarket | None = None
     closing: ev.MarketClosed | None = None
+    phase: str = ""
+    phase_ends_us: int = 0
+    proposed: cmd.ProposeResolution | None = None
+    before: str = ""
+    friends: list[str] = field(default_factory=list)
+    objectors: list[str] = field(default_factory=list)
+    window_ends_us: int | None = None
+    undoing: cmd.ReverseResolution | None = None
+    undoers: list[str] = field(default_factory=list)
     orders: list[OpenOrder] = field(default_factory=list)
     fences: list[tuple[int, ev.CancelAllFence]] = field(default_factory=list)
     cash: dict[str, int] = field(default_factory=lambda: defaultdict(int))

@@ -6,8 +6,9 @@ Slow on purpose; clever never. Trades are numbered T1, T2, ...
 
 from dataclasses import dataclass
 
-from tests.engine.naive_accounts import NaiveAccounts, up
+from tests.engine.naive_accounts import up
 from tests.engine.naive_book import DOLLAR, Offer, OpenOrder, in_book, look_ahead, next_offer
+from tests.engine.naive_life import REVIEW, NaiveLife, refused
 from trading.engine import commands as cmd
 from trading.engine import events as ev
 from trading.engine.rejection import RejectReason
@@ -16,7 +17,7 @@ FENCE_FORGOTTEN_US = 60_000_000
 
 
 @dataclass
-class NaiveExchange(NaiveAccounts):
+class NaiveExchange(NaiveLife):
     """`run` does a command and answers its events."""
 
     # -- placing and matching ----------------------------------------------------------------
@@ -41,6 +42,8 @@ class NaiveExchange(NaiveAccounts):
             due = [order for order in self.orders if order.is_over(now_us)]
             due.sort(key=lambda order: (order.terms.expires_us, order.terms.order_id))
             return [self.expire(order) for order in due[: self.sweep_size]]
+        if isinstance(command, REVIEW):
+            return self.review(command)
         return self.lifecycle(command)
 
     def next_offer(self, taker: OpenOrder, orders: list[OpenOrder] | None = None) -> Offer | None:
@@ -90,7 +93,7 @@ class NaiveExchange(NaiveAccounts):
         return said
 
     def refusal(self, command: cmd.PlaceOrder, order: OpenOrder) -> RejectReason | None:
-        if self.status != "open" or self.now_us >= self.market.closes_us:
+        if self.status != "open" or self.now_us >= self.market.closes_us or self.in_phase("cancel_only"):
             return RejectReason.MARKET_NOT_OPEN
         if any(
             time is not None and time <= self.now_us for time in (command.valid_until_us, command.expires_us)
@@ -102,7 +105,10 @@ class NaiveExchange(NaiveAccounts):
             return RejectReason.OFF_TICK
         if sum(other.account == command.account_id for other in self.orders) >= self.open_limit:
             return RejectReason.EXCEEDS_LIMITS
-        if command.post_only and self.would_cross(order):
+        quiet = self.in_phase("post_only")
+        if quiet and command.time_in_force in ("IOC", "FOK"):
+            return RejectReason.WOULD_CROSS
+        if (command.post_only or quiet) and self.would_cross(order):
             return RejectReason.WOULD_CROSS
         if command.time_in_force == "FOK" and self.can_meet(order) < order.total:
             return RejectReason.CANNOT_FILL
@@ -254,13 +260,13 @@ class NaiveExchange(NaiveAccounts):
         return [self.amended(order, total, price, requeued=True), *self.match(order)]
 
     def amend_refusal(self, order: OpenOrder, price: int) -> RejectReason | None:
-        if self.status != "open" or self.now_us >= self.market.closes_us:
+        if self.status != "open" or self.now_us >= self.market.closes_us or self.in_phase("cancel_only"):
             return RejectReason.MARKET_NOT_OPEN
         if order.is_over(self.now_us):
             return RejectReason.EXPIRED
         if price % self.market.tick_pips != 0:
             return RejectReason.OFF_TICK
-        if order.terms.post_only and self.would_cross(order):
+        if (order.terms.post_only or self.in_phase("post_only")) and self.would_cross(order):
             return RejectReason.WOULD_CROSS
         if order.terms.reduce_only and order.backed != order.left:
             return RejectReason.REDUCE_ONLY
@@ -308,86 +314,3 @@ class NaiveExchange(NaiveAccounts):
             and command.by in (None, order.terms.by)
             and (until is None or order.created_us <= until or order.terms.order_id < (command.fence or ""))
         ]
-
-    # -- the market's own life -----------------------------------------------------------------
-
-    def create(self, command: cmd.CreateMarket) -> list[ev.Event]:
-        if self.status != "unborn":
-            return [refused("create", RejectReason.NOT_SUPPORTED)]
-        self.terms = command
-        self.status = "draft"
-        said: list[ev.Event] = [ev.MarketCreated(
-            market=command.market_id, question=command.question, outcomes=command.outcomes,
-            category=command.category, tick=command.tick_pips, taker_fee_e4=command.taker_fee_e4,
-            maker_fee_e4=command.maker_fee_e4, opens_us=command.opens_us, closes_us=command.closes_us,
-            created_us=self.now_us,
-        )]  # fmt: skip
-        if command.opens_us is None or command.opens_us <= self.now_us:
-            self.status = "open"
-            said.append(ev.MarketOpened())
-        return said
-
-    def lifecycle(self, command: cmd.Command) -> list[ev.Event]:
-        if isinstance(command, cmd.OpenMarket):
-            return self.turn("open", ("draft",), "open", ev.MarketOpened())
-        if isinstance(command, cmd.SuspendMarket):
-            said = self.turn("suspend", ("open",), "suspended", ev.MarketSuspended(reason=command.reason))
-            return said + (self.leave_suspended(self.sweep_size) if self.status == "suspended"
-                           and isinstance(said[0], ev.MarketSuspended) else [])  # fmt: skip
-        if isinstance(command, cmd.ResumeMarket):
-            gone = self.leave_suspended(len(self.orders)) if self.status == "suspended" else []
-            return gone + self.turn("resume", ("suspended",), "open", ev.MarketResumed())
-        if isinstance(command, cmd.SweepOrders):
-            if self.status == "suspended":
-                return self.leave_suspended(self.sweep_size)
-            return self.sweep() if self.status == "closed" else []
-        return self.close(command)
-
-    def close(self, command: cmd.Command) -> list[ev.Event]:
-        allowed = self.closing is None or self.closing.reason == "time"
-        if isinstance(command, cmd.CloseMarket):
-            verb, closed, allowed = "close", ev.MarketClosed(reason="time"), self.closing is None
-        elif isinstance(command, cmd.ResolveMarket):
-            verb, closed = "resolve", ev.MarketClosed(
-                reason="resolution", payouts=command.payouts_pips, settlement=command.settlement_id,
-                evidence=command.evidence,
-            )  # fmt: skip
-        else:
-            assert isinstance(command, cmd.VoidMarket)
-            verb, closed = "void", ev.MarketClosed(
-                reason="void", settlement=command.settlement_id, evidence=command.evidence
-            )  # fmt: skip
-        if not allowed:
-            return [refused(verb, RejectReason.MARKET_NOT_OPEN)]
-        self.status, self.closing = "closed", closed
-        return [closed, *self.sweep()]
-
-    def turn(self, verb: str, where: tuple[str, ...], status: str, event: ev.Event) -> list[ev.Event]:
-        if self.status not in where:
-            return [refused(verb, RejectReason.MARKET_NOT_OPEN)]
-        self.status = status
-        return [event]
-
-    def leave_suspended(self, most: int) -> list[ev.Event]:
-        leaving = [order for order in self.orders if order.terms.on_suspend == "cancel"]
-        return [self.end(order, "market_suspended") for order in leaving[:most]]
-
-    def sweep(self) -> list[ev.Event]:
-        closing = self.closing
-        assert closing is not None
-        said = [self.end(order, "market_closed") for order in self.orders[: self.sweep_size]]
-        if self.orders or closing.settlement is None:
-            return said
-        ends = {"settlement": closing.settlement, "evidence": closing.evidence,
-                "sets": self.pot // DOLLAR, "fees": self.fees}  # fmt: skip
-        if closing.payouts is not None:
-            self.status = "resolved"
-            return [*said, ev.MarketResolved(payouts=closing.payouts, **ends)]
-        self.status = "voided"
-        return [*said, ev.MarketVoided(**ends)]
-
-
-def refused(
-    verb: str, reason: RejectReason, *, account: str | None = None, order: str | None = None
-) -> ev.Event:
-    return ev.CommandRefused(account=account, command=verb, order=order, reason=reason.value)

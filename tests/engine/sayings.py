@@ -56,8 +56,35 @@ def suspend() -> cmd.SuspendMarket:
     return cmd.SuspendMarket("m", "news")
 
 
-def resume() -> cmd.ResumeMarket:
-    return cmd.ResumeMarket("m")
+def resume(phase: str = "", phase_us: int = 0) -> cmd.ResumeMarket:
+    return cmd.ResumeMarket("m", phase, phase_us)
+
+
+def propose(
+    *payouts: int, by: str = "ann", resolution: str = "r1", approvals: int = 1, window_us: int = 0
+) -> cmd.ProposeResolution:
+    """How it should end; without payouts by a void."""
+    return cmd.ProposeResolution("m", resolution, payouts or None, "seen", by, approvals, window_us)
+
+
+def approve(by: str, resolution: str = "r1") -> cmd.ApproveResolution:
+    return cmd.ApproveResolution("m", resolution, by)
+
+
+def dispute(account: str, resolution: str = "r1") -> cmd.DisputeResolution:
+    return cmd.DisputeResolution("m", resolution, account, "not so")
+
+
+def withdraw(by: str = "ann", resolution: str = "r1") -> cmd.WithdrawResolution:
+    return cmd.WithdrawResolution("m", resolution, by, "too early")
+
+
+def settle(resolution: str = "r1") -> cmd.SettleResolution:
+    return cmd.SettleResolution("m", resolution)
+
+
+def reverse(by: str, *, settlement: str = "u1", approvals: int = 0) -> cmd.ReverseResolution:
+    return cmd.ReverseResolution("m", settlement, "wrong", by, approvals)
 
 
 def close() -> cmd.CloseMarket:

@@ -9,17 +9,23 @@ from collections.abc import Iterator
 from tests.engine.both_markets import START_US
 from tests.engine.sayings import (
     amend,
+    approve,
     cancel,
     cancel_all,
     close,
     create,
+    dispute,
     expire,
     place,
+    propose,
     resolve,
     resume,
+    reverse,
+    settle,
     suspend,
     sweep,
     void,
+    withdraw,
 )
 from trading.engine import commands as cmd
 
@@ -43,9 +49,13 @@ LIFE = (
     ("open", 2), ("sweep", 1), ("expire", 4), ("create", 1),
 )  # fmt: skip
 END = (
-    ("skip", 1), ("place", 142), ("cancel", 20), ("amend", 32), ("cancel_all", 4), ("suspend", 3), ("resume", 10),
-    ("open", 1), ("sweep", 20), ("expire", 5), ("create", 1), ("close", 4), ("resolve", 6), ("void", 3), ("wait", 4),
+    ("skip", 1), ("place", 130), ("cancel", 20), ("amend", 32), ("cancel_all", 4), ("suspend", 3), ("resume", 10),
+    ("open", 1), ("sweep", 16), ("expire", 5), ("create", 1), ("close", 4), ("resolve", 6), ("void", 3), ("wait", 4),
+    ("propose", 4), ("approve", 4), ("dispute", 3), ("withdraw", 2), ("settle", 2), ("reverse", 1),
 )  # fmt: skip
+
+
+REVIEWS = ("propose", "approve", "dispute", "withdraw", "settle", "reverse")
 
 
 def _by_byte(weights: tuple[tuple[str, int], ...]) -> list[str]:
@@ -110,11 +120,29 @@ def _command(
     if kind == "resolve":
         first = 10_000 if step[1] % 2 else step[2]
         return resolve(first, *[0] * (outcomes - 2), 10_000 - first)
+    if kind in REVIEWS:
+        return _review(kind, step, account, outcomes)
+    phase = ("", "", "post_only", "cancel_only")[step[2] % 4]
     plain: dict[str, cmd.Command] = {
-        "open": cmd.OpenMarket("m"), "suspend": suspend(), "resume": resume(), "sweep": sweep(), "close": close(),
-        "void": void(), "expire": expire(),
+        "open": cmd.OpenMarket("m"), "suspend": suspend(), "resume": resume(phase, step[3] % 8), "sweep": sweep(),
+        "close": close(), "void": void(), "expire": expire(),
     }  # fmt: skip
     return plain[kind]
+
+
+def _review(kind: str, step: bytes, account: str, outcomes: int) -> cmd.Command:
+    by, resolution = ACCOUNTS[step[2] % 3], f"r{step[3] % 2}"
+    if kind == "propose":
+        first = 10_000 if step[1] % 2 else step[2]
+        payouts = (first, *[0] * (outcomes - 2), 10_000 - first) if step[4] % 4 else ()
+        window_us = 3 * (step[6] % 3)
+        return propose(*payouts, by=by, resolution=resolution, approvals=step[5] % 3, window_us=window_us)
+    reviews: dict[str, cmd.Command] = {
+        "approve": approve(by, resolution), "dispute": dispute(account, resolution),
+        "withdraw": withdraw(by, resolution), "settle": settle(resolution),
+        "reverse": reverse(by, settlement=f"u{step[4]}", approvals=step[5] % 3),
+    }  # fmt: skip
+    return reviews[kind]
 
 
 def _place(step: bytes, order: str, account: str, now_us: int, creation: cmd.CreateMarket) -> cmd.PlaceOrder:

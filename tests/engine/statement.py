@@ -39,7 +39,7 @@ class Statement:
     def add(self, event: ev.Event, now_us: int) -> None:
         self.now_us = now_us
         assert self.status not in ("resolved", "voided") or isinstance(
-            event, ev.OrderRejected | ev.CommandRefused
+            event, ev.OrderRejected | ev.CommandRefused | ev.ReversalRequested | ev.ResolutionReversed
         ), "something happened after the end"
         reader = getattr(self, f"_{type(event).__name__}", None)
         if reader is not None:
@@ -101,6 +101,10 @@ class Statement:
 
     def _MarketVoided(self, event: ev.MarketVoided) -> None:
         self._ended(event.sets, event.fees, "voided")
+
+    def _ResolutionReversed(self, event: ev.ResolutionReversed) -> None:
+        assert event.sets * DOLLAR == self.collateral
+        self.status = "reversed"
 
     def _ended(self, sets: int, fees: int, status: str) -> None:
         assert not self.orders, "a market ended with open orders"

@@ -4,7 +4,7 @@ import pytest
 
 from tests.engine.both_markets import START_US, MarketUnderTest, assert_book, trades_of
 from tests.engine.sayings import create, expire, expired, place, placed, rejected, suspend
-from trading.engine import decide
+from trading.engine import lifecycle
 
 
 def ask_until(market: MarketUnderTest, order: str, us: int, price: int = 6000, account: str = "ann") -> None:
@@ -74,7 +74,7 @@ def test_an_order_whose_time_is_over_when_it_comes_is_refused(market: MarketUnde
 def test_the_clock_ends_the_soonest_first_and_only_those_that_are_due(
     market: MarketUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decide, "SWEEP_SIZE", 2)
+    monkeypatch.setattr(lifecycle, "SWEEP_SIZE", 2)
     market.given(create())
     for order, us in (("d", 9), ("c", 5), ("a", 5), ("b", 4)):
         ask_until(market, order, us)

@@ -17,8 +17,8 @@ from tests.engine.sayings import (
     sweep,
 )
 from trading.engine import commands as cmd
-from trading.engine import decide
 from trading.engine import events as ev
+from trading.engine import lifecycle
 
 
 def test_an_older_order_that_comes_after_the_fence_is_refused_and_a_younger_one_is_not(
@@ -117,7 +117,7 @@ def test_a_suspension_cancels_the_orders_that_asked_for_it(market: MarketUnderTe
 def test_more_of_them_than_a_step_holds_are_swept(
     market: MarketUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decide, "SWEEP_SIZE", 2)
+    monkeypatch.setattr(lifecycle, "SWEEP_SIZE", 2)
     ends = four_of_which_three_leave(market)
     assert market.run(suspend()) == (ev.MarketSuspended(reason="news"), *ends[:2])
     assert market.run(sweep()) == (ends[2],)
@@ -127,7 +127,7 @@ def test_more_of_them_than_a_step_holds_are_swept(
 def test_a_market_that_is_resumed_has_none_of_them_left(
     market: MarketUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decide, "SWEEP_SIZE", 1)
+    monkeypatch.setattr(lifecycle, "SWEEP_SIZE", 1)
     ends = four_of_which_three_leave(market)
     market.given(suspend())
     assert market.run(resume()) == (*ends[1:], ev.MarketResumed())

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.engine.digest import state_digest
 from tests.engine.sequences import DEPOSITS, SEQUENCE_BYTES, steps
 from tests.engine.trial import Trial
-from trading.engine import codec, decide
+from trading.engine import codec, decide, lifecycle
 from trading.engine.apply import apply
 from trading.engine.market import Market
 
@@ -33,7 +33,7 @@ SEARCH = settings(
 @pytest.fixture(autouse=True)
 def _small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short sequences must reach the limits too."""
-    monkeypatch.setattr(decide, "SWEEP_SIZE", SWEEP_SIZE)
+    monkeypatch.setattr(lifecycle, "SWEEP_SIZE", SWEEP_SIZE)
     monkeypatch.setattr(decide, "MAX_OPEN_ORDERS", OPEN_LIMIT)
 
 

@@ -14,21 +14,28 @@ from hypothesis.stateful import (
 from tests.engine.both_markets import START_US
 from tests.engine.sayings import (
     amend,
+    approve,
     cancel,
     cancel_all,
     close,
     create,
+    dispute,
     expire,
     place,
+    propose,
     resolve,
     resume,
+    reverse,
+    settle,
     suspend,
     sweep,
     void,
+    withdraw,
 )
 from tests.engine.trial import Trial
-from trading.engine import codec, decide
+from trading.engine import codec, decide, lifecycle
 from trading.engine import commands as cmd
+from trading.engine import events as ev
 
 ACCOUNTS = st.sampled_from(("ann", "bob", "cat"))
 DEPOSITS = {"ann": 400_000, "bob": 400_000, "cat": 60_000}
@@ -36,6 +43,14 @@ PLACERS = st.sampled_from(("", "key"))
 SIDES = st.sampled_from(("buy", "sell"))
 SIZES = st.integers(1, 9)
 TICK = 100
+
+
+STEPS: dict[type, str] = {
+    cmd.OpenMarket: "open", cmd.SuspendMarket: "suspend", cmd.ResumeMarket: "resume", cmd.CloseMarket: "close",
+    cmd.ResolveMarket: "resolve", cmd.VoidMarket: "void", cmd.ProposeResolution: "propose",
+    cmd.ApproveResolution: "approve", cmd.DisputeResolution: "dispute", cmd.WithdrawResolution: "withdraw",
+    cmd.SettleResolution: "settle", cmd.ReverseResolution: "reverse",
+}  # fmt: skip
 
 
 class Exchange(RuleBasedStateMachine):
@@ -49,7 +64,12 @@ class Exchange(RuleBasedStateMachine):
 
     def say(self, command: cmd.Command) -> None:
         assert codec.command_from(codec.command_data(command)) == command
-        self.trial.play(self.now_us, command)
+        before = self.trial.market.status
+        said = self.trial.play(self.now_us, command)
+        step = STEPS.get(type(command))
+        if step is not None and not isinstance(said[0], ev.CommandRefused):
+            assert before in lifecycle.ALLOWED_FROM[step]
+            assert self.trial.market.status in lifecycle.LEADS_TO[step]
 
     @initialize(outcomes=st.integers(2, 4), taker=st.sampled_from((0, 700)), maker=st.sampled_from((0, 33)))
     def create(self, outcomes: int, taker: int, maker: int) -> None:
@@ -143,6 +163,25 @@ class Exchange(RuleBasedStateMachine):
     def turn(self, command: cmd.Command) -> None:
         self.say(command)
 
+    @rule(phase=st.sampled_from(("cancel_only", "post_only")), us=st.integers(0, 4))
+    def resume_in_a_phase(self, phase: str, us: int) -> None:
+        self.say(suspend())
+        self.say(resume(phase, us))
+
+    @precondition(lambda self: len(self.placed) > 6)
+    @rule(
+        what=st.sampled_from(("propose", "approve", "dispute", "withdraw", "settle", "reverse", "approve", "settle")),
+        by=ACCOUNTS, which=st.sampled_from(("r1", "r1", "r1", "r2")), approvals=st.integers(0, 2),
+        window_us=st.sampled_from((0, 4)), voids=st.booleans(),
+    )  # fmt: skip
+    def review(self, what: str, by: str, which: str, approvals: int, window_us: int, voids: bool) -> None:
+        payouts = () if voids else (4_000, *[0] * (self.outcomes - 2), 6_000)
+        self.say({
+            "propose": propose(*payouts, by=by, resolution=which, approvals=approvals, window_us=window_us),
+            "approve": approve(by, which), "dispute": dispute(by, which), "withdraw": withdraw(by, which),
+            "settle": settle(which), "reverse": reverse(by, approvals=approvals),
+        }[what])  # fmt: skip
+
     @precondition(lambda self: len(self.placed) > 12)
     @rule(how=st.sampled_from(("close", "resolve", "void")))
     def decide(self, how: str) -> None:
@@ -157,7 +196,7 @@ class Exchange(RuleBasedStateMachine):
 def test_any_order_of_any_commands_is_answered_as_by_the_naive_exchange(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(decide, "SWEEP_SIZE", 2)
+    monkeypatch.setattr(lifecycle, "SWEEP_SIZE", 2)
     monkeypatch.setattr(decide, "MAX_OPEN_ORDERS", 4)
     run_state_machine_as_test(
         Exchange, settings=settings(max_examples=300, stateful_step_count=40, deadline=None, print_blob=True)

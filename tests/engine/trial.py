@@ -9,7 +9,7 @@ from tests.engine.oracle import NaiveExchange
 from tests.engine.sayings import sweep
 from tests.engine.sequences import DEPOSITS
 from tests.engine.statement import Statement
-from trading.engine import codec, decide, invariants
+from trading.engine import codec, decide, invariants, lifecycle
 from trading.engine import commands as cmd
 from trading.engine import events as ev
 from trading.engine.apply import apply
@@ -24,7 +24,7 @@ class Trial:
         """Without `compare` the naive exchange stays out of it: only what must add up is judged."""
         self.compare = compare
         self.market = Market("m")
-        self.naive = NaiveExchange(sweep_size=decide.SWEEP_SIZE, open_limit=decide.MAX_OPEN_ORDERS)
+        self.naive = NaiveExchange(sweep_size=lifecycle.SWEEP_SIZE, open_limit=decide.MAX_OPEN_ORDERS)
         self.naive.cash.update(deposits)
         self.statement = Statement(deposits)
         self.log: list[tuple[int, ev.Event]] = []
@@ -97,7 +97,7 @@ class Trial:
 
     def finish(self) -> None:
         """What is to be swept is swept to its end; the log alone, by way of JSON, gives the state again."""
-        while decide.needs_sweep(self.market):
+        while lifecycle.needs_sweep(self.market):
             assert self.play(self.log[-1][0], sweep()), "a sweep that is needed does nothing"
         replayed = Market("m")
         for at_us, event in self.log:

@@ -11,7 +11,17 @@ from typing import Any
 from trading.engine import events as ev
 from trading.engine.book import Book
 from trading.engine.fees import SHARE_PIPS, fee_numerator
-from trading.engine.market import FENCE_STANDS_US, Closing, Fence, Holding, Market, Order
+from trading.engine.market import (
+    FENCE_STANDS_US,
+    Closing,
+    Fence,
+    Holding,
+    Market,
+    Order,
+    Phase,
+    Proposal,
+    Reversal,
+)
 from trading.engine.trades import leg_trade_ids
 
 
@@ -44,6 +54,7 @@ def _suspended(market: Market, event: ev.MarketSuspended, at_us: int) -> None:
 
 def _resumed(market: Market, event: ev.MarketResumed, at_us: int) -> None:
     market.status = "open"
+    market.phase = None if event.until_us is None else Phase(event.phase, event.until_us)
 
 
 def _closed(market: Market, event: ev.MarketClosed, at_us: int) -> None:
@@ -53,10 +64,56 @@ def _closed(market: Market, event: ev.MarketClosed, at_us: int) -> None:
 
 def _resolved(market: Market, event: ev.MarketResolved, at_us: int) -> None:
     market.status = "resolved"
+    market.proposal = None
 
 
 def _voided(market: Market, event: ev.MarketVoided, at_us: int) -> None:
     market.status = "voided"
+    market.proposal = None
+
+
+def _proposed(market: Market, event: ev.ResolutionProposed, at_us: int) -> None:
+    before = market.status if market.proposal is None else market.proposal.status_before
+    market.proposal = Proposal(
+        event.resolution, event.payouts, event.evidence, event.by, event.approvals, event.window_us, before,
+        approved_by=(), disputed_by=(), until_us=event.until_us,
+    )  # fmt: skip
+    market.status = "proposed"
+
+
+def _approved(market: Market, event: ev.ResolutionApproved, at_us: int) -> None:
+    proposal = market.proposal
+    assert proposal is not None, "what is approved was proposed"
+    market.proposal = proposal._replace(
+        approved_by=(*proposal.approved_by, event.by), until_us=event.until_us
+    )
+
+
+def _disputed(market: Market, event: ev.ResolutionDisputed, at_us: int) -> None:
+    proposal = market.proposal
+    assert proposal is not None, "what is disputed was proposed"
+    disputed_by = (*proposal.disputed_by, event.account)
+    if market.status == "proposed":
+        proposal = proposal._replace(approved_by=(), until_us=None)
+    market.proposal = proposal._replace(disputed_by=disputed_by)
+    market.status = "disputed"
+
+
+def _withdrawn(market: Market, event: ev.ResolutionWithdrawn, at_us: int) -> None:
+    market.proposal = None
+    market.status = event.status
+
+
+def _reversal_requested(market: Market, event: ev.ReversalRequested, at_us: int) -> None:
+    asked = market.reversal
+    if asked is None:
+        asked = Reversal(event.settlement, event.evidence, event.approvals, ())
+    market.reversal = asked._replace(by=(*asked.by, event.by))
+
+
+def _reversed(market: Market, event: ev.ResolutionReversed, at_us: int) -> None:
+    market.status = "reversed"
+    market.closing = market.reversal = None
 
 
 def _position_opened(market: Market, event: ev.PositionOpened, at_us: int) -> None:
@@ -272,6 +329,12 @@ _APPLIERS: dict[type, Callable[[Market, Any, int], None]] = {
     ev.MarketClosed: _closed,
     ev.MarketResolved: _resolved,
     ev.MarketVoided: _voided,
+    ev.ResolutionProposed: _proposed,
+    ev.ResolutionApproved: _approved,
+    ev.ResolutionDisputed: _disputed,
+    ev.ResolutionWithdrawn: _withdrawn,
+    ev.ReversalRequested: _reversal_requested,
+    ev.ResolutionReversed: _reversed,
     ev.OrderPlaced: _placed,
     ev.OrderRejected: _nothing,
     ev.OrderMatched: _matched,

@@ -101,12 +101,15 @@ class SuspendMarket(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=
 
     market_id: str
     reason: str
+    code: str = ""  # one of SUSPENSION_CODES
 
 
 class ResumeMarket(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="resume_market"):
-    """Let a suspended market trade again."""
+    """Let a suspended market trade again: all at once, or after a phase of some µs in which no order trades."""
 
     market_id: str
+    phase: str = ""  # cancel_only | post_only
+    phase_us: int = 0
 
 
 class CloseMarket(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="close_market"):
@@ -132,6 +135,65 @@ class VoidMarket(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="vo
     evidence: str
 
 
+class ProposeResolution(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="propose_resolution"):
+    """Halt the market and say how it should end: what a share pays, or None to void it.
+
+    It settles once `approvals` persons other than `by` agree and `window_us` have passed since without a dispute.
+    It takes the place of an earlier proposal. The resolution's id becomes its settlement's.
+    """
+
+    market_id: str
+    resolution_id: str
+    payouts_pips: tuple[int, ...] | None
+    evidence: str
+    by: str
+    approvals: int
+    window_us: int
+
+
+class ApproveResolution(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="approve_resolution"):
+    """Agree with a proposal, as somebody who did not make it; after a dispute, uphold it."""
+
+    market_id: str
+    resolution_id: str
+    by: str
+
+
+class DisputeResolution(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="dispute_resolution"):
+    """Object to a proposal, as an account that holds shares of the market."""
+
+    market_id: str
+    resolution_id: str
+    account_id: str
+    reason: str
+
+
+class WithdrawResolution(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="withdraw_resolution"):
+    """Take a proposal back: the market is as it was before, though a trading one stays suspended."""
+
+    market_id: str
+    resolution_id: str
+    by: str
+    reason: str
+
+
+class SettleResolution(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="settle_resolution"):
+    """End the market as proposed, its dispute window being over; the clock sends it."""
+
+    market_id: str
+    resolution_id: str
+
+
+class ReverseResolution(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="reverse_resolution"):
+    """Undo a market's end, so that it can be decided anew; takes effect once `approvals` further persons ask too."""
+
+    market_id: str
+    settlement_id: str  # of the undoing
+    evidence: str
+    by: str
+    approvals: int
+
+
 class SweepOrders(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="sweep_orders"):
     """Cancel the next orders that a close or a suspension ends; the shard sends it until none is left."""
 
@@ -146,5 +208,6 @@ class ExpireOrders(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="
 
 Command = (
     PlaceOrder | CancelOrder | AmendOrder | CancelOrders | CreateMarket | OpenMarket | SuspendMarket | ResumeMarket
-    | CloseMarket | ResolveMarket | VoidMarket | SweepOrders | ExpireOrders
+    | CloseMarket | ResolveMarket | VoidMarket | ProposeResolution | ApproveResolution | DisputeResolution
+    | WithdrawResolution | SettleResolution | ReverseResolution | SweepOrders | ExpireOrders
 )  # fmt: skip

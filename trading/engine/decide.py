@@ -5,20 +5,17 @@ mutates, but reads the state as the events so far have left it. `run` does just 
 """
 
 from collections.abc import Callable, Iterator
-from itertools import islice
 from typing import Any
 
 from trading.engine import commands as cmd
 from trading.engine import events as ev
+from trading.engine import lifecycle, resolution
 from trading.engine.apply import apply
 from trading.engine.fees import SHARE_PIPS, reserve_pips
 from trading.engine.liquidity import Interest, affordable_shares, fillable_shares, would_cross
-from trading.engine.market import MAX_OPEN_ORDERS, Market, Order
+from trading.engine.market import MAX_OPEN_ORDERS, RESTING, Market, Order
 from trading.engine.matching import amended, amended_reserve, cancelled, expired, interest_of, match
 from trading.engine.rejection import RejectReason
-
-SWEEP_SIZE = 500
-ENDED = ("resolved", "voided")
 
 
 def decide(market: Market, command: cmd.Command, *, budget_pips: int, now_us: int) -> Iterator[ev.Event]:
@@ -99,7 +96,7 @@ def _interest(market: Market, command: cmd.PlaceOrder) -> Interest:
 
 def _refuse_unseen(market: Market, command: cmd.PlaceOrder, now_us: int) -> RejectReason | None:
     """What can be said without looking at the books."""
-    if market.status != "open" or now_us >= market.closes_us:
+    if not _takes_orders(market, now_us):
         return RejectReason.MARKET_NOT_OPEN
     for until_us in (command.valid_until_us, command.expires_us):
         if until_us is not None and until_us <= now_us:
@@ -113,9 +110,26 @@ def _refuse_unseen(market: Market, command: cmd.PlaceOrder, now_us: int) -> Reje
     return None
 
 
+def _takes_orders(market: Market, now_us: int) -> bool:
+    return (
+        market.status == "open"
+        and now_us < market.closes_us
+        and not _is_in_phase(market, "cancel_only", now_us)
+    )
+
+
+def _is_in_phase(market: Market, kind: str, now_us: int) -> bool:
+    """Whether a resumed market is still in that phase, whose end is no event."""
+    phase = market.phase
+    return phase is not None and now_us < phase.until_us and phase.kind == kind
+
+
 def _refuse_seen(market: Market, command: cmd.PlaceOrder, now_us: int) -> RejectReason | None:
     """What follows from the books: they are looked at only where it can matter."""
-    if command.post_only and would_cross(market, _interest(market, command), now_us):
+    nothing_trades = _is_in_phase(market, "post_only", now_us)
+    if nothing_trades and command.time_in_force not in RESTING:
+        return RejectReason.WOULD_CROSS
+    if (command.post_only or nothing_trades) and would_cross(market, _interest(market, command), now_us):
         return RejectReason.WOULD_CROSS
     if command.time_in_force == "FOK":
         wanted = command.quantity_shares
@@ -186,13 +200,13 @@ def _amend(market: Market, command: cmd.AmendOrder, budget_pips: int, now_us: in
 
 def _refuse_amend(market: Market, order: Order, price_pips: int, now_us: int) -> RejectReason | None:
     """Why an open order may not be moved to a price, which makes it a new one in its queue."""
-    if market.status != "open" or now_us >= market.closes_us:
+    if not _takes_orders(market, now_us):
         return RejectReason.MARKET_NOT_OPEN
     if order.expires_us is not None and order.expires_us <= now_us:
         return RejectReason.EXPIRED
     if price_pips % market.tick_pips:
         return RejectReason.OFF_TICK
-    if order.post_only:
+    if order.post_only or _is_in_phase(market, "post_only", now_us):
         mirrored = order.outcome != order.book_index
         moved = interest_of(order)._replace(price_pips=SHARE_PIPS - price_pips if mirrored else price_pips)
         if would_cross(market, moved, now_us):
@@ -225,7 +239,7 @@ def _cancel_orders(
             )
         )
 
-    if command.fence is not None and market.status not in ENDED:
+    if command.fence is not None and market.status not in lifecycle.ENDED:
         yield ev.CancelAllFence(
             account=command.account_id, by=command.by, fence=command.fence, outcome=command.outcome,
             side=command.side,
@@ -236,92 +250,7 @@ def _cancel_orders(
             yield cancelled(market, order, command.reason)
 
 
-def _create(market: Market, command: cmd.CreateMarket, budget_pips: int, now_us: int) -> Iterator[ev.Event]:
-    if market.seq:
-        yield _not_now("create", RejectReason.NOT_SUPPORTED)
-        return
-    yield ev.MarketCreated(
-        category=command.category, closes_us=command.closes_us, created_us=now_us, maker_fee_e4=command.maker_fee_e4,
-        market=command.market_id, opens_us=command.opens_us, outcomes=command.outcomes, question=command.question,
-        taker_fee_e4=command.taker_fee_e4, tick=command.tick_pips,
-    )  # fmt: skip
-    if command.opens_us is None or command.opens_us <= now_us:
-        yield ev.MarketOpened()
-
-
-def _open(market: Market, command: cmd.OpenMarket, budget_pips: int, now_us: int) -> Iterator[ev.Event]:
-    if market.status != "draft":
-        yield _not_now("open")
-        return
-    yield ev.MarketOpened()
-
-
-def _suspend(market: Market, command: cmd.SuspendMarket, budget_pips: int, now_us: int) -> Iterator[ev.Event]:
-    if market.status != "open":
-        yield _not_now("suspend")
-        return
-    yield ev.MarketSuspended(reason=command.reason)
-    yield from _sweep(market)
-
-
-def _resume(market: Market, command: cmd.ResumeMarket, budget_pips: int, now_us: int) -> Iterator[ev.Event]:
-    if market.status != "suspended":
-        yield _not_now("resume")
-        return
-    # Those that a suspension ends are as a rule gone by now.
-    for order in list(market.cancelled_when_suspended.values()):
-        yield cancelled(market, order, "market_suspended")
-    yield ev.MarketResumed()
-
-
-def _close(market: Market, command: cmd.CloseMarket, budget_pips: int, now_us: int) -> Iterator[ev.Event]:
-    if market.status not in ("draft", "open", "suspended"):
-        yield _not_now("close")
-        return
-    yield ev.MarketClosed(reason="time")
-    yield from _sweep(market)
-
-
-def _resolve(market: Market, command: cmd.ResolveMarket, budget_pips: int, now_us: int) -> Iterator[ev.Event]:
-    if _is_ending(market):
-        yield _not_now("resolve")
-        return
-    yield ev.MarketClosed(
-        evidence=command.evidence,
-        payouts=command.payouts_pips,
-        reason="resolution",
-        settlement=command.settlement_id,
-    )
-    yield from _sweep(market)
-
-
-def _void(market: Market, command: cmd.VoidMarket, budget_pips: int, now_us: int) -> Iterator[ev.Event]:
-    if _is_ending(market):
-        yield _not_now("void")
-        return
-    yield ev.MarketClosed(evidence=command.evidence, reason="void", settlement=command.settlement_id)
-    yield from _sweep(market)
-
-
-def _not_now(verb: str, reason: RejectReason = RejectReason.MARKET_NOT_OPEN) -> ev.CommandRefused:
-    return ev.CommandRefused(command=verb, reason=reason.value)
-
-
-def _is_ending(market: Market) -> bool:
-    """Resolved or voided, or on the way there: it cannot be decided twice."""
-    return market.status in ENDED or (market.closing is not None and market.closing.reason != "time")
-
-
 # --- What goes on by itself -----------------------------------------------------------------------
-
-
-def needs_sweep(market: Market) -> bool:
-    """Whether a closed or suspended market still has orders to cancel, or a closed one an end to record."""
-    if market.status == "suspended":
-        return bool(market.cancelled_when_suspended)
-    if market.status != "closed" or market.closing is None:
-        return False
-    return bool(market.orders) or market.closing.reason != "time"
 
 
 def next_expiry_us(market: Market) -> int | None:
@@ -329,40 +258,13 @@ def next_expiry_us(market: Market) -> int | None:
     return market.expiring[0][0] if market.expiring else None
 
 
-def _sweep_orders(
-    market: Market, command: cmd.SweepOrders, budget_pips: int, now_us: int
-) -> Iterator[ev.Event]:
-    if needs_sweep(market):
-        yield from _sweep(market)
-
-
-def _sweep(market: Market) -> Iterator[ev.Event]:
-    """Cancels at most SWEEP_SIZE orders; in a closed market the last of them is followed by its end."""
-    if market.status == "suspended":
-        for order in list(islice(market.cancelled_when_suspended.values(), SWEEP_SIZE)):
-            yield cancelled(market, order, "market_suspended")
-        return
-    for order in list(islice(market.orders.values(), SWEEP_SIZE)):
-        yield cancelled(market, order, "market_closed")
-    closing = market.closing
-    if market.orders or closing is None or closing.settlement is None:
-        return
-    if closing.payouts is not None:
-        yield ev.MarketResolved(
-            evidence=closing.evidence, fees=market.fees_pips, payouts=closing.payouts, sets=market.sets,
-            settlement=closing.settlement,
-        )  # fmt: skip
-    else:
-        yield ev.MarketVoided(
-            evidence=closing.evidence, fees=market.fees_pips, sets=market.sets, settlement=closing.settlement
-        )
-
-
 def _expire_orders(
     market: Market, command: cmd.ExpireOrders, budget_pips: int, now_us: int
 ) -> Iterator[ev.Event]:
-    """Ends at most SWEEP_SIZE orders whose time is over."""
-    due = [order_id for expires_us, order_id in market.expiring[:SWEEP_SIZE] if expires_us <= now_us]
+    """Ends at most lifecycle.SWEEP_SIZE orders whose time is over."""
+    due = [
+        order_id for expires_us, order_id in market.expiring[: lifecycle.SWEEP_SIZE] if expires_us <= now_us
+    ]
     for order_id in due:
         yield expired(market, market.orders[order_id])
 
@@ -372,13 +274,19 @@ _DECIDERS: dict[type, Callable[[Market, Any, int, int], Iterator[ev.Event]]] = {
     cmd.CancelOrder: _cancel,
     cmd.AmendOrder: _amend,
     cmd.CancelOrders: _cancel_orders,
-    cmd.CreateMarket: _create,
-    cmd.OpenMarket: _open,
-    cmd.SuspendMarket: _suspend,
-    cmd.ResumeMarket: _resume,
-    cmd.CloseMarket: _close,
-    cmd.ResolveMarket: _resolve,
-    cmd.VoidMarket: _void,
-    cmd.SweepOrders: _sweep_orders,
+    cmd.CreateMarket: lifecycle.create,
+    cmd.OpenMarket: lifecycle.open_market,
+    cmd.SuspendMarket: lifecycle.suspend,
+    cmd.ResumeMarket: lifecycle.resume,
+    cmd.CloseMarket: lifecycle.close,
+    cmd.ResolveMarket: lifecycle.resolve,
+    cmd.VoidMarket: lifecycle.void,
+    cmd.SweepOrders: lifecycle.sweep_orders,
+    cmd.ProposeResolution: resolution.propose,
+    cmd.ApproveResolution: resolution.approve,
+    cmd.DisputeResolution: resolution.dispute,
+    cmd.WithdrawResolution: resolution.withdraw,
+    cmd.SettleResolution: resolution.settle,
+    cmd.ReverseResolution: resolution.reverse,
     cmd.ExpireOrders: _expire_orders,
 }

@@ -31,11 +31,15 @@ class MarketOpened(_Event, frozen=True, kw_only=True):
 
 
 class MarketSuspended(_Event, frozen=True, kw_only=True):
+    code: str = ""
     reason: str
 
 
 class MarketResumed(_Event, frozen=True, kw_only=True):
-    pass
+    """Until `until_us` there may be a `phase`: cancel_only takes no orders, post_only none that would trade."""
+
+    phase: str = ""
+    until_us: int | None = None
 
 
 class MarketClosed(_Event, frozen=True, kw_only=True):
@@ -60,6 +64,60 @@ class MarketVoided(_Event, frozen=True, kw_only=True):
     fees: int
     sets: int
     settlement: str
+
+
+class ResolutionProposed(_Event, frozen=True, kw_only=True):
+    """Without `payouts` it is a void. `until_us` is the end of the dispute window, known once nobody has to agree."""
+
+    approvals: int
+    by: str
+    evidence: str
+    payouts: tuple[int, ...] | None = None
+    resolution: str
+    until_us: int | None = None
+    window_us: int
+
+
+class ResolutionApproved(_Event, frozen=True, kw_only=True):
+    """`until_us` as of ResolutionProposed; None while others have to agree, or where the end follows at once."""
+
+    by: str
+    resolution: str
+    until_us: int | None = None
+
+
+class ResolutionDisputed(_Event, frozen=True, kw_only=True):
+    """A holder objects; what had been approved is not any more."""
+
+    account: str
+    reason: str
+    resolution: str
+
+
+class ResolutionWithdrawn(_Event, frozen=True, kw_only=True):
+    by: str
+    reason: str
+    resolution: str
+    status: str
+
+
+class ReversalRequested(_Event, frozen=True, kw_only=True):
+    """One more person wants the market's end undone; `approvals` further ones have to."""
+
+    approvals: int
+    by: str
+    evidence: str
+    settlement: str
+
+
+class ResolutionReversed(_Event, frozen=True, kw_only=True):
+    """The settlement `reverses` is undone by `settlement`; shares and collateral are what they were before it."""
+
+    by: str
+    evidence: str
+    reverses: str
+    settlement: str
+    sets: int
 
 
 class OrderPlaced(_Event, frozen=True, kw_only=True):
@@ -206,6 +264,7 @@ class PositionOpened(_Event, frozen=True, kw_only=True):
 
 Event = (
     MarketCreated | MarketOpened | MarketSuspended | MarketResumed | MarketClosed | MarketResolved | MarketVoided
-    | OrderPlaced | OrderRejected | OrderMatched | OrderCancelled | OrderExpired | OrderAmended | CancelAllFence
-    | CommandRefused | PositionOpened
+    | ResolutionProposed | ResolutionApproved | ResolutionDisputed | ResolutionWithdrawn | ReversalRequested
+    | ResolutionReversed | OrderPlaced | OrderRejected | OrderMatched | OrderCancelled | OrderExpired | OrderAmended
+    | CancelAllFence | CommandRefused | PositionOpened
 )  # fmt: skip

@@ -84,6 +84,40 @@ class Closing(NamedTuple):
     evidence: str
 
 
+class Phase(NamedTuple):
+    """How a market takes orders after it was resumed: cancel_only or post_only, until a moment."""
+
+    kind: str
+    until_us: int
+
+
+class Proposal(NamedTuple):
+    """How the market should end, and who has said what about it.
+
+    `until_us` is the end of the dispute window, which begins when `approvals` others have agreed; None before.
+    """
+
+    resolution_id: str
+    payouts: tuple[int, ...] | None
+    evidence: str
+    by: str
+    approvals: int
+    window_us: int
+    status_before: str
+    approved_by: tuple[str, ...]
+    disputed_by: tuple[str, ...]
+    until_us: int | None
+
+
+class Reversal(NamedTuple):
+    """Who wants the market's end undone, while others have to agree."""
+
+    settlement_id: str
+    evidence: str
+    approvals: int
+    by: tuple[str, ...]
+
+
 class Fence(NamedTuple):
     """A cancel-all: orders with an id below `order_id` that come after it are refused."""
 
@@ -125,6 +159,9 @@ class Market:
         self.closes_us = 0
         self.opens_us: int | None = None
         self.closing: Closing | None = None
+        self.phase: Phase | None = None
+        self.proposal: Proposal | None = None
+        self.reversal: Reversal | None = None
         self.books: list[Book] = []
         self.orders: dict[str, Order] = {}
         self.client_orders: dict[tuple[str, str], Order] = {}

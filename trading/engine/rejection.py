@@ -17,4 +17,6 @@ class RejectReason(StrEnum):
     EXCEEDS_AVAILABLE_CASH = "exceeds_available_cash"
     ORDER_NOT_OPEN = "order_not_open"
     NOT_FOUND = "not_found"
+    SECOND_PERSON_NEEDED = "second_person_needed"
+    NOT_A_HOLDER = "not_a_holder"
     NOT_SUPPORTED = "not_supported"

@@ -15,14 +15,15 @@ import msgspec
 from trading.engine.apply import enter
 from trading.engine.book import Book
 from trading.engine.events import OrderPlaced
-from trading.engine.market import Closing, Fence, Holding, Market, Order
+from trading.engine.market import Closing, Fence, Holding, Market, Order, Phase, Proposal, Reversal
 
 LAYOUT = 2
 """Raise it when the bytes' arrangement changes, or what a field means. A changed list of fields shows by itself."""
 
 MARKET_FIELDS = (
     "market_id", "seq", "status", "outcomes", "is_binary", "tick_pips", "taker_fee_e4", "maker_fee_e4",
-    "highest_fee_e4", "closes_us", "opens_us", "closing", "fences", "sets", "fees_pips", "volume_pips", "last_prices",
+    "highest_fee_e4", "closes_us", "opens_us", "closing", "phase",
+    "proposal", "reversal", "fences", "sets", "fees_pips", "volume_pips", "last_prices",
 )  # fmt: skip
 ORDER_FIELDS = (
     "order_id", "account_id", "by", "client_order_id", "outcome", "side", "order_type", "price_pips", "quantity_shares",
@@ -40,6 +41,9 @@ NOT_STATE = ("touched",)
 _FROM_PLAIN: dict[str, Callable[[Any], Any]] = {
     "outcomes": tuple,
     "closing": lambda value: Closing(value[0], tuple(value[1]) if value[1] is not None else None, *value[2:]),
+    "phase": lambda value: Phase(*value),
+    "proposal": lambda value: Proposal._make(_with_tuples(value)),
+    "reversal": lambda value: Reversal._make(_with_tuples(value)),
     "fences": lambda value: {
         account: [Fence(*fence) for fence in fences] for account, fences in value.items()
     },
@@ -47,12 +51,19 @@ _FROM_PLAIN: dict[str, Callable[[Any], Any]] = {
 }
 
 
+def _with_tuples(values: list[Any]) -> list[Any]:
+    return [tuple(value) if isinstance(value, list) else value for value in values]
+
+
 def _format_of(*lists: Iterable[str]) -> str:
     names = "|".join(",".join(fields) for fields in lists)
     return f"{LAYOUT}-{crc32(names.encode()):08x}"
 
 
-FORMAT = _format_of(MARKET_FIELDS, ORDER_FIELDS, HOLDING_FIELDS, Closing._fields, Fence._fields)
+FORMAT = _format_of(
+    MARKET_FIELDS, ORDER_FIELDS, HOLDING_FIELDS,
+    *(kind._fields for kind in (Closing, Fence, Phase, Proposal, Reversal)),
+)  # fmt: skip
 """Names the layout. Bytes of another format must not be read: the market is loaded from its events."""
 
 # An order is born of its event; of one from a snapshot every field is then written over.

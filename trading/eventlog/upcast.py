@@ -15,12 +15,15 @@ from trading.engine.codec import EVENT_TYPES
 
 Data = dict[str, Any]
 
-UPCASTERS: dict[str, tuple[str, Callable[[Data], Data]]] = {}
+UPCASTERS: dict[str, tuple[str, Callable[[Data], Data]]] = {
+    # Once only a void took money back, and never more than there was.
+    "payout_reversed/1": ("payout_reversed/2", lambda data: {**data, "kind": "take_back", "owed": 0}),
+}
 """An old stored name, the next one, and what makes the one's data into the other's; the given data may be changed."""
 
 ACCOUNT_EVENTS = frozenset({
-    "funds_deposited/1", "funds_withdrawn/1", "command_refused/1", "position_closed/1", "payout_issued/1",
-    "payout_reversed/1",
+    "funds_deposited/1", "funds_withdrawn/1", "debt_repaid/1", "command_refused/1", "position_closed/1",
+    "position_reopened/1", "payout_issued/1", "payout_reversed/2",
 })  # fmt: skip
 """What account streams hold, as it is written now; what market streams hold is the engine's to say."""
 

@@ -34,9 +34,9 @@ class Endings:
     def __init__(self) -> None:
         self._found: dict[str, Ending] = {}
 
-    def of(self, connection: Any, event: LoggedEvent) -> Ending:
-        """The ending that caused an account's settlement event."""
-        settlement_id, market_id = event.data["settlement"], event.data["market"]
+    def of(self, connection: Any, event: LoggedEvent, settlement_id: str) -> Ending:
+        """How the settlement's market ended, which an account's event is about."""
+        market_id = event.data["market"]
         ending = self._found.get(settlement_id)
         if ending is None:
             endings = stored_names("market_resolved/1", "market_voided/1")
@@ -57,7 +57,7 @@ def count_ready(connection: Any, endings: Endings, events: list[LoggedEvent], re
     """How many of a slot's events may be applied when the other slots stand at `reached`."""
     for index, event in enumerate(events):
         if event.type in _WAITING:
-            ending = endings.of(connection, event)
+            ending = endings.of(connection, event, event.data["settlement"])
             if reached.get(ending.slot, 0) <= ending.slot_offset:
                 return index
     return len(events)

@@ -5,7 +5,7 @@ sum over outcomes of realized - cost is what the account has taken out of the ma
 every pip that moves is either in a cost or realized.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from trading.money import SHARE_PIPS
@@ -100,6 +100,13 @@ class Holding:
         for row, payout in zip(self.rows, payouts, strict=True):
             if row.quantity:
                 row.dispose(row.quantity, payout * row.quantity)
+
+    def reopen(self, quantities: Sequence[int], costs_pips: Sequence[int], payouts: Sequence[int]) -> None:
+        """Undoes `close`, after which nothing else was booked on shares."""
+        for row, quantity, cost, payout in zip(self.rows, quantities, costs_pips, payouts, strict=True):
+            if quantity:
+                row.acquire(quantity, cost)
+                row.realize(cost - payout * quantity)
 
     @property
     def realized_pips(self) -> int:

@@ -6,6 +6,7 @@
     trade                    a fill: what shares brought, or what was reserved too much, less fees
     payout, refund           a resolved market paid, a voided one gave back
     take_back                a voided market took what the account had taken out of it
+    reversal                 a market's end was undone: what it paid is taken, what it took is given back
 
 An entry's amount is what the event changed free cash by as long as there is no debt. A credit that repays debt stands
 there in full, so the entries of an account add up to its cash less its debt; what a batch in flight holds is still
@@ -24,6 +25,7 @@ from trading.projections.rows import insertion, moment
 
 KINDS = (
     "deposit", "withdrawal", "order_reserved", "order_released", "trade", "payout", "refund", "take_back",
+    "reversal",
 )  # fmt: skip
 
 _INSERT = insertion(
@@ -144,7 +146,8 @@ def _named(batch: _Batch, event: LoggedEvent) -> None:
         batch.touch(account_id, event)
 
 
-def _closed(batch: _Batch, event: LoggedEvent) -> None:
+def _own(batch: _Batch, event: LoggedEvent) -> None:
+    """An event of an account's own stream that leaves cash less debt as it is."""
     batch.touch(event.stream_id, event)
 
 
@@ -157,11 +160,18 @@ def _moved(kind: str, sign: int) -> Callable[[_Batch, LoggedEvent], None]:
     return apply
 
 
-_PAID = {"win": _moved("payout", 1), "refund": _moved("refund", 1)}
+_PAID = {"win": _moved("payout", 1), "refund": _moved("refund", 1), "returned": _moved("reversal", 1)}
+_TAKEN = {
+    "take_back": _moved("take_back", -1), "win": _moved("reversal", -1), "refund": _moved("reversal", -1)
+}  # fmt: skip
 
 
 def _issued(batch: _Batch, event: LoggedEvent) -> None:
     _PAID[event.data["kind"]](batch, event)
+
+
+def _reversed(batch: _Batch, event: LoggedEvent) -> None:
+    _TAKEN[event.data["kind"]](batch, event)
 
 
 _APPLIERS = appliers({
@@ -174,9 +184,12 @@ _APPLIERS = appliers({
     "cancel_all_fence/1": _named,
     "command_refused/1": _named,
     "position_opened/1": _named,
-    "position_closed/1": _closed,
+    "resolution_disputed/1": _named,
+    "position_closed/1": _own,
+    "position_reopened/1": _own,
+    "debt_repaid/1": _own,
     "funds_deposited/1": _moved("deposit", 1),
     "funds_withdrawn/1": _moved("withdrawal", -1),
     "payout_issued/1": _issued,
-    "payout_reversed/1": _moved("take_back", -1),
+    "payout_reversed/2": _reversed,
 })  # fmt: skip

@@ -1,8 +1,7 @@
-"""Owns the tables market, outcome and market_summary, and opens the settlement row of an ended market.
+"""Owns the tables market, outcome and market_summary; with resolutions.py also resolution, and opens settlements.
 
 `market.seq` is the stream version of the last change of the market itself, `market_summary.seq` that
-of its last event of any kind. Open interest stays as the market's end left it. Settlement rows are
-made once and then belong to trading.settlement: a rebuild leaves them alone.
+of its last event of any kind. Open interest stays as the market's end left it.
 """
 
 import logging
@@ -12,9 +11,10 @@ from typing import Any
 from celery import current_app
 
 from trading.array_literals import array_of, columns, quoted
-from trading.eventlog.codec import LoggedEvent, canonical_json
+from trading.eventlog.codec import LoggedEvent
 from trading.ids import MARKET_SLOTS
 from trading.money import SHARE_PIPS
+from trading.projections import resolutions
 from trading.projections.projection import AfterCommit, BrokenLog, UnknownEvent, appliers
 from trading.projections.rows import moment
 from trading.read_cache import MARKETS_TOPIC, tell_changed
@@ -36,17 +36,6 @@ SELECT %s, o.position - 1, o.name FROM unnest(%s::text[]) WITH ORDINALITY AS o(n
 _INSERT_SUMMARY = """
 INSERT INTO market_summary (market_id, last_prices, seq, updated_at)
 VALUES (%s, array_fill(NULL::integer, ARRAY[%s]), 0, %s)
-"""
-_CHANGE_STATUS = "UPDATE market SET status = %s, seq = %s WHERE market_id = %s RETURNING 1"
-_END_MARKET = """
-UPDATE market SET status = %s, resolved_at = %s, resolution = %s::jsonb, settlement_id = %s, seq = %s
-WHERE market_id = %s RETURNING 1
-"""
-_INSERT_SETTLEMENT = """
-INSERT INTO settlement
-    (settlement_id, market_id, kind, status, payouts, collateral_pips, cause_slot, cause_offset, created_at)
-VALUES (%s, %s, %s, 'pending', %s, %s, %s, %s, %s)
-ON CONFLICT DO NOTHING RETURNING settlement_id::text
 """
 _READ_LAST_PRICES = (
     "SELECT market_id::text, last_prices FROM market_summary WHERE market_id = ANY(%s::uuid[])"
@@ -99,7 +88,7 @@ class MarketsProjection:
     """Lifecycle events, which are few, one by one; trading as one statement a batch."""
 
     name = "markets"
-    tables = ("market", "outcome", "market_summary")
+    tables = ("market", "outcome", "market_summary", "resolution")
 
     def __init__(self) -> None:
         self._last_prices: dict[str, _LastPrices] = {}
@@ -186,46 +175,10 @@ def _created(connection: Any, event: LoggedEvent) -> list[str]:
 
 def _status(status: str) -> Callable[[Any, LoggedEvent], list[str]]:
     def change(connection: Any, event: LoggedEvent) -> list[str]:
-        _change_one(connection, event, _CHANGE_STATUS, [status, event.version, event.stream_id])
+        resolutions.change_status(connection, event, status)
         return []
 
     return change
-
-
-def _resolved(connection: Any, event: LoggedEvent) -> list[str]:
-    return _end(
-        connection, event, status="resolved", kind="resolve", collateral_pips=SHARE_PIPS * event.data["sets"]
-    )
-
-
-def _voided(connection: Any, event: LoggedEvent) -> list[str]:
-    # A void gives the fees back too.
-    collateral_pips = SHARE_PIPS * event.data["sets"] + event.data["fees"]
-    return _end(connection, event, status="voided", kind="void", collateral_pips=collateral_pips)
-
-
-def _end(connection: Any, event: LoggedEvent, *, status: str, kind: str, collateral_pips: int) -> list[str]:
-    """Ends the market and opens its settlement; answers the settlement's id unless it was there before."""
-    payouts, settlement_id = event.data.get("payouts"), event.data["settlement"]
-    resolution = {
-        "kind": kind,
-        "payouts": payouts,
-        "evidence": event.data["evidence"],
-        "settlement": settlement_id,
-    }
-    at = moment(event.recorded_us)
-    ended = [status, at, canonical_json(resolution).decode(), settlement_id, event.version, event.stream_id]
-    _change_one(connection, event, _END_MARKET, ended)
-    opened = connection.execute(
-        _INSERT_SETTLEMENT,
-        [settlement_id, event.stream_id, kind, payouts, collateral_pips, event.slot, event.slot_offset, at],
-    )
-    return [settlement_id for (settlement_id,) in opened.fetchall()]
-
-
-def _change_one(connection: Any, event: LoggedEvent, statement: str, arguments: list[Any]) -> None:
-    if connection.execute(statement, arguments).fetchone() is None:
-        raise BrokenLog(f"event {event.event_id} changes market {event.stream_id}, which was never created")
 
 
 def _matched(change: _Change, data: dict[str, Any]) -> None:
@@ -256,14 +209,13 @@ def _position_opened(change: _Change, data: dict[str, Any]) -> None:
     change.trader_count += 1
 
 
-_LIFECYCLE: dict[str, Callable[[Any, LoggedEvent], list[str]]] = {
+_LIFECYCLE: dict[str, resolutions.Applier] = {
     "market_created/1": _created,
     "market_opened/1": _status("open"),
     "market_suspended/1": _status("suspended"),
     "market_resumed/1": _status("open"),
     "market_closed/1": _status("closed"),
-    "market_resolved/1": _resolved,
-    "market_voided/1": _voided,
+    **resolutions.APPLIERS,
 }
 
 _COUNTERS = appliers({

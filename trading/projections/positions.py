@@ -4,7 +4,8 @@ Owns standing and forecast too (standings.py has their rules), since one fold of
 
 `participation` is the flow between an account and a market by trading alone; pay-outs are not in it.
 When a market has ended, an account's position_closed leaves its rows with quantity 0 and what it
-earned; a refund or take-back of a voided market is booked on the first outcome's row.
+earned, and position_reopened brings them back; a refund or take-back of a voided market is booked on
+the first outcome's row.
 """
 
 from collections.abc import Sequence
@@ -79,7 +80,9 @@ class PositionsProjection:
 
     def _apply_one(self, connection: Any, batch: "_Batch", event: LoggedEvent) -> None:
         if event.type == "position_closed/1":
-            _close(batch, event, self._endings.of(connection, event))
+            _close(batch, event, self._endings.of(connection, event, event.data["settlement"]))
+        elif event.type == "position_reopened/1":
+            _reopen(batch, event, self._endings.of(connection, event, event.data["reverses"]))
         elif (applier := _APPLIERS[event.type]) is not None:
             applier(batch, event)
 
@@ -188,17 +191,35 @@ def _close(batch: _Batch, event: LoggedEvent, ending: Ending) -> None:
         batch.standings.end(market_id, account_id, day_of(ending.recorded_us), payouts)
 
 
+def _reopen(batch: _Batch, event: LoggedEvent, ending: Ending) -> None:
+    """The holding is as it was before it was closed, what it had cost included, and the score is taken back."""
+    market_id, account_id, payouts = event.data["market"], event.stream_id, ending.payouts
+    holding = batch.holding(market_id, account_id, event)
+    if any(holding.quantities):
+        raise ValueError(f"opens a position that holds {holding.quantities}")
+    holding.reopen(
+        event.data["quantities"],
+        event.data["costs"],
+        payouts if payouts is not None else [0] * len(holding.rows),
+    )
+    if payouts is not None:
+        batch.standings.take_back_end(market_id, account_id, day_of(ending.recorded_us), payouts)
+
+
 def _issued(batch: _Batch, event: LoggedEvent) -> None:
-    """A winner's money is in the closing of the position already; a refund is not."""
-    if event.data["kind"] == "refund":
+    """A winner's money is in the closing of the position already; a refund or what a void had taken is not."""
+    if event.data["kind"] != "win":
         batch.holding(event.data["market"], event.stream_id, event).rows[0].realize(event.data["amount"])
 
 
 def _reversed(batch: _Batch, event: LoggedEvent) -> None:
-    batch.holding(event.data["market"], event.stream_id, event).rows[0].realize(-event.data["amount"])
+    if event.data["kind"] != "win":
+        batch.holding(event.data["market"], event.stream_id, event).rows[0].realize(-event.data["amount"])
 
 
-_SETTLING = frozenset({"position_closed/1", "payout_issued/1", "payout_reversed/1"})
+_SETTLING = frozenset({
+    "position_closed/1", "position_reopened/1", "payout_issued/1", "payout_reversed/2"
+})  # fmt: skip
 _RELEASING = frozenset({"order_cancelled/1", "order_expired/1", "order_amended/1"})
 _APPLIERS = appliers({
     "order_matched/1": _matched,
@@ -206,5 +227,5 @@ _APPLIERS = appliers({
     "order_expired/1": _released,
     "order_amended/1": _released,
     "payout_issued/1": _issued,
-    "payout_reversed/1": _reversed,
+    "payout_reversed/2": _reversed,
 })  # fmt: skip

@@ -75,7 +75,8 @@ class StandingsBatch:
     def __init__(self) -> None:
         self._standings: dict[tuple[int, str], list[int]] = {}
         self._forecasts: dict[tuple[str, str, int], list[int]] = {}
-        self._endings: dict[tuple[str, str], tuple[int, Sequence[int]]] = {}
+        self._endings: list[tuple[tuple[str, str], int, Sequence[int], int]] = []
+        """(market and account, day, payouts, +1 or -1) of each score that counts, or does not any more."""
 
     def fill(self, market_id: str, leg: dict[str, Any], day: int, *, is_binary: bool) -> None:
         """One leg of a match: volume in the owner's terms, the forecast in the book's."""
@@ -97,7 +98,11 @@ class StandingsBatch:
 
     def end(self, market_id: str, account_id: str, day: int, payouts: Sequence[int]) -> None:
         """A market that was resolved on that day is over for the account, which will trade no more in it."""
-        self._endings[market_id, account_id] = (day, payouts)
+        self._endings.append(((market_id, account_id), day, payouts, 1))
+
+    def take_back_end(self, market_id: str, account_id: str, day: int, payouts: Sequence[int]) -> None:
+        """That resolution was undone: its score counts no more."""
+        self._endings.append(((market_id, account_id), day, payouts, -1))
 
     def write(self, connection: Any) -> None:
         """Forecasts first, since those of the accounts to be scored may be in this batch."""
@@ -117,16 +122,17 @@ class StandingsBatch:
         return sums
 
     def _score(self, connection: Any) -> None:
-        rows = connection.execute(_READ_FORECASTS, columns(list(self._endings))).fetchall()
+        keys = list(dict.fromkeys(key for key, *_ in self._endings))
+        rows = connection.execute(_READ_FORECASTS, columns(keys)).fetchall()
         found: dict[tuple[str, str], list[Forecast]] = {}
         for market_id, account_id, outcome, quantity, price_sum, price_sq_sum in rows:
             forecast = Forecast(outcome, quantity, price_sum, int(price_sq_sum))
             found.setdefault((market_id, account_id), []).append(forecast)
-        for key, forecasts in found.items():
-            day, payouts = self._endings[key]
-            sums = self._standing(key[1], day)
-            sums[2] += score_e8(forecasts, payouts)
-            sums[3] += 1
+        for key, day, payouts, sign in self._endings:
+            if (forecasts := found.get(key)) is not None:
+                sums = self._standing(key[1], day)
+                sums[2] += sign * score_e8(forecasts, payouts)
+                sums[3] += sign
 
     def _rows(self) -> list[tuple[Any, ...]]:
         """Each day's row and the one for all time, in key order."""

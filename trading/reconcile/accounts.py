@@ -8,7 +8,7 @@ from trading.ids import MARKET_SLOTS
 from trading.reconcile.markets import add_forecast
 from trading.reconcile.rows import ALL_TIME, LedgerSums
 
-_SIGNS = {"funds_deposited/1": 1, "payout_issued/1": 1, "funds_withdrawn/1": -1, "payout_reversed/1": -1}
+_SIGNS = {"funds_deposited/1": 1, "payout_issued/1": 1, "funds_withdrawn/1": -1, "payout_reversed/2": -1}
 
 
 @dataclass(slots=True)
@@ -26,6 +26,10 @@ class LedgerFold:
                 self.events[account_id] += 1
             for leg in data["legs"]:
                 self._enter(leg["account"], leg["cash"])
+            return
+        if event.type == "debt_repaid/1":
+            # Cash less debt is what it was.
+            self.events[event.stream_id] += 1
             return
         account_id = data.get("account", event.stream_id if event.slot >= MARKET_SLOTS else None)
         if account_id is not None:
@@ -55,7 +59,9 @@ class StandingsFold:
     )
     binary: dict[str, bool] = field(default_factory=dict)
     resolved: dict[str, tuple[str, list[int]]] = field(default_factory=dict)
-    closed: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """(day, payouts) by settlement."""
+    closed: dict[str, dict[tuple[str, str], int]] = field(default_factory=lambda: defaultdict(dict))
+    """Of each account: by market and settlement, 1 if it was closed by it and not opened again."""
 
     def take(self, event: StoredEvent) -> None:
         data, day = event.data, timestamp_text(event.recorded_us)[:10]
@@ -63,9 +69,11 @@ class StandingsFold:
             case "market_created/1":
                 self.binary[event.stream_id] = len(data["outcomes"]) == 2
             case "market_resolved/1":
-                self.resolved[event.stream_id] = (day, data["payouts"])
+                self.resolved[data["settlement"]] = (day, data["payouts"])
             case "position_closed/1":
-                self.closed[event.stream_id].append(data["market"])
+                self.closed[event.stream_id][data["market"], data["settlement"]] = 1
+            case "position_reopened/1":
+                self.closed[event.stream_id][data["market"], data["reverses"]] = 0
             case "order_matched/1":
                 for leg in data["legs"]:
                     self.volume[leg["account"]][day] += leg["price"] * leg["quantity"]
@@ -78,12 +86,12 @@ class StandingsFold:
         for day, volume in self.volume[account_id].items():
             for each in (day, ALL_TIME):
                 found[each][0] += volume
-        for market_id in self.closed[account_id]:
-            if market_id in self.resolved:
-                day, payouts = self.resolved[market_id]
+        for (market_id, settlement_id), counts in self.closed[account_id].items():
+            if settlement_id in self.resolved:
+                day, payouts = self.resolved[settlement_id]
                 for each in (day, ALL_TIME):
-                    found[each][1] += self._score(market_id, account_id, payouts)
-                    found[each][2] += 1
+                    found[each][1] += counts * self._score(market_id, account_id, payouts)
+                    found[each][2] += counts
         return {day: tuple(sums) for day, sums in found.items()}
 
     def _score(self, market_id: str, account_id: str, payouts: list[int]) -> int:

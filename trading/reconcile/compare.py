@@ -21,11 +21,12 @@ def compare_money(money: Money, ledger: Ledger) -> list[str]:
         cash, reserved, debt, fees_paid = money.cash[account_id]
         expected = ledger.free.get(account_id, 0) - money.in_flight.get(account_id, 0)
         found += _differ(f"account {account_id}: cash less debt", cash - debt, expected)
+        found += _differ(f"account {account_id}: debt", debt, ledger.debt.get(account_id, 0))
         found += _differ(f"account {account_id}: reserved", reserved, ledger.reserved.get(account_id, 0))
         found += _differ(f"account {account_id}: fees paid", fees_paid, ledger.fees_paid.get(account_id, 0))
     for settlement_id, (_, _, paid) in sorted(money.settlements.items()):
-        issued = ledger.issued_by_settlement.get(settlement_id, 0)
-        found += _differ(f"settlement {settlement_id}: paid", paid, issued)
+        moved = ledger.moved_by_settlement.get(settlement_id, 0)
+        found += _differ(f"settlement {settlement_id}: paid", paid, moved)
     return found + _conservation(money, ledger)
 
 

@@ -9,8 +9,9 @@ DOLLAR = 10_000
 
 _PASSED_OVER = frozenset({
     "market_created/1", "market_opened/1", "market_suspended/1", "market_resumed/1", "market_closed/1",
-    "market_resolved/1", "market_voided/1", "order_rejected/1", "cancel_all_fence/1", "command_refused/1",
-    "position_opened/1", "position_closed/1",
+    "resolution_proposed/1", "resolution_approved/1", "resolution_disputed/1", "resolution_withdrawn/1",
+    "market_resolved/1", "market_voided/1", "reversal_requested/1", "resolution_reversed/1", "order_rejected/1",
+    "cancel_all_fence/1", "command_refused/1", "position_opened/1", "position_closed/1", "position_reopened/1",
 })  # fmt: skip
 
 
@@ -23,7 +24,9 @@ class Ledger:
         self.reserved: dict[str, int] = defaultdict(int)
         self.fees_paid: dict[str, int] = defaultdict(int)
         self.deposited = self.withdrawn = self.issued = self.reversed = self.fees = self.sets = 0
-        self.issued_by_settlement: dict[str, int] = defaultdict(int)
+        self.moved_by_settlement: dict[str, int] = defaultdict(int)
+        """What a resolution or a void has paid out, or a reversal has taken of that."""
+        self.debt: dict[str, int] = defaultdict(int)
         self.unknown: list[str] = []
         self._reserve_of_order: dict[str, int] = {}
 
@@ -37,8 +40,10 @@ class Ledger:
         elif kind in ("order_placed/1", "order_cancelled/1", "order_expired/1", "order_amended/1"):
             self._move(data)
             self.sets -= data.get("netted", 0)
-        elif kind in ("funds_deposited/1", "funds_withdrawn/1", "payout_issued/1", "payout_reversed/1"):
+        elif kind in ("funds_deposited/1", "funds_withdrawn/1", "payout_issued/1", "payout_reversed/2"):
             self._pay(kind, event.stream_id, data)
+        elif kind == "debt_repaid/1":
+            self.debt[event.stream_id] -= data["amount"]
         elif kind not in _PASSED_OVER:
             self.unknown.append(f"event {event.event_id} has the unknown type {kind}")
 
@@ -67,11 +72,15 @@ class Ledger:
             amount = -amount
         elif kind == "payout_issued/1":
             self.issued += amount
-            self.issued_by_settlement[data["settlement"]] += amount
+            if data["kind"] != "returned":
+                self.moved_by_settlement[data["settlement"]] += amount
         else:
             self.reversed += amount
+            if data["kind"] != "take_back":
+                self.moved_by_settlement[data["settlement"]] += amount
             amount = -amount
         self.free[account_id] += amount
+        self.debt[account_id] += data.get("owed", 0) - data.get("repaid", 0)
 
     @property
     def held_by_markets(self) -> int:

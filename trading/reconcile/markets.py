@@ -144,6 +144,8 @@ class HoldingsFold:
                 self.outcomes[market_id] = len(data["outcomes"])
             case "market_resolved/1":
                 self.payouts[market_id] = data["payouts"]
+            case "resolution_reversed/1":
+                self.payouts.pop(market_id, None)
             case "order_matched/1":
                 for leg in data["legs"]:
                     self._leg(market_id, leg)
@@ -205,6 +207,14 @@ class MarketsFold:
                 market["status"] = "suspended"
             case "market_closed/1":
                 market["status"] = "closed"
+            case "resolution_proposed/1":
+                market["status"] = "proposed"
+            case "resolution_disputed/1":
+                market["status"] = "disputed"
+            case "resolution_withdrawn/1":
+                market["status"] = data["status"]
+            case "resolution_reversed/1":
+                market.update(status="reversed", payouts=None, settlement=data["settlement"])
             case "market_resolved/1" | "market_voided/1":
                 self._end(event, market)
             case "position_opened/1":

@@ -55,9 +55,11 @@ class Closings:
         data = event.data
         if event.type == "position_closed/1":
             self.closed[data["market"]].add(event.stream_id)
-        elif event.type == "payout_reversed/1":
+        elif event.type == "position_reopened/1":
+            self.closed[data["market"]].discard(event.stream_id)
+        elif event.type == "payout_reversed/2" and data["kind"] != "win":
             self.refunds[data["market"], event.stream_id] -= data["amount"]
-        elif event.type == "payout_issued/1" and data["kind"] == "refund":
+        elif event.type == "payout_issued/1" and data["kind"] != "win":
             self.refunds[data["market"], event.stream_id] += data["amount"]
 
 

@@ -1,7 +1,7 @@
 """The events of one stream, straight from the log.
 
-Everybody may read what happens to a market itself. Its orders and trades name accounts, so those
-events are shown to staff alone, as other accounts' streams are.
+Everybody may read what happens to a market itself, but not which account has disputed a resolution. Its orders and
+trades name accounts, so those events are shown to staff alone, as other accounts' streams are.
 """
 
 import datetime as dt
@@ -16,7 +16,8 @@ from trading.selectors.pages import Page
 
 PUBLIC_EVENTS = (
     "market_created/1", "market_opened/1", "market_suspended/1", "market_resumed/1", "market_closed/1",
-    "market_resolved/1", "market_voided/1",
+    "resolution_proposed/1", "resolution_approved/1", "resolution_disputed/1", "resolution_withdrawn/1",
+    "market_resolved/1", "market_voided/1", "reversal_requested/1", "resolution_reversed/1",
 )  # fmt: skip
 
 VERSIONS_AT_ONCE = 20_000
@@ -53,6 +54,10 @@ def events_page(stream_id: str, *, after: int, limit: int, only_public: bool) ->
             [stream_id, after, upto, only_public, stored_names(*PUBLIC_EVENTS), limit],
         )
         rows = [Event._make([*row[:4], decode_json(row[4]), *row[5:]]) for row in cursor.fetchall()]
+    if only_public:
+        rows = [
+            row._replace(data={**row.data, "account": None}) if "account" in row.data else row for row in rows
+        ]
     last = rows[-1].version if rows else after
     looked_to = last if len(rows) == limit else max(last, min(upto, head))
     return Page(rows, str(looked_to) if looked_to < head else None)

@@ -2,34 +2,38 @@
 
 import logging
 import time
+from collections.abc import Mapping
 
 from django.db import connection, transaction
 
-from trading.ids import new_id
+from trading.ids import ACCOUNT_SLOTS, MARKET_SLOTS, new_id
 from trading.settlement.dues import (
-    BEFORE_ALL_ACCOUNTS,
     PAY,
     Behind,
     Settlement,
     Unbalanced,
     count_accounts,
-    dues_page,
     load_settlement,
+    next_dues,
     pool_pips,
+    refuse_before_earlier_ones,
     void_refunds,
 )
-from trading.settlement.pay import chunks, settle_chunk
+from trading.settlement.pay import pay_dues
 
 log = logging.getLogger(__name__)
 
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
 
+CHUNK_ACCOUNTS = 500
+
 
 def settle(settlement_id: str, *, time_limit_s: float = 20.0) -> str:
     """Do as much of a settlement as fits into the time; call again until it says `done` or `failed`.
 
-    `waiting`: the positions projection is not there yet, nothing was done. `running`: time was up.
-    Raises NotFound. Safe to call from any number of processes at once.
+    `waiting`: the positions projection or an earlier settlement of the market is not there yet, nothing was done.
+    `running`: time was up, or others are at what is left. Raises NotFound. Safe to call from any number of processes
+    at once, which share the account slots out among them.
     """
     settlement = load_settlement(settlement_id)
     if settlement.status in (DONE, FAILED):
@@ -69,27 +73,72 @@ def _begin(settlement: Settlement) -> None:
         )
         if cursor.fetchone()[0] != "pending":
             return
+        refuse_before_earlier_ones(cursor, settlement)
         cursor.execute(
             "UPDATE settlement SET status = 'running', accounts_total = %s, collateral_pips = %s "
             "WHERE settlement_id = %s",
             [count_accounts(cursor, settlement), settlement.collateral_pips, settlement.settlement_id],
         )
+        cursor.execute(
+            "INSERT INTO settlement_slot (settlement_id, step, slot) "
+            "SELECT %s, step, slot FROM unnest(%s::text[]) AS step, generate_series(%s, %s) AS slot",
+            [
+                settlement.settlement_id,
+                list(settlement.steps),
+                MARKET_SLOTS,
+                MARKET_SLOTS + ACCOUNT_SLOTS - 1,
+            ],
+        )
 
 
 def _run_step(settlement: Settlement, step: str, deadline: float) -> bool:
-    """Whether the step is complete for every account; False if time was up first."""
-    refunds = void_refunds(settlement) if step == PAY and not settlement.resolves else {}
-    after = BEFORE_ALL_ACCOUNTS
+    """Whether the step is complete for every account; False if time was up first, or others are still at it."""
+    refunds = void_refunds(settlement) if step == PAY and settlement.kind == "void" else {}
     while True:
-        page = dues_page(settlement, step, after=after, refunds=refunds)
-        if not page and after == BEFORE_ALL_ACCOUNTS:
-            return True
-        for slot, dues in chunks(page):
-            if time.monotonic() > deadline:
-                return False
-            settle_chunk(settlement, step, slot=slot, dues=dues)
-        # After the last page comes one more look from the beginning, which has to find nobody.
-        after = page[-1].account_id if page else BEFORE_ALL_ACCOUNTS
+        if time.monotonic() > deadline:
+            return _is_complete(settlement, step)
+        if not _settle_chunk(settlement, step, refunds):
+            return _is_complete(settlement, step)
+
+
+def _settle_chunk(settlement: Settlement, step: str, refunds: Mapping[str, int]) -> bool:
+    """Settle the next accounts of a slot that nobody is at; False if there is no such slot."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT slot, after::text FROM settlement_slot WHERE settlement_id = %s AND step = %s AND NOT is_done "
+            "ORDER BY slot FOR UPDATE SKIP LOCKED LIMIT 1",
+            [settlement.settlement_id, step],
+        )
+        row = cursor.fetchone()
+        if row is None:
+            return False
+        slot, after = row
+        dues = next_dues(
+            cursor, settlement, step, slot=slot, after=after, limit=CHUNK_ACCOUNTS, refunds=refunds
+        )
+        if dues:
+            pay_dues(cursor, settlement, step, slot=slot, dues=dues)
+        cursor.execute(
+            "UPDATE settlement_slot SET after = %s, is_done = %s "
+            "WHERE settlement_id = %s AND step = %s AND slot = %s",
+            [
+                dues[-1].account_id if dues else after,
+                len(dues) < CHUNK_ACCOUNTS,
+                settlement.settlement_id,
+                step,
+                slot,
+            ],
+        )
+        return True
+
+
+def _is_complete(settlement: Settlement, step: str) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT bool_and(is_done) FROM settlement_slot WHERE settlement_id = %s AND step = %s",
+            [settlement.settlement_id, step],
+        )
+        return bool(cursor.fetchone()[0])
 
 
 def _finish(settlement: Settlement) -> str:
@@ -103,9 +152,10 @@ def _finish(settlement: Settlement) -> str:
         if paid != pool:
             raise Unbalanced(f"paid {paid} pips of {pool}")
         cursor.execute(
-            "UPDATE settlement SET status = 'done', finished_at = now() "
+            "UPDATE settlement SET status = 'done', finished_at = now(), ended_at_offsets = ARRAY("
+            "SELECT next_offset FROM slot WHERE slot >= %s ORDER BY slot) "
             "WHERE settlement_id = %s AND status = 'running'",
-            [settlement.settlement_id],
+            [MARKET_SLOTS, settlement.settlement_id],
         )
     return DONE
 

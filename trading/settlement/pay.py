@@ -1,60 +1,48 @@
 """One chunk of a settlement: a few hundred accounts of one slot, in one transaction.
 
-Owns settlement_account and the position_closed, payout_issued and payout_reversed events. Locks the
-accounts' slot first (so that two workers at the same accounts queue there) and their cash, in id
-order, after it: the order in which everybody takes them.
+Owns settlement_account and the position_closed, position_reopened, payout_issued and payout_reversed events. Locks
+the accounts' slot first (so that two workers at the same accounts queue there) and their cash, in id order, after it:
+the order in which everybody takes them.
 """
 
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from django.db import connection, transaction
-
+from trading.array_literals import array_of
 from trading.eventlog.append import NewEvent, append_to_accounts
-from trading.ids import account_slot
-from trading.settlement.dues import PAY, TAKE_BACK, Due, Settlement
+from trading.settlement.dues import PAY, TAKE_BACK, UNDO_PAY, UNDO_TAKE_BACK, Due, Settlement
 from trading.wake import wake_readers_after_commit
-
-CHUNK_ACCOUNTS = 500
 
 
 class _Movement(NamedTuple):
-    """What actually moves: `repaid_pips` of the amount goes to the account's debt, the rest to its cash."""
+    """What actually moves: the changes of the account's cash and debt, of which one or both are the amount."""
 
     account_id: str
     amount_pips: int
     cash_change_pips: int
-    repaid_pips: int
+    debt_change_pips: int
 
 
-def chunks(page: Sequence[Due]) -> Iterator[tuple[int, list[Due]]]:
-    """The page by account slot, since a transaction appends to one slot, in pieces that are quickly done."""
-    by_slot: dict[int, list[Due]] = {}
-    for due in page:
-        by_slot.setdefault(account_slot(due.account_id), []).append(due)
-    for slot, dues in sorted(by_slot.items()):
-        for start in range(0, len(dues), CHUNK_ACCOUNTS):
-            yield slot, dues[start : start + CHUNK_ACCOUNTS]
+def pay_dues(cursor: Any, settlement: Settlement, step: str, *, slot: int, dues: Sequence[Due]) -> None:
+    """Give those accounts of a slot that are not marked yet their events, cash and mark. Harmless to repeat.
 
-
-def settle_chunk(settlement: Settlement, step: str, *, slot: int, dues: Sequence[Due]) -> None:
-    """Give the accounts that are not marked yet their events, cash and mark. Harmless to repeat."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT FROM slot WHERE slot = %s FOR UPDATE", [slot])
-        dues = _not_marked(cursor, settlement, step, dues)
-        if not dues:
-            return
-        # From here on nobody else deals with these accounts: their slot is locked.
-        movements = _lock_and_decide(cursor, step, dues)
-        events = _events(settlement, step, dues, movements)
-        if events:
-            append_to_accounts(cursor, slot=slot, events=events, at_us=time.time_ns() // 1000)
-        _mark(cursor, settlement, step, movements)
-        _move_cash(cursor, movements)
-        if step == PAY:
-            _show_progress(cursor, settlement, movements)
-        wake_readers_after_commit()
+    In the caller's transaction.
+    """
+    cursor.execute("SELECT FROM slot WHERE slot = %s FOR UPDATE", [slot])
+    dues = _not_marked(cursor, settlement, step, dues)
+    if not dues:
+        return
+    # From here on nobody else deals with these accounts: their slot is locked.
+    movements = _lock_and_decide(cursor, step, dues)
+    events = _events(settlement, step, dues, movements)
+    if events:
+        append_to_accounts(cursor, slot=slot, events=events, at_us=time.time_ns() // 1000)
+    _mark(cursor, settlement, step, dues, movements)
+    _move_cash(cursor, movements)
+    if step in (PAY, UNDO_PAY):
+        _show_progress(cursor, settlement, movements)
+    wake_readers_after_commit()
 
 
 def _not_marked(cursor: Any, settlement: Settlement, step: str, dues: Sequence[Due]) -> list[Due]:
@@ -68,7 +56,8 @@ def _not_marked(cursor: Any, settlement: Settlement, step: str, dues: Sequence[D
 
 
 def _lock_and_decide(cursor: Any, step: str, dues: Sequence[Due]) -> list[_Movement]:
-    """A pay-out repays debt first; a take-back reaches as far as free cash does."""
+    """A credit repays debt first. A void takes back as far as free cash reaches; a reversal takes all of what was
+    paid, and what has been spent of it becomes debt."""
     cursor.execute(
         "SELECT account_id::text, cash_pips, debt_pips FROM cash_account "
         "WHERE account_id = ANY(%s::uuid[]) ORDER BY account_id FOR UPDATE",
@@ -76,53 +65,92 @@ def _lock_and_decide(cursor: Any, step: str, dues: Sequence[Due]) -> list[_Movem
     )
     rows = {account_id: (cash, debt) for account_id, cash, debt in cursor.fetchall()}
     movements = []
-    for account_id, due_pips, _ in dues:
+    for account_id, due_pips, *_ in dues:
         cash, debt = rows[account_id]
         if step == TAKE_BACK:
             amount = min(due_pips, cash)
             movements.append(_Movement(account_id, amount, -amount, 0))
+        elif step == UNDO_PAY:
+            taken = min(due_pips, cash)
+            movements.append(_Movement(account_id, due_pips, -taken, due_pips - taken))
         else:
             repaid = min(due_pips, debt)
-            movements.append(_Movement(account_id, due_pips, due_pips - repaid, repaid))
+            movements.append(_Movement(account_id, due_pips, due_pips - repaid, -repaid))
     return movements
 
 
 def _events(
     settlement: Settlement, step: str, dues: Sequence[Due], movements: Sequence[_Movement]
 ) -> list[tuple[str, NewEvent]]:
-    about: dict[str, Any] = {"market": settlement.market_id, "settlement": settlement.settlement_id}
     metadata = {"cause": settlement.cause}
-    events = []
-    for due, moved in zip(dues, movements, strict=True):
-        amount = moved.amount_pips
-        if step == TAKE_BACK:
-            if amount:
-                events.append(
-                    (due.account_id, NewEvent("payout_reversed/1", {**about, "amount": amount}, metadata))
-                )
-            continue
-        # A void closes holders alone: there is nothing to be learnt about the others.
-        if settlement.resolves or any(due.quantities):
-            payout = amount if settlement.resolves else 0
-            closed = {**about, "quantities": list(due.quantities), "payout": payout}
-            events.append((due.account_id, NewEvent("position_closed/1", closed, metadata)))
-        if amount:
-            kind = "win" if settlement.resolves else "refund"
-            paid = {**about, "amount": amount, "kind": kind, "repaid": moved.repaid_pips}
-            events.append((due.account_id, NewEvent("payout_issued/1", paid, metadata)))
-    return events
+    say = {PAY: _paid, TAKE_BACK: _taken_back, UNDO_PAY: _undone, UNDO_TAKE_BACK: _returned}[step]
+    about: dict[str, Any] = {"market": settlement.market_id, "settlement": settlement.settlement_id}
+    return [
+        (due.account_id, NewEvent(kind, {**about, **data}, metadata))
+        for due, moved in zip(dues, movements, strict=True)
+        for kind, data in say(settlement, due, moved)
+    ]
 
 
-def _mark(cursor: Any, settlement: Settlement, step: str, movements: Sequence[_Movement]) -> None:
-    """The primary key is the second guard against paying twice."""
+_Said = Iterator[tuple[str, dict[str, Any]]]
+
+
+def _paid(settlement: Settlement, due: Due, moved: _Movement) -> _Said:
+    # A void closes holders alone: there is nothing to be learnt about the others.
+    if settlement.resolves or any(due.quantities):
+        payout = moved.amount_pips if settlement.resolves else 0
+        yield "position_closed/1", {"quantities": list(due.quantities), "payout": payout}
+    if moved.amount_pips:
+        kind = "win" if settlement.resolves else "refund"
+        yield (
+            "payout_issued/1",
+            {"amount": moved.amount_pips, "kind": kind, "repaid": -moved.debt_change_pips},
+        )
+
+
+def _taken_back(settlement: Settlement, due: Due, moved: _Movement) -> _Said:
+    if moved.amount_pips:
+        yield "payout_reversed/2", {"amount": moved.amount_pips, "kind": "take_back", "owed": 0}
+
+
+def _undone(settlement: Settlement, due: Due, moved: _Movement) -> _Said:
+    """What `_paid` has said of the settlement that is undone, the other way round."""
+    resolved = settlement.reversed_kind == "resolve"
+    if moved.amount_pips:
+        kind = "win" if resolved else "refund"
+        yield "payout_reversed/2", {
+            "amount": moved.amount_pips, "kind": kind, "owed": moved.debt_change_pips
+        }  # fmt: skip
+    if resolved or any(due.quantities):
+        yield "position_reopened/1", {
+            "costs": list(due.costs_pips), "quantities": list(due.quantities), "reverses": settlement.reverses,
+        }  # fmt: skip
+
+
+def _returned(settlement: Settlement, due: Due, moved: _Movement) -> _Said:
+    if moved.amount_pips:
+        yield "payout_issued/1", {
+            "amount": moved.amount_pips, "kind": "returned", "repaid": -moved.debt_change_pips
+        }  # fmt: skip
+
+
+def _mark(
+    cursor: Any, settlement: Settlement, step: str, dues: Sequence[Due], movements: Sequence[_Movement]
+) -> None:
+    """The primary key is the second guard against paying twice. What is closed is kept, to be opened again if need
+    be: arrays of arrays have to be of one length, so the outcomes' values go as text."""
+    keeps = step == PAY
     cursor.execute(
-        "INSERT INTO settlement_account (settlement_id, account_id, step, amount_pips) "
-        "SELECT %s, account_id, %s, amount FROM unnest(%s::uuid[], %s::bigint[]) AS m(account_id, amount)",
+        "INSERT INTO settlement_account (settlement_id, account_id, step, amount_pips, quantities, costs) "
+        "SELECT %s, account_id, %s, amount, quantities::bigint[], costs::bigint[] "
+        "FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::text[]) AS m(account_id, amount, quantities, costs)",
         [
             settlement.settlement_id,
             step,
             [moved.account_id for moved in movements],
             [moved.amount_pips for moved in movements],
+            [array_of(due.quantities) if keeps else None for due in dues],
+            [array_of(due.costs_pips) if keeps else None for due in dues],
         ],
     )
 
@@ -130,13 +158,13 @@ def _mark(cursor: Any, settlement: Settlement, step: str, movements: Sequence[_M
 def _move_cash(cursor: Any, movements: Sequence[_Movement]) -> None:
     """The rows are locked already, so the order of this update does not matter."""
     cursor.execute(
-        "UPDATE cash_account c SET cash_pips = c.cash_pips + m.change, debt_pips = c.debt_pips - m.repaid "
-        "FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[]) AS m(account_id, change, repaid) "
+        "UPDATE cash_account c SET cash_pips = c.cash_pips + m.change, debt_pips = c.debt_pips + m.debt "
+        "FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[]) AS m(account_id, change, debt) "
         "WHERE c.account_id = m.account_id",
         [
             [moved.account_id for moved in movements],
             [moved.cash_change_pips for moved in movements],
-            [moved.repaid_pips for moved in movements],
+            [moved.debt_change_pips for moved in movements],
         ],
     )
 

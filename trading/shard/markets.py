@@ -4,7 +4,8 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from trading.engine.commands import Command, ExpireOrders, SweepOrders
-from trading.engine.decide import ENDED, needs_sweep, next_expiry_us
+from trading.engine.decide import next_expiry_us
+from trading.engine.lifecycle import ENDED, needs_sweep
 from trading.engine.market import Market
 from trading.eventlog.append import Head
 from trading.ids import market_slot

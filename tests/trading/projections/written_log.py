@@ -9,7 +9,8 @@ from django.db import connection
 from trading.cash import open_account
 from trading.engine import commands as cmd
 from trading.engine.codec import EVENT_NAMES, event_data
-from trading.engine.decide import needs_sweep, run
+from trading.engine.decide import run
+from trading.engine.lifecycle import needs_sweep
 from trading.engine.market import Market
 from trading.eventlog.append import (
     EMPTY,

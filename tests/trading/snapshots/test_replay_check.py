@@ -11,7 +11,7 @@ from tests.trading.projections.written_log import append, funded_account
 from tests.trading.snapshots.conftest import RecordedMarket
 from tests.trading.snapshots.session import random_session
 from trading.engine import commands as cmd
-from trading.engine import decide, matching
+from trading.engine import decide, lifecycle, matching
 from trading.engine.rejection import RejectReason
 from trading.eventlog.codec import timestamp_text
 from trading.ids import new_id
@@ -43,7 +43,7 @@ def version_of(kind):
 
 
 def test_unchanged_code_decides_as_a_random_session_was_recorded(stage, capsys, monkeypatch):
-    monkeypatch.setattr(decide, "SWEEP_SIZE", 2)
+    monkeypatch.setattr(lifecycle, "SWEEP_SIZE", 2)
     kept, resolved, voided = stage.market(), stage.market("A", "B", "C"), stage.market()
     random_session(stage, [kept, resolved, voided], commands=260, seed=11)
     with connection.cursor() as cursor:
