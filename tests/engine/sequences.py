@@ -31,7 +31,7 @@ from trading.engine import commands as cmd
 
 STEP_BYTES = 12
 MOST_STEPS = 80
-END_STEPS = 40  # at most so many come after a market may end
+END_STEPS = 60  # at most so many come after a market may end
 SEQUENCE_BYTES = STEP_BYTES * (1 + MOST_STEPS)
 ACCOUNTS = ("ann", "bob", "cat", "dan", "eve", "ann", "bob", "cat", "dan", "eve", "low", "nil")
 DEPOSITS = {

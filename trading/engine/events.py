@@ -116,8 +116,8 @@ class ResolutionReversed(_Event, frozen=True, kw_only=True):
     by: str
     evidence: str
     reverses: str
-    settlement: str
     sets: int
+    settlement: str
 
 
 class OrderPlaced(_Event, frozen=True, kw_only=True):

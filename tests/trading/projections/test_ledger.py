@@ -116,7 +116,7 @@ def test_pay_outs_refunds_and_take_backs_are_told_apart(project):
     append_to_account(
         account_id,
         ("payout_issued/1", {**about, "amount": 500, "kind": "win", "repaid": 0}),
-        ("payout_reversed/1", {**about, "amount": 70}),
+        ("payout_reversed/2", {**about, "amount": 70, "kind": "take_back", "owed": 0}),
         ("payout_issued/1", {**about, "amount": 30, "kind": "refund", "repaid": 0}),
         ("funds_withdrawn/1", {"amount": 9, "client_id": None}),
     )

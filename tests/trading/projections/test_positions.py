@@ -156,7 +156,9 @@ def test_a_voided_market_leaves_everybody_where_they_began(project):
     assert participation(market, winner) == (22_000, 0)
     market.void()
     about = {"market": market.market_id, "settlement": market.settlement_id}
-    append_to_account(winner, ("payout_reversed/1", {**about, "amount": 22_000}))
+    append_to_account(
+        winner, ("payout_reversed/2", {**about, "amount": 22_000, "kind": "take_back", "owed": 0})
+    )
     close(market, winner, [2, 0], 0)
     close(market, loser, [0, 2], 0)
     append_to_account(loser, ("payout_issued/1", {**about, "amount": 42_000, "kind": "refund", "repaid": 0}))
