@@ -7,7 +7,7 @@ from django import forms
 from django.contrib.admin.widgets import AdminSplitDateTime, AdminTextareaWidget, AdminTextInputWidget
 from django.utils import timezone
 
-from markets import services
+from markets import resolutions, services
 from markets.models import CATEGORY_MAX, QUESTION_MAX, TEXT_MAX
 from markets.new_market import NewMarket, checked_market
 from markets.selectors import Listing
@@ -127,7 +127,7 @@ class ResolveForm(CommandForm):
     def clean(self) -> dict[str, Any]:
         if not self.errors:
             try:
-                services.payout_vector(self.row.outcomes, **self._choice)
+                resolutions.payout_vector(self.row.outcomes, **self._choice)
             except InvalidRequest as error:
                 self.add_error(
                     None, " ".join(chain.from_iterable((error.errors or {}).values())) or error.detail
@@ -135,11 +135,13 @@ class ResolveForm(CommandForm):
         return self.cleaned_data
 
     def submit(self, actor: Actor) -> Change:
-        return services.resolve(self.row, **self._choice, evidence=self.cleaned_data["evidence"], actor=actor)
+        return resolutions.resolve(
+            self.row, **self._choice, evidence=self.cleaned_data["evidence"], actor=actor
+        )
 
     @property
     def _choice(self) -> dict[str, Any]:
-        """`outcome` and `payouts` as services.resolve takes them; both or neither is its to refuse."""
+        """`outcome` and `payouts` as resolutions.resolve takes them; both or neither is its to refuse."""
         payouts = {
             name: self.cleaned_data[f"payout_{index}"]
             for index, name in enumerate(self.row.outcomes)
@@ -155,7 +157,7 @@ class VoidForm(CommandForm):
     evidence = forms.CharField(max_length=TEXT_MAX, widget=AdminTextareaWidget(), label="Reason")
 
     def submit(self, actor: Actor) -> Change:
-        return services.void(self.row.market_id, evidence=self.cleaned_data["evidence"], actor=actor)
+        return resolutions.void(self.row, evidence=self.cleaned_data["evidence"], actor=actor)
 
 
 COMMAND_FORMS: dict[str, type[CommandForm]] = {

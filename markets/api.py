@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from markets import selectors, services
+from markets import resolutions, selectors, services
 from markets.listed import PROJECTIONS, listed, page_document, remembered_page
 from markets.representation import markets_json
 from markets.selectors import NUL, ORDERINGS, QUERY_MAX, STATUSES, Wanted
@@ -175,7 +175,7 @@ class ResolveView(APIView):
     def post(self, request: Request, market: str) -> Response:
         actor = staff_actor(request)
         body = ResolveRequestSerializer.of(request).validated_data
-        change = services.resolve(selectors.find(market), actor=actor, **body)
+        change = resolutions.resolve(selectors.find(market), actor=actor, **body)
         return Response(change_json(change), status=status.HTTP_202_ACCEPTED)
 
 
@@ -195,7 +195,7 @@ class VoidView(APIView):
         actor = staff_actor(request)
         body = VoidRequestSerializer.of(request).validated_data
         row = selectors.find(market)
-        change = services.void(row.market_id, evidence=body["evidence"], actor=actor)
+        change = resolutions.void(row, evidence=body["evidence"], actor=actor)
         return Response(change_json(change), status=status.HTTP_202_ACCEPTED)
 
 

@@ -29,6 +29,48 @@ def new_uuid() -> uuid.UUID:
     return uuid.UUID(new_id())
 
 
+class Signature(models.Model):
+    """One person's word in how a market ends, or in undoing that: nobody has a second one.
+
+    The constraint is what keeps four eyes four: whoever proposed a resolution cannot sign it again as its approver,
+    whatever code asks for it. A row is written before the command that it is about goes to the engine.
+    """
+
+    class Act(models.TextChoices):
+        """What is signed."""
+
+        RESOLVE = "resolve"
+        REVERSE = "reverse"
+
+    class Role(models.TextChoices):
+        """Who came first, and who agrees."""
+
+        PROPOSER = "proposer"
+        APPROVER = "approver"
+
+    resolution_id = models.UUIDField()
+    act = models.CharField(max_length=8, choices=Act.choices)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    role = models.CharField(max_length=8, choices=Role.choices)
+    signed_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "resolution_signature"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["resolution_id", "act", "user"], name="resolution_signature_one_a_person"
+            ),
+            models.UniqueConstraint(
+                fields=["resolution_id", "act"],
+                condition=models.Q(role="proposer"),
+                name="resolution_signature_one_proposer",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.role} of {self.act} {self.resolution_id}"
+
+
 class Market(models.Model):
     """A question with its outcomes' names; written once, by `markets.services.create_market`."""
 

@@ -1,4 +1,4 @@
-"""The one door for writing markets: create, suspend, resume, resolve and void.
+"""The one door for writing markets: create, suspend, resume; resolutions.py is the one for how they end.
 
 Each call checks its input, sends one command through the gateway and answers when the engine has committed it. API,
 pages, admin and demo all come through here. Nothing here touches orders, cash or positions: those follow from events.
@@ -6,34 +6,27 @@ pages, admin and demo all come through here. Nothing here touches orders, cash o
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.text import slugify
 
-from markets.models import SLUG_MAX, TEXT_MAX, Market
-from markets.new_market import NewMarket, checked_line, checked_market, checked_text
+from markets.models import SLUG_MAX, Market
+from markets.new_market import NewMarket, checked_line, checked_market
 from markets.selectors import STATUSES, Listing, find, market_uuid
-from markets.settlements import note_accepted
-from trading.engine.commands import (
-    Command,
-    CreateMarket,
-    ResolveMarket,
-    ResumeMarket,
-    SuspendMarket,
-    VoidMarket,
-)
-from trading.errors import ExchangeError, InvalidRequest, NotFound, OutcomeUnknown, Refused
+from trading.engine.commands import Command, CreateMarket, ResumeMarket, SuspendMarket
+from trading.errors import ExchangeError, InvalidRequest, NotFound, OutcomeUnknown
 from trading.eventlog.codec import to_us
 from trading.gateway import gateway_sync
 from trading.ids import new_id
-from trading.money import SHARE_PIPS, format_pips
 from trading.read_cache import MARKETS_TOPIC, tell_changed
 
 REASON_MAX = 500
+OPERATOR = "operator"
+SUSPENSION_CODES = (OPERATOR, "news", "review", "technical", "legal")
+PHASES = ("cancel_only", "post_only")
+PHASE_MAX_S = 3600
 # How long an answer about a new market waits for the read side.
 PATIENCE_S = 2.0
 
@@ -94,7 +87,7 @@ def confirm_market(market: Market, new: NewMarket, *, actor: Actor) -> Change:
         opens_us=None if new.opens_at is None else to_us(new.opens_at),
         closes_us=to_us(new.closes_at),
     )
-    return _submit(command, actor)
+    return submit(command, actor)
 
 
 def shown(market: Market, new: NewMarket, change: Change) -> Listing:
@@ -135,74 +128,30 @@ def shown(market: Market, new: NewMarket, change: Change) -> Listing:
     )
 
 
-def suspend(market_id: str, *, reason: str, actor: Actor) -> Change:
-    """Stop matching for a while. Refused with `market_not_open` unless the market is open."""
-    reason = checked_line(reason, field="reason", most=REASON_MAX)
-    return _submit(SuspendMarket(market_id=market_id, reason=reason), actor)
+def suspend(market_id: str, *, reason: str, code: str = OPERATOR, actor: Actor) -> Change:
+    """Stop matching for a while. Refused with `market_not_open` unless the market is open.
 
-
-def resume(market_id: str, *, actor: Actor) -> Change:
-    """Let a suspended market trade again. Refused with `market_not_open` unless it is suspended."""
-    return _submit(ResumeMarket(market_id=market_id), actor)
-
-
-def resolve(
-    market: Listing,
-    *,
-    outcome: str | None = None,
-    payouts: Mapping[str, int] | None = None,
-    evidence: str,
-    actor: Actor,
-) -> Change:
-    """Close the market and fix what a share of each outcome pays: $1 for `outcome`, or by `payouts` (pips by name).
-
-    Exactly one of the two is given; outcomes that `payouts` leaves out pay nothing. Raises InvalidRequest for unknown
-    names and sums other than $1; Refused with `market_not_open` if the market has been decided before.
+    `code` is one of SUSPENSION_CODES, `reason` a line for everybody to read.
     """
-    _require_direct_way()
-    command = ResolveMarket(
-        market_id=market.market_id,
-        payouts_pips=payout_vector(market.outcomes, outcome=outcome, payouts=payouts),
-        settlement_id=new_id(),
-        evidence=checked_text(evidence, field="evidence", most=TEXT_MAX, least=1),
-    )
-    return _end(command, actor, kind="resolve")
+    if code not in SUSPENSION_CODES:
+        raise InvalidRequest(errors={"code": [f"Must be one of {', '.join(SUSPENSION_CODES)}."]})
+    reason = checked_line(reason, field="reason", most=REASON_MAX)
+    return submit(SuspendMarket(market_id=market_id, reason=reason, code=code), actor)
 
 
-def void(market_id: str, *, evidence: str, actor: Actor) -> Change:
-    """Close the market and have everything that was paid in given back. Refused as `resolve`."""
-    _require_direct_way()
-    command = VoidMarket(
-        market_id=market_id,
-        settlement_id=new_id(),
-        evidence=checked_text(evidence, field="evidence", most=TEXT_MAX, least=1),
-    )
-    return _end(command, actor, kind="void")
+def resume(market_id: str, *, phase: str = "", phase_s: int = 0, actor: Actor) -> Change:
+    """Let a suspended market trade again. Refused with `market_not_open` unless it is suspended.
 
-
-def payout_vector(
-    names: Sequence[str], *, outcome: str | None, payouts: Mapping[str, int] | None
-) -> tuple[int, ...]:
-    """Pips a share of each outcome pays, in the outcomes' order."""
-    if (outcome is None) == (payouts is None):
-        raise InvalidRequest("Give either outcome or payouts.")
-    if outcome is not None:
-        if outcome not in names:
-            raise InvalidRequest(errors={"outcome": ["The market has no such outcome."]})
-        return tuple(SHARE_PIPS if name == outcome else 0 for name in names)
-    assert payouts is not None
-    if unknown := [name for name in payouts if name not in names]:
-        raise InvalidRequest(errors={"payouts": [f"The market has no outcome {unknown[0]!r}."]})
-    total = sum(payouts.values())
-    if total != SHARE_PIPS or min(payouts.values()) < 0:
-        raise InvalidRequest(errors={"payouts": [f"Must sum to 1.0000, not {format_pips(total)}."]})
-    return tuple(payouts.get(name, 0) for name in names)
-
-
-def _require_direct_way() -> None:
-    """Resolving at once is for exchanges that ask for no second person and no dispute window."""
-    if settings.RESOLUTION_APPROVALS or settings.DISPUTE_WINDOW_S:
-        raise Refused("not_supported", "Resolutions of this exchange need approval.")
+    For `phase_s` seconds (1..PHASE_MAX_S) it may first take cancels only (`cancel_only`), or besides them orders that
+    do not trade (`post_only`), so that its makers can look at their prices.
+    """
+    if phase and phase not in PHASES:
+        raise InvalidRequest(errors={"phase": [f"Must be one of {', '.join(PHASES)}."]})
+    if not (1 <= phase_s <= PHASE_MAX_S if phase else phase_s == 0):
+        raise InvalidRequest(
+            errors={"phase_seconds": [f"Must be 1 to {PHASE_MAX_S}, and is given with a phase alone."]}
+        )
+    return submit(ResumeMarket(market_id=market_id, phase=phase, phase_us=phase_s * 1_000_000), actor)
 
 
 def _write_listing(new: NewMarket, actor: Actor) -> Market:
@@ -238,13 +187,8 @@ def slug_of(question: str) -> str:
     return slug[: SLUG_MAX + 1].rpartition("-")[0] or slug[:SLUG_MAX]
 
 
-def _end(command: ResolveMarket | VoidMarket, actor: Actor, *, kind: str) -> Change:
-    change = _submit(command, actor)
-    note_accepted(settlement_id=command.settlement_id, market_id=command.market_id, kind=kind)
-    return replace(change, settlement_id=command.settlement_id)
-
-
-def _submit(command: Command, actor: Actor) -> Change:
+def submit(command: Command, actor: Actor) -> Change:
+    """Send one command about a market and wait for the engine's commit. Raises ExchangeError."""
     outcome = gateway_sync().submit(command, actor=actor.name, request_id=actor.request_id)
     return Change(
         market_id=command.market_id,

@@ -157,13 +157,13 @@ class NaiveLife(NaiveAccounts):
         if missing:
             self.undoers.append(command.by)
             return [ev.ReversalRequested(
-                approvals=missing, by=command.by, evidence=command.evidence, settlement=self.undoing.settlement_id
+                approvals=missing, by=command.by, evidence=command.evidence
             )]  # fmt: skip
         assert self.closing is not None
         assert self.closing.settlement is not None
         said = ev.ResolutionReversed(
             by=command.by, evidence=command.evidence, reverses=self.closing.settlement,
-            settlement=self.undoing.settlement_id, sets=self.pot // DOLLAR,
+            settlement=command.settlement_id, sets=self.pot // DOLLAR,
         )  # fmt: skip
         self.status, self.closing, self.undoers = "reversed", None, []
         return [said]

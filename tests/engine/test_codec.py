@@ -64,7 +64,7 @@ EVENTS: list[ev.Event] = [
     ev.ResolutionApproved(by="user:2", resolution="r", until_us=9),
     ev.ResolutionDisputed(account="ann", reason="not so", resolution="r"),
     ev.ResolutionWithdrawn(by="user:1", reason="early", resolution="r", status="suspended"),
-    ev.ReversalRequested(approvals=1, by="user:1", evidence="wrong", settlement="u"),
+    ev.ReversalRequested(approvals=1, by="user:1", evidence="wrong"),
     ev.ResolutionReversed(by="user:2", evidence="wrong", reverses="r", settlement="u", sets=4),
     closed("time"),
     closed("resolution", 10_000, 0),
@@ -107,7 +107,7 @@ EVENT_FIELDS = {
     "resolution_approved/1": "by resolution until_us",
     "resolution_disputed/1": "account reason resolution",
     "resolution_withdrawn/1": "by reason resolution status",
-    "reversal_requested/1": "approvals by evidence settlement",
+    "reversal_requested/1": "approvals by evidence",
     "resolution_reversed/1": "by evidence reverses sets settlement",
     "order_placed/1": "account by cash client_order_id covered expires_us max_cost on_suspend order outcome "
     "post_only price quantity reduce_only reserved side stp tif type",

@@ -240,13 +240,13 @@ def test_a_reversal_takes_as_many_persons_as_it_needs(market: MarketUnderTest) -
     given_holders(market)
     market.given(resolve(*YES))
     assert market.run(reverse("ann", approvals=1)) == (
-        ev.ReversalRequested(approvals=1, by="ann", evidence="wrong", settlement="u1"),
+        ev.ReversalRequested(approvals=1, by="ann", evidence="wrong"),
     )
     assert market.run(reverse("ann", settlement="u2", approvals=0)) == (
         refused(None, "reverse", None, "second_person_needed"),
     )
-    # It is the reversal that was asked for first, whatever the second person calls it.
-    assert market.run(reverse("bea", settlement="u2", approvals=5)) == (undone("bea"),)
+    # How many it takes was said by the first.
+    assert market.run(reverse("bea", settlement="u2", approvals=5)) == (undone("bea", settlement="u2"),)
 
 
 # --- Resumed in a phase ---------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import pytest
 
-from markets import services
+from markets import resolutions, services
 from markets.models import Market
 from markets.services import Actor
 from tests.markets.conftest import new_market
@@ -86,7 +86,7 @@ def test_question_without_latin_letters_gets_a_slug_from_its_id(gateway):
     ],
 )
 def test_payouts_are_a_vector_in_the_outcomes_order(choice, vector):
-    assert services.payout_vector(["A", "B", "C"], **choice) == vector
+    assert resolutions.payout_vector(["A", "B", "C"], **choice) == vector
 
 
 @pytest.mark.parametrize(
@@ -105,22 +105,22 @@ def test_payouts_are_a_vector_in_the_outcomes_order(choice, vector):
 )
 def test_payouts_that_are_ambiguous_unknown_or_no_dollar_are_refused(choice):
     with pytest.raises(InvalidRequest):
-        services.payout_vector(["A", "B", "C"], **choice)
+        resolutions.payout_vector(["A", "B", "C"], **choice)
 
 
 def test_resolving_at_once_is_not_supported_where_approvals_are_asked_for(listed, gateway, settings):
     settings.RESOLUTION_APPROVALS = 1
     row = listed("Will a second person agree?")
     with pytest.raises(Refused) as refusal:
-        services.resolve(row, outcome="Yes", evidence="seen", actor=ACTOR)
+        resolutions.resolve(row, outcome="Yes", evidence="seen", actor=ACTOR)
     assert (refusal.value.code, gateway.commands) == ("not_supported", [])
 
 
 def test_resolution_needs_evidence(listed, gateway):
     row = listed("Will evidence be asked for?")
     for end in (
-        lambda: services.resolve(row, outcome="Yes", evidence=" ", actor=ACTOR),
-        lambda: services.void(row.market_id, evidence="", actor=ACTOR),
+        lambda: resolutions.resolve(row, outcome="Yes", evidence=" ", actor=ACTOR),
+        lambda: resolutions.void(row, evidence="", actor=ACTOR),
     ):
         with pytest.raises(InvalidRequest):
             end()

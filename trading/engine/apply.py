@@ -107,7 +107,7 @@ def _withdrawn(market: Market, event: ev.ResolutionWithdrawn, at_us: int) -> Non
 def _reversal_requested(market: Market, event: ev.ReversalRequested, at_us: int) -> None:
     asked = market.reversal
     if asked is None:
-        asked = Reversal(event.settlement, event.evidence, event.approvals, ())
+        asked = Reversal(event.approvals, ())
     market.reversal = asked._replace(by=(*asked.by, event.by))
 
 

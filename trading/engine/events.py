@@ -107,7 +107,6 @@ class ReversalRequested(_Event, frozen=True, kw_only=True):
     approvals: int
     by: str
     evidence: str
-    settlement: str
 
 
 class ResolutionReversed(_Event, frozen=True, kw_only=True):

@@ -110,10 +110,8 @@ class Proposal(NamedTuple):
 
 
 class Reversal(NamedTuple):
-    """Who wants the market's end undone, while others have to agree."""
+    """Who wants the market's end undone, and how many persons have to want it besides the first."""
 
-    settlement_id: str
-    evidence: str
     approvals: int
     by: tuple[str, ...]
 

@@ -135,19 +135,15 @@ def reverse(
     if asked is not None and command.by in asked.by:
         yield not_now("reverse", RejectReason.SECOND_PERSON_NEEDED)
         return
-    settlement_id, missing = command.settlement_id, command.approvals
-    if asked is not None:
-        settlement_id, missing = asked.settlement_id, asked.approvals - len(asked.by)
+    missing = command.approvals if asked is None else asked.approvals - len(asked.by)
     if missing > 0:
-        yield ev.ReversalRequested(
-            approvals=missing, by=command.by, evidence=command.evidence, settlement=settlement_id
-        )
+        yield ev.ReversalRequested(approvals=missing, by=command.by, evidence=command.evidence)
         return
     closing = market.closing
     assert closing is not None, "an ended market has been closed"
     assert closing.settlement is not None, "an ended market has a settlement"
     yield ev.ResolutionReversed(
-        by=command.by, evidence=command.evidence, reverses=closing.settlement, settlement=settlement_id,
+        by=command.by, evidence=command.evidence, reverses=closing.settlement, settlement=command.settlement_id,
         sets=market.sets,
     )  # fmt: skip
 

@@ -43,8 +43,9 @@ UPDATE resolution SET status = 'disputed', disputes = disputes + 1, disputable_u
 WHERE resolution_id = %s
 """
 _SET_STATUS = "UPDATE resolution SET status = %s, updated_at = %s WHERE resolution_id = %s"
+_REVERSE = "UPDATE resolution SET status = 'reversed', reversal_id = %s WHERE resolution_id = %s"
 _ASK_REVERSAL = """
-UPDATE resolution SET reversal_by = reversal_by || %s::text, reversal_id = %s, updated_at = %s
+UPDATE resolution SET reversal_by = reversal_by || %s::text, updated_at = %s
 WHERE resolution_id = (SELECT settlement_id FROM market WHERE market_id = %s)
 """
 
@@ -122,14 +123,14 @@ def _end(connection: Any, event: LoggedEvent, *, status: str, kind: str, collate
 
 def _reversal_requested(connection: Any, event: LoggedEvent) -> list[str]:
     data, at = event.data, moment(event.recorded_us)
-    connection.execute(_ASK_REVERSAL, [data["by"], data["settlement"], at, event.stream_id])
+    connection.execute(_ASK_REVERSAL, [data["by"], at, event.stream_id])
     return []
 
 
 def _reversed(connection: Any, event: LoggedEvent) -> list[str]:
-    data, at = event.data, moment(event.recorded_us)
+    data = event.data
     _reversal_requested(connection, event)
-    connection.execute(_SET_STATUS, ["reversed", at, data["reverses"]])
+    connection.execute(_REVERSE, [data["settlement"], data["reverses"]])
     undecided = ["reversed", None, None, data["settlement"], event.version, event.stream_id]
     _change_one(connection, event, _END_MARKET, undecided)
     return _open_settlement(connection, event, "reverse", None, SHARE_PIPS * data["sets"], data["reverses"])
