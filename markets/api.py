@@ -18,6 +18,7 @@ from markets.selectors import NUL, ORDERINGS, QUERY_MAX, STATUSES, Wanted
 from markets.serializers import (
     ChangeSerializer,
     EndingSerializer,
+    EvidenceRequestSerializer,
     MarketAnswerSerializer,
     MarketListSerializer,
     MarketRequestSerializer,
@@ -25,7 +26,6 @@ from markets.serializers import (
     ResumeRequestSerializer,
     SettlementSerializer,
     SuspendRequestSerializer,
-    VoidRequestSerializer,
 )
 from markets.services import Actor, Change
 from markets.settlements import settlement_json
@@ -138,7 +138,7 @@ class SuspendView(APIView):
         actor = staff_actor(request)
         body = SuspendRequestSerializer.of(request).validated_data
         row = selectors.find(market)
-        return Response(change_json(services.suspend(row.market_id, reason=body["reason"], actor=actor)))
+        return Response(change_json(services.suspend(row.market_id, actor=actor, **body)))
 
 
 class ResumeView(APIView):
@@ -148,15 +148,20 @@ class ResumeView(APIView):
         operation_id="market_resume",
         tags=TAGS,
         summary="Resume a suspended market (staff)",
+        description="At once, or after `phase_seconds` in which it takes cancels only (`cancel_only`) or besides them "
+        "orders that do not trade (`post_only`).",
         parameters=[MARKET],
         request=ResumeRequestSerializer,
         responses={200: ChangeSerializer, **problems(*STAFF_ERRORS)},
     )
     def post(self, request: Request, market: str) -> Response:
         actor = staff_actor(request)
-        ResumeRequestSerializer.of(request)
+        body = ResumeRequestSerializer.of(request).validated_data
         row = selectors.find(market)
-        return Response(change_json(services.resume(row.market_id, actor=actor)))
+        change = services.resume(
+            row.market_id, phase=body["phase"], phase_s=body["phase_seconds"], actor=actor
+        )
+        return Response(change_json(change))
 
 
 class ResolveView(APIView):
@@ -188,12 +193,12 @@ class VoidView(APIView):
         summary="Void a market (staff)",
         description="Closes the market, cancels its orders and gives back what was paid in, fees included.",
         parameters=[MARKET],
-        request=VoidRequestSerializer,
+        request=EvidenceRequestSerializer,
         responses={202: EndingSerializer, **problems(*STAFF_ERRORS)},
     )
     def post(self, request: Request, market: str) -> Response:
         actor = staff_actor(request)
-        body = VoidRequestSerializer.of(request).validated_data
+        body = EvidenceRequestSerializer.of(request).validated_data
         row = selectors.find(market)
         change = resolutions.void(row, evidence=body["evidence"], actor=actor)
         return Response(change_json(change), status=status.HTTP_202_ACCEPTED)

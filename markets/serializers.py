@@ -9,9 +9,16 @@ from rest_framework import serializers
 
 from markets.models import OUTCOME_NAME_MAX, OUTCOMES_MAX, OUTCOMES_MIN, QUESTION_MAX, QUESTION_MIN, TEXT_MAX
 from markets.new_market import DEFAULT_TICK_PIPS, MAX_FEE_E4, NewMarket
+from markets.resolution_reads import STATUSES as RESOLUTION_STATUSES
 from markets.selectors import STATUSES
-from markets.services import REASON_MAX
-from trading.api.strict import PipsField, StrictCharField, StrictSerializer
+from markets.services import OPERATOR, PHASE_MAX_S, PHASES, REASON_MAX, SUSPENSION_CODES
+from trading.api.strict import (
+    PipsField,
+    StrictBooleanField,
+    StrictCharField,
+    StrictIntegerField,
+    StrictSerializer,
+)
 from trading.moments import EXAMPLE, read_moment
 from trading.money import SHARE_PIPS
 
@@ -64,13 +71,17 @@ class MarketRequestSerializer(StrictSerializer):
 
 
 class SuspendRequestSerializer(StrictSerializer):
-    """POST /markets/{id}/suspend."""
+    """POST /markets/{id}/suspend: `code` says what kind of reason it is."""
 
     reason = StrictCharField(max_length=REASON_MAX, allow_blank=True, default="")
+    code = serializers.ChoiceField(choices=SUSPENSION_CODES, default=OPERATOR)
 
 
 class ResumeRequestSerializer(StrictSerializer):
-    """POST /markets/{id}/resume: nothing to say."""
+    """POST /markets/{id}/resume: all at once, or in a phase first."""
+
+    phase = serializers.ChoiceField(choices=PHASES, required=False, default="")
+    phase_seconds = StrictIntegerField(min_value=1, max_value=PHASE_MAX_S, required=False, default=0)
 
 
 class ResolveRequestSerializer(StrictSerializer):
@@ -83,10 +94,22 @@ class ResolveRequestSerializer(StrictSerializer):
     evidence = StrictCharField(max_length=TEXT_MAX)
 
 
-class VoidRequestSerializer(StrictSerializer):
-    """POST /markets/{id}/void."""
+class EvidenceRequestSerializer(StrictSerializer):
+    """POST /markets/{id}/void and …/reverse: why."""
 
     evidence = StrictCharField(max_length=TEXT_MAX)
+
+
+class ProposeRequestSerializer(ResolveRequestSerializer):
+    """POST /markets/{id}/resolutions: one of `outcome`, `payouts` and `void`."""
+
+    void = StrictBooleanField(default=False)
+
+
+class ReasonRequestSerializer(StrictSerializer):
+    """POST …/dispute and …/withdraw."""
+
+    reason = StrictCharField(max_length=TEXT_MAX)
 
 
 class OutcomeSerializer(serializers.Serializer):
@@ -166,12 +189,84 @@ class EndingSerializer(ChangeSerializer):
     settlement_id = serializers.UUIDField()
 
 
+class ProposedSerializer(EndingSerializer):
+    """A market with a resolution under way, whose id becomes its settlement's."""
+
+    resolution_id = serializers.UUIDField()
+
+
+class ProposalSerializer(serializers.Serializer):
+    """How a market is to end, and who has said what about it."""
+
+    resolution_id = serializers.UUIDField()
+    settlement_id = serializers.UUIDField(help_text="the same: to be read once the market has ended")
+    market_id = serializers.UUIDField()
+    status = serializers.ChoiceField(choices=RESOLUTION_STATUSES)
+    kind = serializers.ChoiceField(choices=["resolve", "void"])
+    outcome = serializers.CharField(allow_null=True)
+    payouts = serializers.DictField(child=serializers.CharField(), allow_null=True)
+    evidence = serializers.CharField()
+    proposed_by = serializers.CharField()
+    proposed_at = serializers.DateTimeField()
+    approvals_needed = serializers.IntegerField()
+    approved_by = serializers.ListField(child=serializers.CharField())
+    dispute_window_seconds = serializers.IntegerField()
+    disputable_until = serializers.DateTimeField(allow_null=True)
+    disputes = serializers.IntegerField()
+    reversal_asked_by = serializers.ListField(child=serializers.CharField())
+    reversal_settlement_id = serializers.UUIDField(allow_null=True)
+
+
+class ResolutionListSerializer(serializers.Serializer):
+    """All of a market's."""
+
+    results = ProposalSerializer(many=True)
+    next = serializers.CharField(allow_null=True)
+    as_of = serializers.CharField()
+
+
+class PartSerializer(serializers.Serializer):
+    """What a resolution means for one account."""
+
+    account_id = serializers.UUIDField()
+    username = serializers.CharField(allow_null=True)
+    shares = serializers.DictField(child=serializers.IntegerField())
+    taken_back = serializers.CharField()
+    payout = serializers.CharField()
+    profit = serializers.CharField(help_text="all that the market will have brought the account")
+
+
+class TotalsSerializer(serializers.Serializer):
+    """`collateral` + `fees_returned` + `taken_back` come in, `paid` goes out."""
+
+    accounts = serializers.IntegerField()
+    orders_to_cancel = serializers.IntegerField()
+    released = serializers.CharField()
+    sets_netted = serializers.IntegerField()
+    collateral = serializers.CharField()
+    fees_returned = serializers.CharField()
+    taken_back = serializers.CharField()
+    paid = serializers.CharField()
+    adds_up = serializers.BooleanField()
+
+
+class PreviewSerializer(serializers.Serializer):
+    """What everybody would be paid."""
+
+    totals = TotalsSerializer()
+    winners = PartSerializer(many=True)
+    losers = PartSerializer(many=True)
+    results = PartSerializer(many=True)
+    next = serializers.CharField(allow_null=True)
+    as_of = serializers.CharField()
+
+
 class SettlementSerializer(serializers.Serializer):
     """How far a settlement is; what is null is not known before the market's last order is cancelled."""
 
     settlement_id = serializers.UUIDField()
     market_id = serializers.UUIDField()
-    kind = serializers.ChoiceField(choices=["resolve", "void"])
+    kind = serializers.ChoiceField(choices=["resolve", "void", "reverse"])
     status = serializers.ChoiceField(choices=["pending", "running", "done", "failed"])
     accounts_paid = serializers.IntegerField()
     accounts_total = serializers.IntegerField()

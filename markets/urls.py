@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from markets import api, views
+from markets import api, resolution_api, views
 
 api_urlpatterns = [
     path("markets", api.MarketsView.as_view(), name="api-markets"),
@@ -11,6 +11,24 @@ api_urlpatterns = [
     path("markets/<str:market>/resume", api.ResumeView.as_view(), name="api-market-resume"),
     path("markets/<str:market>/resolve", api.ResolveView.as_view(), name="api-market-resolve"),
     path("markets/<str:market>/void", api.VoidView.as_view(), name="api-market-void"),
+    path(
+        "markets/<str:market>/resolutions", resolution_api.ResolutionsView.as_view(), name="api-resolutions"
+    ),
+    *(
+        path(
+            f"markets/<str:market>/resolutions/<str:resolution_id>{rest}",
+            view.as_view(),
+            name=f"api-resolution{name}",
+        )
+        for rest, name, view in (
+            ("", "", resolution_api.ResolutionView),
+            ("/preview", "-preview", resolution_api.PreviewView),
+            ("/approve", "-approve", resolution_api.ApproveView),
+            ("/dispute", "-dispute", resolution_api.DisputeView),
+            ("/withdraw", "-withdraw", resolution_api.WithdrawView),
+            ("/reverse", "-reverse", resolution_api.ReverseView),
+        )
+    ),
     path("settlements/<str:settlement_id>", api.SettlementView.as_view(), name="api-settlement"),
 ]
 

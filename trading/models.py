@@ -195,8 +195,32 @@ class Position(models.Model):
         db_table = "position"
 
 
+class Resolution(models.Model):
+    """How a market is to end, as proposed, and what became of that. Persons are actors ("user:7")."""
+
+    resolution_id = models.UUIDField(primary_key=True)
+    market_id = models.UUIDField()
+    payouts = ArrayField(models.IntegerField(), null=True)
+    evidence = models.TextField()
+    status = models.TextField()
+    proposed_by = models.TextField()
+    proposed_at = models.DateTimeField()
+    approvals_needed = models.SmallIntegerField()
+    window_us = models.BigIntegerField()
+    approved_by = ArrayField(models.TextField())
+    disputable_until = models.DateTimeField(null=True)
+    disputes = models.IntegerField()
+    reversal_by = ArrayField(models.TextField())
+    reversal_id = models.UUIDField(null=True)
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        managed = False
+        db_table = "resolution"
+
+
 class Settlement(models.Model):
-    """The paying out of a resolved market, or the unwinding of a voided one."""
+    """The paying out of a resolved market, the unwinding of a voided one, or the undoing of either."""
 
     settlement_id = models.UUIDField(primary_key=True)
     market_id = models.UUIDField()
@@ -207,6 +231,7 @@ class Settlement(models.Model):
     accounts_paid = models.BigIntegerField()
     paid_pips = models.BigIntegerField()
     collateral_pips = models.BigIntegerField()
+    reverses = models.UUIDField(null=True)
     cause_slot = models.SmallIntegerField()
     cause_offset = models.BigIntegerField()
     created_at = models.DateTimeField()
