@@ -14,14 +14,15 @@ from ops.tape.audit import Audit, Verdict
 from ops.tape.exchange import Exchange
 from ops.tape.house import HOUSE, Books, books_of, orders_of
 from ops.tape.local_keys import open_accounts
-from ops.tape.polymarket import PolymarketTape, RecordedMarket, Trade
+from ops.tape.polymarket import PolymarketTape, RecordedMarket
 from ops.tape.steps import BadTape
 from ops.tape.takes import Takings, play
 from ops.tape.venue import registering, set_up, settle
 from trading.reconcile import reconcile
 
-SIDE_BY_SIDE = 16
-"""Requests under way at once, and so the most markets that are played side by side."""
+SIDE_BY_SIDE = 6
+"""Requests under way at once, and so the most markets that are played side by side. With more of them the market with
+the most trades, which all wait for one another, would be alone for long at the end."""
 
 Say = Callable[[str], object]
 Bar = Callable[[str, int], AbstractContextManager[Any]]
@@ -50,7 +51,8 @@ def play_night(
 
     `is_local`: the exchange's database is this process's, to open accounts in and to reconcile.
     """
-    trades = list(tape.trades(from_s=choice.from_s, to_s=choice.to_s))[: choice.rows]
+    recording = tape.read(from_s=choice.from_s, to_s=choice.to_s)
+    trades = recording.trades[: choice.rows]
     if not trades:
         raise BadTape(f"{tape.name} has no trades in that time")
     markets = {
@@ -58,7 +60,8 @@ def play_night(
     }
     books = books_of(markets, trades)
     with ThreadPoolExecutor(SIDE_BY_SIDE) as executor:
-        say(_announcement(tape, trades, markets, books))
+        say(f"{tape.name}: {len(trades)} trades to play, {recording.left_out} rows off the grid left out")
+        say(_announcement(markets, books))
         venue = set_up(
             exchange,
             executor,
@@ -82,16 +85,13 @@ def play_night(
     return differences + (_reconcile(say) if is_local else _not_reconciled(say))
 
 
-def _announcement(
-    tape: PolymarketTape, trades: list[Trade], markets: dict[str, RecordedMarket], books: Books
-) -> str:
+def _announcement(markets: dict[str, RecordedMarket], books: Books) -> str:
     short = {
         key: sums.starting_sets for key, sums in books.sums.items() if key[0] != HOUSE and sums.starting_sets
     }
     return (
-        f"Playing {len(trades)} trades of {len(books.needed_pips) - 1} traders in {len(markets)} markets of "
-        f"{tape.name}; {sum(short.values())} starting sets, $1 each, for {len({account for account, _ in short})} "
-        "traders who sell what they have not bought"
+        f"{len(books.needed_pips) - 1} traders in {len(markets)} markets; {sum(short.values())} starting sets, "
+        f"$1 each, for {len({account for account, _ in short})} traders who sell what they have not bought"
     )
 
 

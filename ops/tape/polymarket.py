@@ -48,6 +48,13 @@ class Trade(NamedTuple):
     quantity_shares: int
 
 
+class Recording(NamedTuple):
+    """The trades of some time, in the file's order, and how many rows of that time are off the grid."""
+
+    trades: list[Trade]
+    left_out: int
+
+
 class PolymarketTape:
     """A trade file and the list of markets beside it."""
 
@@ -76,19 +83,27 @@ class PolymarketTape:
             raise BadTape(f"{self._markets_path.name} has a market twice")
         return named
 
-    def trades(self, *, from_s: int | None = None, to_s: int | None = None) -> Iterator[Trade]:
-        """The rows of that time (UTC seconds, the end excluded), in the file's order. Rows count from 1."""
+    def read(self, *, from_s: int | None = None, to_s: int | None = None) -> Recording:
+        """What happened in that time: UTC seconds, the end excluded."""
+        trades, left_out = list[Trade](), 0
+        for row, line in self._lines():
+            at_s = _integer(row, line, "t_unix")
+            if (from_s is not None and at_s < from_s) or (to_s is not None and at_s >= to_s):
+                continue
+            if _is_in_grid(row, line):
+                trades.append(self._trade(row, at_s, line))
+            else:
+                left_out += 1
+        return Recording(trades, left_out)
+
+    def _lines(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Each row with its number, from 1."""
         try:
             with gzip.open(self.path, "rt", encoding="utf-8-sig", newline="") as file:
                 lines = csv.DictReader(file, skipinitialspace=True)
                 if missing := [name for name in COLUMNS if name not in (lines.fieldnames or ())]:
                     raise BadTape(f"{self.path.name} lacks the columns {', '.join(missing)}")
-                for row, line in enumerate(lines, start=1):
-                    if not _is_in_grid(row, line):
-                        continue
-                    at_s = _integer(row, line, "t_unix")
-                    if (from_s is None or at_s >= from_s) and (to_s is None or at_s < to_s):
-                        yield self._trade(row, at_s, line)
+                yield from enumerate(lines, start=1)
         except (gzip.BadGzipFile, EOFError, UnicodeDecodeError, csv.Error) as error:
             raise BadTape(f"{self.path.name}: {error}") from error
 
