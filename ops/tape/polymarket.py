@@ -21,6 +21,8 @@ from trading.money import SHARE_PIPS
 
 COLUMNS = ("t_unix", "market", "trader", "action", "outcome", "price_tick", "qty_centi")
 MOST_OUTCOMES = 50
+MOST_SHARES = 10**10
+"""More than any trade can have meant; as orders of a million it would never end."""
 
 
 class RecordedMarket(NamedTuple):
@@ -119,8 +121,8 @@ class PolymarketTape:
             raise BadTape(f"row {row}: action is {side!r}, neither buy nor sell")
         if not 0 < price < SHARE_PIPS:
             raise BadTape(f"row {row}: price_tick is {price}, outside 1..{SHARE_PIPS - 1}")
-        if shares <= 0:
-            raise BadTape(f"row {row}: qty_centi is {shares}, not positive")
+        if not 0 < shares <= MOST_SHARES:
+            raise BadTape(f"row {row}: qty_centi is {shares}, outside 1..{MOST_SHARES}")
         trader = _text(row, line, "trader")
         return Trade(row, at_s, market.name, trader, market.outcomes.index(outcome), side, price, shares)
 

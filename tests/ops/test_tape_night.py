@@ -68,7 +68,12 @@ def test_columns_may_stand_in_any_order_with_more_of_them_and_without_in_grid(tm
         ("1,mayor,1,buy,Democrat,5000,1,0,1", "row 1: trades_markets.json has no market 'mayor'"),
         ("1,governor,1,buy,Democrat,0,1,0,1", "row 1: price_tick is 0, outside 1..9999"),
         ("1,governor,1,buy,Democrat,10000,1,0,1", "row 1: price_tick is 10000, outside 1..9999"),
-        ("1,governor,1,buy,Democrat,5000,-1,0,1", "row 1: qty_centi is -1, not positive"),
+        ("1,governor,1,buy,Democrat,5000,-1,0,1", "row 1: qty_centi is -1, outside 1..10000000000"),
+        ("1,governor,1,buy,Democrat,5000,0,0,1", "row 1: qty_centi is 0, outside 1..10000000000"),
+        (
+            "1,governor,1,buy,Democrat,5000,99999999999,0,1",
+            "row 1: qty_centi is 99999999999, outside 1..10000000000",
+        ),
         ("1,governor,1,buy,Democrat,5000,1.5,0,1", "row 1: qty_centi is '1.5', no whole number"),
         ("1,governor,1,hold,Democrat,5000,1,0,1", "row 1: action is 'hold', neither buy nor sell"),
         ("1,governor,,buy,Democrat,5000,1,0,1", "row 1: trader is empty"),
