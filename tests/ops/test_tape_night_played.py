@@ -150,6 +150,7 @@ def test_short_sellers_split_rows_edges_and_many_outcomes_end_as_the_file_says(e
     exchange.manage("reconcile")
 
 
+@pytest.mark.slow
 def test_the_election_night_with_a_house_market_maker_ends_as_the_file_says(exchange):
     path = recorded("polymarket-midterms2022-dev/trades.csv.gz")
     said = play(exchange, path, "--from", "2022-11-09T00:00", "--to", "2022-11-09T06:00")
