@@ -6,7 +6,7 @@ All of it through the public API.
 import datetime as dt
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,16 +40,11 @@ def set_stage(
     `new_key` is told of each account's key before it is used.
     """
     mark = secrets.token_hex(4)
-    market = exchange.post(
-        "/markets",
-        {
-            "question": f"Tape {tape.name}, played again ({mark})",
-            "resolution_criteria": "The result that the recording says.",
-            "category": "Tapes",
-            "outcomes": list(OUTCOMES),
-            "tick": format_pips(tape.tick_pips),
-            "closes_at": (dt.datetime.now(dt.UTC) + OPEN_FOR).isoformat(),
-        },
+    market = new_market(
+        exchange,
+        f"Tape {tape.name}, played again ({mark})",
+        OUTCOMES,
+        tick_pips=tape.tick_pips,
         key=staff_key,
     )
     keys, deposited = {}, {}
@@ -59,11 +54,30 @@ def set_stage(
         )
         keys[account] = registered["api_key"]
         new_key(keys[account])
-        deposited[account] = _fund(exchange, keys[account], cash[account])
+        deposited[account] = fund(exchange, keys[account], cash[account])
     return Stage(exchange, market["market_id"], market["slug"], keys, deposited)
 
 
-def _fund(exchange: Exchange, key: str, needed_pips: int) -> int:
+def new_market(
+    exchange: Exchange, question: str, outcomes: Sequence[str], *, tick_pips: int, key: str
+) -> dict[str, Any]:
+    """A market without fees for a tape, made with a staff member's key."""
+    market: dict[str, Any] = exchange.post(
+        "/markets",
+        {
+            "question": question,
+            "resolution_criteria": "The result that the recording says.",
+            "category": "Tapes",
+            "outcomes": list(outcomes),
+            "tick": format_pips(tick_pips),
+            "closes_at": (dt.datetime.now(dt.UTC) + OPEN_FOR).isoformat(),
+        },
+        key=key,
+    )
+    return market
+
+
+def fund(exchange: Exchange, key: str, needed_pips: int) -> int:
     """Deposit as often as it takes, in pieces as large as the exchange allows. Answers the sum."""
     deposited, piece, number = 0, LARGEST_DEPOSIT_PIPS, 0
     while deposited < needed_pips:
@@ -84,21 +98,33 @@ def _fund(exchange: Exchange, key: str, needed_pips: int) -> int:
 def settle_stage(stage: Stage, *, winner: int, staff_key: str) -> list[str]:
     """Resolve the market as the recording says, wait for the pay-out; answers what is not as it must be."""
     exchange = stage.exchange
+    settlement_id = resolve(exchange, stage.market_id, OUTCOMES[winner], key=staff_key)
+    return settlement_differences(
+        exchange, stage.market_id, settlement_id, key=staff_key
+    ) + _money_differences(stage)
+
+
+def resolve(exchange: Exchange, market_id: str, outcome: str, *, key: str) -> str:
+    """Resolve a market as the recording says; answers the settlement's id."""
     accepted = exchange.post(
-        f"/markets/{stage.market_id}/resolve",
-        {"outcome": OUTCOMES[winner], "evidence": "The recorded result."},
-        key=staff_key,
+        f"/markets/{market_id}/resolve", {"outcome": outcome, "evidence": "The recorded result."}, key=key
     )
-    settlement = _settled(exchange, accepted["settlement_id"], staff_key)
+    settlement_id: str = accepted["settlement_id"]
+    return settlement_id
+
+
+def settlement_differences(exchange: Exchange, market_id: str, settlement_id: str, *, key: str) -> list[str]:
+    """Wait for the pay-out; answers what is not as it must be: all collateral paid, the market resolved."""
+    settlement = _settled(exchange, settlement_id, key)
     wrong = []
     if settlement["status"] != "done":
         wrong.append(f"the settlement is {settlement['status']} after {SETTLE_WITHIN_S:.0f} s")
     if settlement["paid"] != settlement["collateral"]:
         wrong.append(f"paid {settlement['paid']} of {settlement['collateral']}")
-    market = exchange.get(f"/markets/{stage.market_id}")
+    market = exchange.get(f"/markets/{market_id}")
     if market["status"] != "resolved":
         wrong.append(f"the market is {market['status']}")
-    return wrong + _money_differences(stage)
+    return wrong
 
 
 def _settled(exchange: Exchange, settlement_id: str, staff_key: str) -> dict[str, Any]:

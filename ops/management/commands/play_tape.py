@@ -1,8 +1,9 @@
 """`manage.py play_tape FILE`: plays a recorded order tape through the public batch endpoint."""
 
+import datetime as dt
 import itertools
 import time
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -17,8 +18,10 @@ from ops.tape.exchange import Exchange, Problem
 from ops.tape.kalshi import KalshiTape
 from ops.tape.local_keys import local_staff_key, raise_tier
 from ops.tape.makers import maker_keys, wrong_takes
+from ops.tape.night import Choice, play_night
 from ops.tape.open import open_tape
 from ops.tape.player import Player, Tally
+from ops.tape.polymarket import PolymarketTape
 from ops.tape.replay import replay
 from ops.tape.stage import Stage, set_stage, settle_stage
 from ops.tape.steps import BadTape, Row, Tape, needed_cash
@@ -28,15 +31,18 @@ SHOWN_DIFFERENCES = 10
 
 class Command(BaseCommand):
     help = (
-        "Plays a recorded order tape (a LOBSTER or Kalshi driver file) against a running exchange, in a market of its "
-        "own, and with --check compares what the exchange does with what was recorded. Exits with 1 on any difference."
+        "Plays a recorded tape against a running exchange: orders of one market (a LOBSTER or Kalshi driver file), "
+        "which --check compares with what was recorded, or trades of many markets (a Polymarket file) against a house "
+        "market maker, which are always checked. Exits with 1 on any difference."
     )
     # It talks to an exchange and is none: its URLs and templates need no check.
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "file", type=Path, help="the driver file, *_driver.csv.gz; what belongs to it lies beside it"
+            "file",
+            type=Path,
+            help="the driver file, *_driver.csv.gz, or trades.csv.gz; what belongs to it lies beside it",
         )
         parser.add_argument("--url", help="base address of the exchange (default: this machine's, on PORT)")
         parser.add_argument(
@@ -65,6 +71,16 @@ class Command(BaseCommand):
             action="store_true",
             help="play the takes of one aggressor (LOBSTER's column sweep) as the one order that they were",
         )
+        parser.add_argument(
+            "--from",
+            type=_utc_seconds,
+            dest="from_s",
+            metavar="TIME",
+            help="of a file of trades: only those from this time on, as 2022-11-09T00:00, UTC",
+        )
+        parser.add_argument(
+            "--to", type=_utc_seconds, dest="to_s", metavar="TIME", help="and only those before this time"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not 1 <= options["batch"] <= 500:
@@ -73,7 +89,7 @@ class Command(BaseCommand):
             raise CommandError("--replay reads this database's log; with --key the exchange is another's.")
         try:
             tape = open_tape(options["file"], merge_sweeps=options["merge_sweeps"])
-            differences = self._play(tape, options)
+            differences = self._play_any(tape, options)
         except (OSError, BadTape) as error:
             raise CommandError(f"cannot read the tape: {error}") from error
         except Problem as problem:
@@ -83,9 +99,30 @@ class Command(BaseCommand):
                 self.stderr.write(line)
             raise CommandError(f"{len(differences)} differences from the recording.")
 
-    def _play(self, tape: Tape, options: dict[str, Any]) -> list[str]:
+    def _play_any(self, tape: Tape | PolymarketTape, options: dict[str, Any]) -> list[str]:
         url = options["url"] or f"http://127.0.0.1:{settings.PORT}"
         exchange = Exchange(url, options["orders_url"])
+        try:
+            if isinstance(tape, PolymarketTape):
+                return self._play_night(tape, exchange, options)
+            if options["from_s"] is not None or options["to_s"] is not None:
+                raise CommandError("--from and --to are for files of trades.")
+            return self._play(tape, exchange, url, options)
+        finally:
+            exchange.close()
+
+    def _play_night(self, tape: PolymarketTape, exchange: Exchange, options: dict[str, Any]) -> list[str]:
+        if options["every_row"] or options["replay"]:
+            raise CommandError("--every-row and --replay compare books, of which a file of trades has none.")
+        is_local = options["key"] is None
+        choice = Choice(options["from_s"], options["to_s"], options["rows"], options["batch"])
+        with local_staff_key() if is_local else nullcontext(options["key"]) as staff_key:
+            return play_night(
+                tape, exchange, choice,
+                staff_key=staff_key, is_local=is_local, say=self.stdout.write, bar=self._bar,
+            )  # fmt: skip
+
+    def _play(self, tape: Tape, exchange: Exchange, url: str, options: dict[str, Any]) -> list[str]:
         check = options["check"] or options["every_row"] or options["replay"]
         rows = min(tape.total_rows, options["rows"] or tape.total_rows)
         is_local = options["key"] is None
@@ -108,7 +145,6 @@ class Command(BaseCommand):
             ]
             if tape.winner is not None:
                 differences += settle_stage(stage, winner=tape.winner, staff_key=staff_key)
-        exchange.close()
         self._summarise(tape, tally, seconds, check, len(differences))
         return differences
 
@@ -134,6 +170,15 @@ class Command(BaseCommand):
             f"{tape.name}: {tally.rows} rows, {tally.steps} steps in {tally.batches} batches, {seconds:.1f} s "
             f"({tally.steps / seconds:.0f} steps/s), {compared}{settled}{differences} differences"
         )
+
+
+def _utc_seconds(text: str) -> int:
+    """An ISO 8601 date or time, in UTC if it does not say otherwise."""
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is no time like 2022-11-09T00:00") from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).timestamp())
 
 
 def _as_it_is(_key: str) -> None:
