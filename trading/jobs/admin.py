@@ -73,7 +73,7 @@ class QueueFilter(admin.SimpleListFilter):
 class JobAdmin(ReadOnlyAdmin):
     """What waits, is under way or comes back after a failure; what is done is gone."""
 
-    list_display = ("name", "key", "queue", "state", "tries", "due_at", "created_at", "short_error")
+    list_display = ("name", "queue", "state", "tries", "due_at", "key", "short_error")
     list_filter = (QueueFilter,)
     ordering = ("due_at", "id")
     search_fields = ("key", "name")
@@ -103,7 +103,7 @@ class JobAdmin(ReadOnlyAdmin):
 class DeadLetterAdmin(ReadOnlyAdmin):
     """What failed for good: requeued once its cause is mended, or discarded."""
 
-    list_display = ("what", "source", "short_error", "tries", "age", "state")
+    list_display = ("what", "age", "state", "tries", "source", "short_error")
     list_filter = (DecisionFilter, "source")
     ordering = ("-created_at",)
     search_fields = ("job_key", "job_name", "error")
@@ -207,15 +207,15 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         try:
             dead_letters.requeue(str(letter.id), by=request.user.get_username())
         except CannotRequeue as error:
-            self.message_user(request, f"{letter} is not requeued. {error}", messages.ERROR)
+            self.message_user(request, f"“{letter}” is not requeued. {error}", messages.ERROR)
         else:
-            self.message_user(request, f"{letter} is a job again.", messages.SUCCESS)
+            self.message_user(request, f"“{letter}” is a job again.", messages.SUCCESS)
 
     def _discard(self, request: HttpRequest, letter: DeadLetter) -> None:
         if dead_letters.discard(str(letter.id), by=request.user.get_username()):
-            self.message_user(request, f"{letter} is discarded.", messages.SUCCESS)
+            self.message_user(request, f"“{letter}” is discarded.", messages.SUCCESS)
         else:
-            self.message_user(request, f"{letter} had been decided on already.", messages.WARNING)
+            self.message_user(request, f"“{letter}” had been decided on already.", messages.WARNING)
 
 
 def _decided(decision: str, by: str | None, at: dt.datetime) -> str:

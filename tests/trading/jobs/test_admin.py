@@ -89,7 +89,7 @@ def test_list_and_page_show_what_failed_and_why(operator, mend):
 def test_requeued_letter_is_a_job_again_and_works_once_mended(operator, mend):
     letter_id = letter("k")["id"]
     answer = operator.post(f"{LIST}{letter_id}/requeue/", follow=True)
-    assert told(answer) == ["test.broken k is a job again."]
+    assert told(answer) == ["“test.broken k” is a job again."]
     again = row("k")
     assert (again["payload"], again["tries"], again["name"]) == ('{"to": "<nobody>"}', 0, "test.broken")
     assert run(again["id"]) == "dead"
@@ -103,12 +103,12 @@ def test_requeued_letter_is_a_job_again_and_works_once_mended(operator, mend):
 
 def test_letter_is_decided_on_once(operator, mend):
     letter_id = str(letter("k")["id"])
-    assert told(choose(operator, "discard_letters", letter_id)) == ["test.broken k is discarded."]
+    assert told(choose(operator, "discard_letters", letter_id)) == ["“test.broken k” is discarded."]
     assert told(choose(operator, "requeue_letters", letter_id)) == [
-        "test.broken k is not requeued. Somebody has decided on it already."
+        "“test.broken k” is not requeued. Somebody has decided on it already."
     ]
     assert told(choose(operator, "discard_letters", letter_id)) == [
-        "test.broken k had been decided on already."
+        "“test.broken k” had been decided on already."
     ]
     found = letter("k")
     assert (found["discarded_by"], found["requeued_at"]) == ("operator", None)
@@ -139,7 +139,7 @@ def test_command_of_a_shard_cannot_be_requeued_and_is_not_offered(operator):
     (message,) = told(operator.post(f"{LIST}{letter_id}/requeue/", follow=True))
     assert "was no job" in message
     assert one("SELECT requeued_at FROM dead_letter WHERE id = %s", letter_id)["requeued_at"] is None
-    assert told(choose(operator, "discard_letters", letter_id)) == [f"shard {letter_id} is discarded."]
+    assert told(choose(operator, "discard_letters", letter_id)) == [f"“shard {letter_id}” is discarded."]
 
 
 def test_who_may_only_discard_is_offered_nothing_else(clerk, mend):
