@@ -1,4 +1,4 @@
-"""Resolutions under /api/v1/markets/{market}/resolutions: proposed, looked at, approved, disputed, withdrawn, undone."""
+"""Resolutions under /api/v1/markets/{market}/resolutions: proposed, seen, approved, disputed, withdrawn, undone."""
 
 import uuid
 from typing import NamedTuple

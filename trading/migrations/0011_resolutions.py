@@ -8,5 +8,5 @@ SQL = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
 
 
 class Migration(migrations.Migration):
-    dependencies = [("trading", "0009_swaps")]
+    dependencies = [("trading", "0010_jobs")]
     operations = [migrations.RunSQL(SQL)]
