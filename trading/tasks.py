@@ -1,4 +1,4 @@
-"""Celery's part of trading: jobs, settlements, markets whose time has come, partitions, published heads.
+"""Celery's part of trading: jobs, markets whose time has come, partitions, published heads.
 
 Every task may run twice or die half-way and be sent again: the work itself is idempotent. Nothing waits
 in the broker (no ETA): what is due is a row, and a periodic task finds it. Which are beat's, and how often, is in
@@ -23,16 +23,14 @@ from trading.ids import new_id
 from trading.jobs.dispatch import dispatch
 from trading.jobs.queues import beat
 from trading.jobs.run import run
-from trading.settlement import FAILED, RUNNING, settle, stalled_settlements
+from trading.settlement import jobs as settlement_jobs
 from trading.snapshots import take
 from trading.snapshots.replay import LogUnusable
 
 log = logging.getLogger(__name__)
 
-SETTLEMENT = "settlement"
-
-RESEND_EXPIRES_S = 10
-"""A reminder that no worker has read by then is dropped; another one is under way."""
+REGISTERED_JOBS = (settlement_jobs,)
+"""Modules whose jobs are known once this one is imported, as Celery and `trading.jobs` do."""
 
 DUE_MARKETS = 100
 """Most that one run opens or closes; the rest is a second later's."""
@@ -41,17 +39,6 @@ MONTHS_AHEAD = 3
 
 SNAPSHOTS_S = 45
 """How long one run goes on to the next market; beat's next one comes after a minute."""
-
-
-@shared_task
-def settle_market(settlement_id: str) -> str:
-    """Pay a settlement for a while, and have the rest done by the next one in the queue."""
-    status = settle(settlement_id)
-    if status == RUNNING:
-        settle_market.apply_async(args=(settlement_id,), queue=SETTLEMENT)
-    elif status == FAILED:
-        log.error("settlement %s has failed and needs a person", settlement_id)
-    return status
 
 
 @shared_task
@@ -70,15 +57,6 @@ def dispatch_jobs(queue: str) -> int:
 def heartbeat(queue: str) -> None:
     """A sign of life of a queue: that one of its workers runs this."""
     beat(queue)
-
-
-@shared_task
-def resend_settlements() -> int:
-    """Send what nobody is at: new, waiting for its projection, or left by a worker that died."""
-    stalled = stalled_settlements()
-    for settlement_id in stalled:
-        settle_market.apply_async(args=(settlement_id,), queue=SETTLEMENT, expires=RESEND_EXPIRES_S)
-    return len(stalled)
 
 
 @shared_task

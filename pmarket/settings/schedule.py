@@ -14,7 +14,6 @@ MINUTE, HOUR, DAY = 60, 3600, 24 * 3600
 def beat_schedule() -> dict[str, dict[str, Any]]:
     """Name to entry, as Celery wants it; the name is the round's, by which it is claimed."""
     schedule = {
-        "resend-settlements": every(5, "trading.tasks.resend_settlements", queue="settlement"),
         "close-due-markets": every(1, "trading.tasks.close_due_markets", queue="market"),
         "forget-old-switches": every(MINUTE, "trading.tasks.forget_old_switches", queue="market"),
         "publish-heads": every(MINUTE, "trading.tasks.publish_heads", queue="market"),

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def _empty(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     empty_exchange()
     written_log.RESERVES.clear()
-    monkeypatch.setattr("trading.projections.markets.send_settlements", lambda ids: None)
+    monkeypatch.setattr("trading.projections.markets.hint", lambda jobs: None)
     yield
     empty_exchange()
 

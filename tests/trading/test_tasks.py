@@ -76,22 +76,5 @@ def test_while_the_engine_does_not_answer_one_command_is_tried(gateway):
     assert len(gateway.commands) == 1
 
 
-def test_a_settlement_that_needs_more_time_is_queued_again(monkeypatch):
-    sent, answers = [], ["running", "done"]
-    monkeypatch.setattr(tasks, "settle", lambda settlement_id: answers.pop(0))
-    monkeypatch.setattr(tasks.settle_market, "apply_async", lambda **options: sent.append(options))
-    assert tasks.settle_market("an-id") == "running"
-    assert tasks.settle_market("an-id") == "done"
-    assert sent == [{"args": ("an-id",), "queue": "settlement"}]
-
-
-def test_stalled_settlements_are_sent_and_the_message_expires(monkeypatch):
-    sent = []
-    monkeypatch.setattr(tasks, "stalled_settlements", lambda: ["one", "two"])
-    monkeypatch.setattr(tasks.settle_market, "apply_async", lambda **options: sent.append(options))
-    assert tasks.resend_settlements() == 2
-    assert sent == [{"args": (name,), "queue": "settlement", "expires": 10} for name in ("one", "two")]
-
-
 def test_partitions_are_there_already():
     assert tasks.make_partitions() == []

@@ -4,25 +4,18 @@
 of its last event of any kind. Open interest stays as the market's end left it.
 """
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any
-
-from celery import current_app
 
 from trading.array_literals import array_of, columns, quoted
 from trading.eventlog.codec import LoggedEvent
 from trading.ids import MARKET_SLOTS
+from trading.jobs import NewJob, hint, insert_jobs, new_job
 from trading.money import SHARE_PIPS
 from trading.projections import resolutions
 from trading.projections.projection import AfterCommit, BrokenLog, UnknownEvent, appliers
 from trading.projections.rows import moment
 from trading.read_cache import MARKETS_TOPIC, tell_changed
-
-log = logging.getLogger(__name__)
-
-SETTLE_TASK = "trading.tasks.settle_market"
-SETTLE_QUEUE = "settlement"
 
 _INSERT_MARKET = """
 INSERT INTO market
@@ -37,6 +30,10 @@ _INSERT_SUMMARY = """
 INSERT INTO market_summary (market_id, last_prices, seq, updated_at)
 VALUES (%s, array_fill(NULL::integer, ARRAY[%s]), 0, %s)
 """
+SETTLE_JOB = "trading.settle"
+SETTLEMENT_SHARES = 4
+"""More than there are workers do no harm: who finds nothing to do looks again a little later."""
+
 _READ_LAST_PRICES = (
     "SELECT market_id::text, last_prices FROM market_summary WHERE market_id = ANY(%s::uuid[])"
 )
@@ -116,7 +113,9 @@ class MarketsProjection:
                 count(change, event.data)
         if changes:
             _add_to_summaries(connection, changes, self._new_last_prices(connection, changes))
-        return (lambda: _tell(opened)) if is_news else None
+        jobs = [job for settlement_id in opened for job in _settlement_jobs(settlement_id)]
+        insert_jobs(connection, jobs)
+        return (lambda: _tell(jobs)) if is_news else None
 
     def forget(self) -> None:
         """Drops the remembered prices."""
@@ -143,19 +142,20 @@ class MarketsProjection:
         return {market_id: self._last_prices[market_id] for market_id in traded}
 
 
-def _tell(settlement_ids: Sequence[str]) -> None:
+def _settlement_jobs(settlement_id: str) -> list[NewJob]:
+    """What pays it out: several jobs, among which its account slots are shared out."""
+    return [
+        new_job(
+            SETTLE_JOB, {"settlement": settlement_id, "share": share}, key=f"settle:{settlement_id}:{share}"
+        )
+        for share in range(SETTLEMENT_SHARES)
+    ]
+
+
+def _tell(jobs: Sequence[NewJob]) -> None:
     """Lists of markets are no longer as they were, and what has ended is to be settled."""
     tell_changed([MARKETS_TOPIC])
-    send_settlements(settlement_ids)
-
-
-def send_settlements(settlement_ids: Sequence[str]) -> None:
-    """Asks the workers to settle. A request that is lost is made again by a periodic task, from the rows."""
-    for settlement_id in settlement_ids:
-        try:
-            current_app.send_task(SETTLE_TASK, args=[settlement_id], queue=SETTLE_QUEUE, retry=False)
-        except Exception:  # Whatever the broker's library raises: the row is there, and is found later.
-            log.exception("settlement %s could not be sent to the workers", settlement_id)
+    hint(jobs)
 
 
 def _created(connection: Any, event: LoggedEvent) -> list[str]:

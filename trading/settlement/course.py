@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from django.db import connection, transaction
 
-from trading.ids import ACCOUNT_SLOTS, MARKET_SLOTS, new_id
+from trading.ids import ACCOUNT_SLOTS, MARKET_SLOTS
 from trading.settlement.dues import (
     PAY,
     Behind,
@@ -23,46 +23,37 @@ from trading.settlement.pay import pay_dues
 
 log = logging.getLogger(__name__)
 
-WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
+WAITING, RUNNING, BUSY, DONE = "waiting", "running", "busy", "done"
 
 CHUNK_ACCOUNTS = 500
 
 
 def settle(settlement_id: str, *, time_limit_s: float = 20.0) -> str:
-    """Do as much of a settlement as fits into the time; call again until it says `done` or `failed`.
+    """Do as much of a settlement as fits into the time; call again until it says `done`.
 
     `waiting`: the positions projection or an earlier settlement of the market is not there yet, nothing was done.
-    `running`: time was up, or others are at what is left. Raises NotFound. Safe to call from any number of processes
+    `running`: time was up. `busy`: others are at all that is left. Raises NotFound; Unbalanced where the market does
+    not add up, which leaves the settlement failed until it is called again. Safe to call from any number of processes
     at once, which share the account slots out among them.
     """
     settlement = load_settlement(settlement_id)
-    if settlement.status in (DONE, FAILED):
-        return settlement.status
+    if settlement.status == DONE:
+        return DONE
     deadline = time.monotonic() + time_limit_s
     try:
-        if settlement.status == "pending":
+        if settlement.status in ("pending", "failed"):
             _begin(settlement)
         for step in settlement.steps:
-            if not _run_step(settlement, step, deadline):
-                return RUNNING
-        return _finish(settlement)
+            status = _run_step(settlement, step, deadline)
+            if status != DONE:
+                return status
+        _finish(settlement)
+        return DONE
     except Behind:
         return WAITING
     except Unbalanced as error:
-        return _fail(settlement, str(error))
-
-
-def stalled_settlements(*, idle_s: float = 10.0) -> list[str]:
-    """Settlements that nobody seems to be at: not begun, or without a payment for `idle_s` seconds."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT s.settlement_id::text FROM settlement s WHERE s.status = 'pending' "
-            "OR (s.status = 'running' AND NOT EXISTS (SELECT FROM settlement_account d "
-            "WHERE d.settlement_id = s.settlement_id AND d.paid_at > now() - make_interval(secs => %s))) "
-            "ORDER BY s.created_at",
-            [idle_s],
-        )
-        return [settlement_id for (settlement_id,) in cursor.fetchall()]
+        _fail(settlement, str(error))
+        raise
 
 
 def _begin(settlement: Settlement) -> None:
@@ -71,17 +62,18 @@ def _begin(settlement: Settlement) -> None:
         cursor.execute(
             "SELECT status FROM settlement WHERE settlement_id = %s FOR UPDATE", [settlement.settlement_id]
         )
-        if cursor.fetchone()[0] != "pending":
+        if cursor.fetchone()[0] not in ("pending", "failed"):
             return
         refuse_before_earlier_ones(cursor, settlement)
         cursor.execute(
-            "UPDATE settlement SET status = 'running', accounts_total = %s, collateral_pips = %s "
+            "UPDATE settlement SET status = 'running', finished_at = NULL, accounts_total = %s, collateral_pips = %s "
             "WHERE settlement_id = %s",
             [count_accounts(cursor, settlement), settlement.collateral_pips, settlement.settlement_id],
         )
         cursor.execute(
             "INSERT INTO settlement_slot (settlement_id, step, slot) "
-            "SELECT %s, step, slot FROM unnest(%s::text[]) AS step, generate_series(%s, %s) AS slot",
+            "SELECT %s, step, slot FROM unnest(%s::text[]) AS step, generate_series(%s, %s) AS slot "
+            "ON CONFLICT DO NOTHING",
             [
                 settlement.settlement_id,
                 list(settlement.steps),
@@ -91,14 +83,13 @@ def _begin(settlement: Settlement) -> None:
         )
 
 
-def _run_step(settlement: Settlement, step: str, deadline: float) -> bool:
-    """Whether the step is complete for every account; False if time was up first, or others are still at it."""
+def _run_step(settlement: Settlement, step: str, deadline: float) -> str:
+    """`done` when the step is complete for every account; else as `settle`."""
     refunds = void_refunds(settlement) if step == PAY and settlement.kind == "void" else {}
-    while True:
-        if time.monotonic() > deadline:
-            return _is_complete(settlement, step)
+    while time.monotonic() <= deadline:
         if not _settle_chunk(settlement, step, refunds):
-            return _is_complete(settlement, step)
+            return DONE if _is_complete(settlement, step) else BUSY
+    return RUNNING
 
 
 def _settle_chunk(settlement: Settlement, step: str, refunds: Mapping[str, int]) -> bool:
@@ -141,7 +132,7 @@ def _is_complete(settlement: Settlement, step: str) -> bool:
         return bool(cursor.fetchone()[0])
 
 
-def _finish(settlement: Settlement) -> str:
+def _finish(settlement: Settlement) -> None:
     """Nobody is left, so everything the market held must have been paid, to the pip."""
     pool = pool_pips(settlement)
     with transaction.atomic(), connection.cursor() as cursor:
@@ -157,22 +148,14 @@ def _finish(settlement: Settlement) -> str:
             "WHERE settlement_id = %s AND status = 'running'",
             [MARKET_SLOTS, settlement.settlement_id],
         )
-    return DONE
 
 
-def _fail(settlement: Settlement, error: str) -> str:
-    """Stop for good and say so where someone looks; what was paid stays paid and recorded."""
+def _fail(settlement: Settlement, error: str) -> None:
+    """Say so where it is looked at; what was paid stays paid and recorded."""
     log.error("settlement %s of market %s failed: %s", settlement.settlement_id, settlement.market_id, error)
-    with transaction.atomic(), connection.cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE settlement SET status = 'failed', finished_at = now() "
             "WHERE settlement_id = %s AND status IN ('pending', 'running')",
             [settlement.settlement_id],
         )
-        if cursor.rowcount:
-            cursor.execute(
-                "INSERT INTO dead_letter (id, source, payload, error, trace) "
-                "VALUES (%s, 'settlement', jsonb_build_object('settlement', %s::text), %s, '')",
-                [new_id(), settlement.settlement_id, error],
-            )
-    return FAILED

@@ -65,14 +65,11 @@ def _empty(transactional_db: None) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
-    """The tasks that would have been sent."""
-    tasks: list[tuple[str, list[str]]] = []
-    monkeypatch.setattr(
-        "trading.projections.markets.current_app.send_task",
-        lambda name, args, **options: tasks.append((name, args)),
-    )
-    return tasks
+def hinted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The keys of the jobs that workers would have been told of."""
+    keys: list[str] = []
+    monkeypatch.setattr("trading.projections.markets.hint", lambda jobs: keys.extend(job.key for job in jobs))
+    return keys
 
 
 @pytest.fixture

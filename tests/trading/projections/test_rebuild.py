@@ -103,7 +103,7 @@ def test_a_rebuild_while_trading_goes_on_and_a_projector_runs():
     follower.join()
 
 
-def test_a_rebuild_needs_no_projector_and_sends_no_settlement(sent):
+def test_a_rebuild_needs_no_projector_and_sends_no_settlement(hinted):
     market, _ = trade()
     market.resolve((10_000, 0))
     for account_id, holding in list(market.state.holdings.items()):
@@ -119,7 +119,7 @@ def test_a_rebuild_needs_no_projector_and_sends_no_settlement(sent):
         assert cursor.fetchone() == (0,)
         cursor.execute("SELECT status FROM settlement")
         assert cursor.fetchall() == [("pending",)]
-    assert sent == []
+    assert hinted == []
 
 
 def test_what_has_no_tables_of_its_own_is_left_alone(project, settings):

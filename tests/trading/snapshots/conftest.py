@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from tests.trading.projections.conftest import _empty, project, projector, sent
+from tests.trading.projections.conftest import _empty, hinted, project, projector
 from tests.trading.projections.written_log import WrittenMarket, append, funded_account, now_us
 from trading.engine import commands as cmd
 from trading.engine.codec import EVENT_NAMES, command_data, event_data
 from trading.engine.decide import run
 from trading.snapshots.past import forget_the_past
 
-__all__ = ["_empty", "project", "projector", "sent"]
+__all__ = ["_empty", "hinted", "project", "projector"]
 GRANTED = 10**12
 STEP_US = 1_000
 

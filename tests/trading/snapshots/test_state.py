@@ -11,7 +11,7 @@ from tests.engine.sequences import DEPOSITS, SEQUENCE_BYTES, steps
 from trading.engine import decide, events, snapshot
 from trading.engine.apply import apply
 from trading.engine.invariants import check
-from trading.engine.market import Closing, Fence, Holding, Market, Order
+from trading.engine.market import Closing, Fence, Holding, Market, Order, Phase, Proposal, Reversal
 from trading.engine.snapshot import decode_state, encode_state, state_hash
 
 SHAPES = [(2, False), (2, True), (3, True), (6, True)]
@@ -108,8 +108,7 @@ def test_the_format_tells_lists_of_fields_apart():
         snapshot.MARKET_FIELDS,
         snapshot.ORDER_FIELDS,
         snapshot.HOLDING_FIELDS,
-        Closing._fields,
-        Fence._fields,
+        *(kind._fields for kind in (Closing, Fence, Phase, Proposal, Reversal)),
     )
     assert snapshot._format_of(*lists) == snapshot.FORMAT
     assert snapshot._format_of((*snapshot.MARKET_FIELDS, "more"), *lists[1:]) != snapshot.FORMAT
