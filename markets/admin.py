@@ -7,6 +7,7 @@ and no database transaction is held open meanwhile.
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin import helpers
 from django.core.exceptions import PermissionDenied
@@ -23,14 +24,15 @@ from markets.admin_forms import COMMAND_FORMS, NewMarketForm, add_errors
 from markets.figures import compact_money_text, price_text, rate_text
 from markets.models import Market
 from markets.quotes import quotes_of
+from markets.resolution_admin import PAGE, ResolutionPages, actor_of
 from markets.selectors import STATUSES, Listing
-from markets.services import Actor
-from trading.api.errors import request_id_of
 from trading.errors import ExchangeError, NotFound
 from trading.models import MarketState, MarketSummary
 from trading.resolution_view import winner_of
 
 MOST_AT_ONCE = 20
+ENDS = ("propose", "resolve", "void")
+"""Commands after which one looks at how the market ends."""
 
 
 class StatusFilter(admin.SimpleListFilter):
@@ -57,7 +59,7 @@ class MarketAdmin(admin.ModelAdmin):
     search_fields = ("question", "slug", "resolution_criteria")
     ordering = ("-created_at",)
     list_per_page = 50
-    actions = ("suspend_markets", "resume_markets", "resolve_market", "void_market")
+    actions = ("suspend_markets", "resume_markets", "propose_resolution", "resolve_market", "void_market")
     fields = (
         "question", "slug", "market_id", "category", "outcome_table", "status", "verdict", "resolution_criteria",
         "description", "terms", "closes_at", "volume", "trades", "created_by", "created_at",
@@ -149,7 +151,7 @@ class MarketAdmin(admin.ModelAdmin):
         if request.method == "POST" and form.is_valid():
             try:
                 new = form.new_market()
-                market, change = services.create_market(new, actor=_actor(request))
+                market, change = services.create_market(new, actor=actor_of(request))
                 services.shown(market, new, change)
             except ExchangeError as error:
                 add_errors(form, error)
@@ -182,7 +184,11 @@ class MarketAdmin(admin.ModelAdmin):
     ) -> HttpResponse:
         """Everything as it is, nothing to save."""
         hidden = dict.fromkeys(("show_save", "show_save_and_continue", "show_save_and_add_another"), False)
-        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **hidden})
+        # Where others have to agree there is no shorter way.
+        offers = {"ends_at_once": not (settings.RESOLUTION_APPROVALS or settings.DISPUTE_WINDOW_S)}
+        return super().change_view(
+            request, object_id, form_url, {**(extra_context or {}), **hidden, **offers}
+        )
 
     # Changing its state ---------------------------------------------------------------------------
 
@@ -194,9 +200,9 @@ class MarketAdmin(admin.ModelAdmin):
                 self.admin_site.admin_view(self._command_view(name)),
                 name=f"markets_market_{name}",
             )
-            for name in (*COMMAND_FORMS, "resume")
+            for name in COMMAND_FORMS
         ]
-        return own + super().get_urls()
+        return own + ResolutionPages(self).urls() + super().get_urls()
 
     def _command_view(self, name: str) -> Callable[[HttpRequest, str], HttpResponse]:
         def view(request: HttpRequest, object_id: str) -> HttpResponse:
@@ -206,28 +212,20 @@ class MarketAdmin(admin.ModelAdmin):
                 row = selectors.find(object_id)
             except NotFound:
                 raise Http404("The engine has not confirmed this market.") from None
-            if name == "resume":
-                return self._resume_view(request, row)
             return self._form_view(request, row, name)
 
         return view
-
-    def _resume_view(self, request: HttpRequest, row: Listing) -> HttpResponse:
-        if request.method != "POST":
-            raise Http404
-        self._resume(request, row)
-        return _back_to(row)
 
     def _form_view(self, request: HttpRequest, row: Listing, name: str) -> HttpResponse:
         form = COMMAND_FORMS[name](row, request.POST or None)
         if request.method == "POST" and form.is_valid():
             try:
-                form.submit(_actor(request))
+                form.submit(actor_of(request))
             except ExchangeError as error:
                 add_errors(form, error)
             else:
                 self.message_user(request, f"“{row.question}” is {form.done}.", messages.SUCCESS)
-                return _back_to(row)
+                return redirect(PAGE, row.market_id) if name in ENDS else _back_to(row)
         context = {
             **self.admin_site.each_context(request),
             "title": f"{name.capitalize()} market",
@@ -235,13 +233,15 @@ class MarketAdmin(admin.ModelAdmin):
             "row": row,
             "form": form,
             "command": name,
+            "approvals": settings.RESOLUTION_APPROVALS,
+            "window_s": settings.DISPUTE_WINDOW_S,
             "media": self.media + form.media,
         }
         return TemplateResponse(request, "admin/markets/market/command.html", context)
 
     def _suspend(self, request: HttpRequest, row: Listing) -> None:
         try:
-            services.suspend(row.market_id, reason="by the operator", actor=_actor(request))
+            services.suspend(row.market_id, reason="by the operator", actor=actor_of(request))
         except ExchangeError as error:
             self._refused(request, row, error)
         else:
@@ -249,7 +249,7 @@ class MarketAdmin(admin.ModelAdmin):
 
     def _resume(self, request: HttpRequest, row: Listing) -> None:
         try:
-            services.resume(row.market_id, actor=_actor(request))
+            services.resume(row.market_id, actor=actor_of(request))
         except ExchangeError as error:
             self._refused(request, row, error)
         else:
@@ -269,6 +269,10 @@ class MarketAdmin(admin.ModelAdmin):
     def resume_markets(self, request: HttpRequest, queryset: QuerySet[Market]) -> None:
         for row in self._rows(request, queryset):
             self._resume(request, row)
+
+    @admin.action(description="Propose how the selected market ends …", permissions=["change"])
+    def propose_resolution(self, request: HttpRequest, queryset: QuerySet[Market]) -> HttpResponse | None:
+        return self._one(request, queryset, "propose")
 
     @admin.action(description="Resolve the selected market …", permissions=["change"])
     def resolve_market(self, request: HttpRequest, queryset: QuerySet[Market]) -> HttpResponse | None:
@@ -297,11 +301,6 @@ class MarketAdmin(admin.ModelAdmin):
 def _admin_form(form: Any, model_admin: admin.ModelAdmin) -> helpers.AdminForm:
     """The admin's dress for a form that belongs to no model."""
     return helpers.AdminForm(form, [(None, {"fields": list(form.fields)})], {}, model_admin=model_admin)
-
-
-def _actor(request: HttpRequest) -> Actor:
-    assert request.user.pk is not None, "the admin lets nobody else in"
-    return Actor(int(request.user.pk), request_id_of(request))
 
 
 def _back_to(row: Listing) -> HttpResponseRedirect:

@@ -97,12 +97,38 @@ class SuspendForm(CommandForm):
     """Why trading stops for a while."""
 
     done = "suspended"
+    code = forms.ChoiceField(choices=[(code, code.capitalize()) for code in services.SUSPENSION_CODES])
     reason = forms.CharField(
         max_length=REASON_MAX, required=False, widget=AdminTextInputWidget(attrs={"size": 90})
     )
 
     def submit(self, actor: Actor) -> Change:
-        return services.suspend(self.row.market_id, reason=self.cleaned_data["reason"], actor=actor)
+        given = self.cleaned_data
+        return services.suspend(self.row.market_id, reason=given["reason"], code=given["code"], actor=actor)
+
+
+class ResumeForm(CommandForm):
+    """How trading begins again."""
+
+    done = "open again"
+    phase = forms.ChoiceField(
+        required=False,
+        label="At first",
+        choices=[
+            ("", "everything at once"),
+            ("cancel_only", "cancels only"),
+            ("post_only", "orders that do not trade"),
+        ],
+    )
+    phase_seconds = forms.IntegerField(
+        required=False, min_value=1, max_value=services.PHASE_MAX_S, label="for so many seconds"
+    )
+
+    def submit(self, actor: Actor) -> Change:
+        given = self.cleaned_data
+        return services.resume(
+            self.row.market_id, phase=given["phase"], phase_s=given["phase_seconds"] or 0, actor=actor
+        )
 
 
 class ResolveForm(CommandForm):
@@ -150,6 +176,35 @@ class ResolveForm(CommandForm):
         return {"outcome": self.cleaned_data["winner"] or None, "payouts": payouts or None}
 
 
+class ProposeForm(ResolveForm):
+    """How the market should end; others have to agree."""
+
+    done = "proposed to end so"
+    voids = forms.BooleanField(required=False, label="Void: give back what was paid in, fees included")
+    field_order = ("winner",)
+
+    def clean(self) -> dict[str, Any]:
+        return self.cleaned_data if self.cleaned_data.get("voids") else super().clean()
+
+    def submit(self, actor: Actor) -> Change:
+        voids = self.cleaned_data["voids"]
+        choice: dict[str, Any] = {} if voids else self._choice
+        evidence = self.cleaned_data["evidence"]
+        return resolutions.propose(self.row, **choice, voids=voids, evidence=evidence, actor=actor)
+
+
+class ReasonForm(forms.Form):
+    """Why a proposal is withdrawn."""
+
+    reason = forms.CharField(max_length=TEXT_MAX)
+
+
+class EvidenceForm(forms.Form):
+    """Why a result is undone."""
+
+    evidence = forms.CharField(max_length=TEXT_MAX)
+
+
 class VoidForm(CommandForm):
     """Why a market is unwound."""
 
@@ -162,9 +217,16 @@ class VoidForm(CommandForm):
 
 COMMAND_FORMS: dict[str, type[CommandForm]] = {
     "suspend": SuspendForm,
+    "resume": ResumeForm,
+    "propose": ProposeForm,
     "resolve": ResolveForm,
     "void": VoidForm,
 }
+
+
+def first_error(form: forms.Form) -> str:
+    """What is wrong with a form of a field or two, in one line."""
+    return " ".join(f"{field.capitalize()}: {texts[0]}" for field, texts in form.errors.items())
 
 
 def add_errors(form: forms.Form, error: ExchangeError) -> None:

@@ -39,6 +39,11 @@ def settlement_json(settlement_id: str) -> dict[str, Any] | None:
     }
 
 
+def last_settlement(market_id: str) -> Settlement | None:
+    """The latest that was opened for the market; None while it has not ended."""
+    return Settlement.objects.filter(market_id=market_id).order_by("-cause_offset").first()
+
+
 def _accepted_json(settlement_id: str, noted: dict[str, str]) -> dict[str, Any]:
     return {
         "settlement_id": settlement_id,

@@ -14,7 +14,9 @@ from django.views.decorators.http import require_GET
 
 from markets import holdings, selectors
 from markets.cards import Card, cards_of
+from markets.history import ending_text, history_of
 from markets.representation import resolution_of
+from markets.resolution_reads import under_review
 from markets.selectors import QUERY_MAX, Listing, Wanted
 from trading.errors import InvalidRequest, NotFound
 from trading.money import format_pips
@@ -78,6 +80,8 @@ def market_page(request: HttpRequest, market: str) -> HttpResponse:
         "card": card,
         "row": row,
         "resolution": resolution_of(row),
+        "review": _review(row),
+        "history": history_of(row),
         "config": _config(card),
         **_mine(request, row),
     }
@@ -126,6 +130,14 @@ def _mine(request: HttpRequest, row: Listing) -> dict[str, Any]:
     if not request.user.is_authenticated:
         return {}
     return {"mine": holdings.market_holdings(_account_id(request), row)}
+
+
+def _review(row: Listing) -> dict[str, Any] | None:
+    """The resolution that is under review; None in quieter times."""
+    found = under_review(row.market_id) if row.status in ("proposed", "disputed") else None
+    if found is None:
+        return None
+    return {"resolution": found, "ending": ending_text(row.outcomes, found.payouts)}
 
 
 def _config(card: Card) -> dict[str, Any]:

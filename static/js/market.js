@@ -1,6 +1,6 @@
 // One market's page: feed, book, chart, trades, ticket and the user's holdings, put together.
 
-import { call } from "./api.js";
+import { call, explain } from "./api.js";
 import { Book, ladderOf } from "./book.js";
 import { BookView } from "./book-view.js";
 import { Chart } from "./chart.js";
@@ -253,6 +253,18 @@ document.addEventListener("click", (event) => {
   pick({ outcome, side: button.dataset.pick });
 });
 
+const objection = find("#dispute");
+objection?.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const told = find("[role=status]", objection);
+  try {
+    await call("POST", objection.dataset.path, { reason: find("textarea", objection).value.trim() });
+    location.reload();
+  } catch (error) {
+    told.textContent = explain(error);
+  }
+});
+
 const bar = find("#trade-bar");
 if (bar) {
   new IntersectionObserver(([{ isIntersecting }]) => {
@@ -266,6 +278,8 @@ const REASONS = {
   draft: "Trading has not begun yet.",
   suspended: "Trading is suspended; no orders are taken.",
 };
+// What the page says of these is the server's.
+const SHOWN_ANEW = new Set(["open", "proposed", "disputed", "reversed"]);
 
 async function readStatus() {
   if (document.hidden) return;
@@ -274,7 +288,7 @@ async function readStatus() {
     setFigure(find('[data-figure="traders"]'), sharesText(now.trader_count));
     if (now.status === market.status) return;
     market.status = now.status;
-    if (now.resolution || now.status === "open") location.reload();
+    if (now.resolution || SHOWN_ANEW.has(now.status)) location.reload();
     const badge = find("#status");
     badge.textContent = now.status;
     badge.className = `badge ${now.status}`;

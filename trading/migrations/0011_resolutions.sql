@@ -21,6 +21,19 @@ CREATE TABLE resolution (
 CREATE INDEX resolution_of_market ON resolution (market_id, resolution_id);
 CREATE INDEX resolution_due ON resolution (disputable_until) WHERE status = 'approved';
 
+-- The steps of a market's life, apart from its orders and trades, so that its history is found at once. Who took a step
+-- stands in the event's metadata.
+CREATE TABLE market_step (
+    market_id   uuid        NOT NULL,
+    seq         bigint      NOT NULL,
+    slot        smallint    NOT NULL,
+    slot_offset bigint      NOT NULL,
+    type        text        NOT NULL,
+    data        jsonb       NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    PRIMARY KEY (market_id, seq)
+);
+
 -- A market is settled more than once when its end is undone.
 ALTER TABLE settlement DROP CONSTRAINT settlement_market_id_key;
 ALTER TABLE settlement DROP CONSTRAINT settlement_kind_check;

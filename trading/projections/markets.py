@@ -1,4 +1,4 @@
-"""Owns the tables market, outcome and market_summary; with resolutions.py also resolution, and opens settlements.
+"""Owns the tables market, outcome, market_summary, market_step and (in resolutions.py) resolution.
 
 `market.seq` is the stream version of the last change of the market itself, `market_summary.seq` that
 of its last event of any kind. Open interest stays as the market's end left it.
@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from trading.array_literals import array_of, columns, quoted
-from trading.eventlog.codec import LoggedEvent
+from trading.eventlog.codec import LoggedEvent, canonical_json
 from trading.ids import MARKET_SLOTS
 from trading.jobs import NewJob, hint, insert_jobs, new_job
 from trading.money import SHARE_PIPS
@@ -29,6 +29,10 @@ SELECT %s, o.position - 1, o.name FROM unnest(%s::text[]) WITH ORDINALITY AS o(n
 _INSERT_SUMMARY = """
 INSERT INTO market_summary (market_id, last_prices, seq, updated_at)
 VALUES (%s, array_fill(NULL::integer, ARRAY[%s]), 0, %s)
+"""
+_INSERT_STEP = """
+INSERT INTO market_step (market_id, seq, slot, slot_offset, type, data, recorded_at)
+VALUES (%s, %s, %s, %s, %s, %s::jsonb, %s)
 """
 SETTLE_JOB = "trading.settle"
 SETTLEMENT_SHARES = 4
@@ -85,7 +89,7 @@ class MarketsProjection:
     """Lifecycle events, which are few, one by one; trading as one statement a batch."""
 
     name = "markets"
-    tables = ("market", "outcome", "market_summary", "resolution")
+    tables = ("market", "outcome", "market_summary", "market_step", "resolution")
 
     def __init__(self) -> None:
         self._last_prices: dict[str, _LastPrices] = {}
@@ -104,6 +108,7 @@ class MarketsProjection:
             lifecycle = _LIFECYCLE.get(event.type)
             if lifecycle is not None:
                 opened += lifecycle(connection, event)
+                _add_step(connection, event)
                 is_news = True
             change = changes.get(event.stream_id)
             if change is None:
@@ -156,6 +161,14 @@ def _tell(jobs: Sequence[NewJob]) -> None:
     """Lists of markets are no longer as they were, and what has ended is to be settled."""
     tell_changed([MARKETS_TOPIC])
     hint(jobs)
+
+
+def _add_step(connection: Any, event: LoggedEvent) -> None:
+    data = canonical_json(event.data).decode()
+    connection.execute(
+        _INSERT_STEP,
+        [event.stream_id, event.version, event.slot, event.slot_offset, event.type, data, moment(event.recorded_us)],
+    )  # fmt: skip
 
 
 def _created(connection: Any, event: LoggedEvent) -> list[str]:

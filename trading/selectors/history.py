@@ -63,6 +63,30 @@ def events_page(stream_id: str, *, after: int, limit: int, only_public: bool) ->
     return Page(rows, str(looked_to) if looked_to < head else None)
 
 
+class Step(NamedTuple):
+    """One step of a market's life; `actor` is who took it ("user:7", "system"), None where its event is archived."""
+
+    seq: int
+    type: str
+    data: dict[str, Any]
+    actor: str | None
+    recorded_at: dt.datetime
+
+
+def market_steps(market_id: str) -> list[Step]:
+    """All steps of a market's life, oldest first."""
+    with reading().cursor() as cursor:
+        cursor.execute(
+            "SELECT s.seq, s.type, s.data::text, e.metadata->>'actor', s.recorded_at FROM market_step s "
+            "LEFT JOIN event e ON e.slot = s.slot AND e.slot_offset = s.slot_offset AND e.recorded_at = s.recorded_at "
+            "WHERE s.market_id = %s ORDER BY s.seq",
+            [market_id],
+        )
+        return [
+            Step(seq, kind, decode_json(data), actor, at) for seq, kind, data, actor, at in cursor.fetchall()
+        ]
+
+
 def is_stream(name: str) -> bool:
     """Whether the log has events under this id."""
     return is_id(name) and _head(name) is not None

@@ -24,6 +24,8 @@ TABLES = {
     "market": "market_id",
     "outcome": "market_id, index",
     "market_summary": "market_id",
+    "market_step": "market_id, seq",
+    "resolution": "resolution_id",
     "resting_order": "order_id",
     "book_level": "market_id, outcome, is_bid, price_pips",
     "quote_bar": "market_id, outcome, at",

@@ -11,8 +11,8 @@ CHECKS = import_module("trading.migrations.0004_event_checks")
 _TABLES = (
     "stream", "cash_account", "batch", "client_order", "dead_letter", "job", "projection_checkpoint", "outcome",
     "market", "market_summary", '"order"', "trade", "fill", "position", "participation", "resolution", "settlement",
-    "settlement_account", "settlement_slot", "market_snapshot", "ledger_entry", "account_ledger", "standing",
-    "forecast", "resting_order", "book_level", "quote_bar", "trade_bar", "activity_hour",
+    "settlement_account", "settlement_slot", "market_step", "market_snapshot", "ledger_entry", "account_ledger",
+    "standing", "forecast", "resting_order", "book_level", "quote_bar", "trade_bar", "activity_hour",
 )  # fmt: skip
 
 

@@ -125,6 +125,7 @@ def test_a_settlement_is_not_opened_or_sent_twice(project, projector, hinted):
     market.resolve((0, 10_000))
     project()
     rows("UPDATE settlement SET status = 'done' RETURNING 1")
+    rows("DELETE FROM market_step RETURNING 1")
     rows("DELETE FROM market_summary RETURNING 1")
     rows("DELETE FROM outcome RETURNING 1")
     rows("DELETE FROM market RETURNING 1")
