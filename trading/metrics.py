@@ -80,5 +80,30 @@ REPLICA_READS = Counter(
     ["server"],
 )
 
+JOB_RUNS = Counter(
+    "exchange_job_runs_total", "Runs of background jobs by how they ended", ["queue", "outcome"]
+)
+JOBS_DUE = Gauge(
+    "exchange_jobs_due", "Jobs that are due and not under way", ["queue"], multiprocess_mode="mostrecent"
+)
+JOBS_OLDEST_DUE_SECONDS = Gauge(
+    "exchange_jobs_oldest_due_seconds",
+    "For how long the oldest of them has been due",
+    ["queue"],
+    multiprocess_mode="mostrecent",
+)
+QUEUE_HEARTBEAT_SECONDS = Gauge(
+    "exchange_queue_heartbeat_seconds",
+    "Time since a worker of the queue has run its heartbeat",
+    ["queue"],
+    multiprocess_mode="mostrecent",
+)
+DEAD_LETTERS = Gauge(
+    "exchange_dead_letters",
+    "Dead letters on which nobody has decided",
+    ["source"],
+    multiprocess_mode="mostrecent",
+)
+
 SOCKETS = Gauge("exchange_sockets", "Open WebSockets", multiprocess_mode="livesum")
 FRAMES = Counter("exchange_frames_total", "Frames sent to WebSockets")

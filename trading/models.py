@@ -217,8 +217,34 @@ class Settlement(models.Model):
         db_table = "settlement"
 
 
+class Job(models.Model):
+    """Background work that is waiting or under way; trading.jobs writes it."""
+
+    id = models.UUIDField(primary_key=True)
+    name = models.TextField()
+    queue = models.TextField()
+    payload = models.JSONField()
+    key = models.TextField(unique=True)
+    tries = models.SmallIntegerField()
+    epoch = models.BigIntegerField()
+    due_at = models.DateTimeField()
+    hinted_at = models.DateTimeField(null=True)
+    claimed_until = models.DateTimeField(null=True)
+    give_up_at = models.DateTimeField()
+    created_at = models.DateTimeField()
+    last_error = models.TextField()
+
+    class Meta:
+        managed = False
+        db_table = "job"
+        default_permissions = ("view",)
+
+
 class DeadLetter(models.Model):
-    """Work that failed for good, kept with its payload and trace until someone decides."""
+    """Work that failed for good, kept with its payload and trace until someone decides, and after that too.
+
+    Only a letter of a job has a name, queue and key, and can be requeued.
+    """
 
     id = models.UUIDField(primary_key=True)
     source = models.TextField()
@@ -226,7 +252,20 @@ class DeadLetter(models.Model):
     error = models.TextField()
     trace = models.TextField()
     created_at = models.DateTimeField()
+    job_name = models.TextField(null=True)
+    job_queue = models.TextField(null=True)
+    job_key = models.TextField(null=True)
+    tries = models.SmallIntegerField(null=True)
+    requeued_at = models.DateTimeField(null=True)
+    requeued_by = models.TextField(null=True)
+    discarded_at = models.DateTimeField(null=True)
+    discarded_by = models.TextField(null=True)
 
     class Meta:
         managed = False
         db_table = "dead_letter"
+        default_permissions = ("view",)
+        permissions = [
+            ("requeue_deadletter", "Can requeue dead letters"),
+            ("discard_deadletter", "Can discard dead letters"),
+        ]

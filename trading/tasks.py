@@ -21,6 +21,8 @@ from trading.eventlog import heads, partitions
 from trading.eventlog.signing import signing_key
 from trading.gateway import gateway_sync
 from trading.ids import new_id
+from trading.jobs.dispatch import dispatch
+from trading.jobs.run import run
 from trading.settlement import FAILED, RUNNING, settle, stalled_settlements
 from trading.snapshots import take
 from trading.snapshots.replay import LogUnusable
@@ -50,6 +52,18 @@ def settle_market(settlement_id: str) -> str:
     elif status == FAILED:
         log.error("settlement %s has failed and needs a person", settlement_id)
     return status
+
+
+@shared_task(acks_late=True, reject_on_worker_lost=True)
+def run_job(job_id: str) -> str:
+    """What a hint asks for: run the job if it is due and nobody is at it. Answers what became of it."""
+    return run(job_id)
+
+
+@shared_task
+def dispatch_jobs(queue: str) -> int:
+    """Hints for what is due in a queue and nobody is at; run by that queue's own workers."""
+    return dispatch(queue)
 
 
 @shared_task

@@ -6,6 +6,7 @@ from django.core.management.utils import get_random_secret_key
 
 from pmarket.settings import environment as env
 from pmarket.settings.logs import configure_structlog, logging_config
+from trading.jobs.queues import QUEUES
 from trading.money import parse_pips
 from trading.projections import DEFAULT_PROJECTIONS
 
@@ -286,6 +287,13 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 60},
     },
 }
+for _queue in QUEUES:
+    CELERY_BEAT_SCHEDULE[f"dispatch-{_queue}"] = {
+        "task": "trading.tasks.dispatch_jobs",
+        "schedule": 1,
+        "args": (_queue,),
+        "options": {"queue": _queue, "expires": 1},
+    }
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
 
 # Logs and metrics ---------------------------------------------------------------------------------

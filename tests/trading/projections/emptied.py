@@ -9,7 +9,8 @@ from django.db import connection, transaction
 
 CHECKS = import_module("trading.migrations.0004_event_checks")
 _TABLES = (
-    "stream", "cash_account", "batch", "client_order", "dead_letter", "projection_checkpoint", "outcome", "market",
+    "stream", "cash_account", "batch", "client_order", "dead_letter", "job", "projection_checkpoint", "outcome",
+    "market",
     "market_summary", '"order"', "trade", "fill", "position", "participation", "settlement", "settlement_account",
     "market_snapshot", "ledger_entry", "account_ledger", "standing", "forecast", "resting_order", "book_level",
     "quote_bar", "trade_bar", "activity_hour",
