@@ -13,11 +13,22 @@ from django.conf import settings
 from django.db import DatabaseError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
-from trading.metrics import PROJECTION_LAG_EVENTS, PROJECTION_LAG_SECONDS, SLOT_LAG
+from trading.jobs.queues import open_letters, queue_states, raise_alarms
+from trading.metrics import (
+    DEAD_LETTERS,
+    JOBS_DUE,
+    JOBS_OLDEST_DUE_SECONDS,
+    PROJECTION_LAG_EVENTS,
+    PROJECTION_LAG_SECONDS,
+    QUEUE_HEARTBEAT_SECONDS,
+    SLOT_LAG,
+)
 from trading.replicas.watch import watch_of
 from trading.shard.overview import live_shards, slot_states, waiting_commands
 
-OK, DEGRADED = "ok", "degraded"
+OK, DEGRADED, SILENT = "ok", "degraded", "silent"
+# Shown as 0 while there are none, so that an alert on them has something to look at.
+LETTER_SOURCES = ("job", "settlement", "shard")
 # Past these the exchange still answers, but not as promised.
 PROJECTION_LAG_LIMIT_S = 10.0
 # A process that has not read from its replicas yet begins to watch them when it is asked how they are.
@@ -58,11 +69,22 @@ def deep() -> Report:
     """Every dependency with its latency, the log's recent activity and how far behind the projections are."""
     dependencies = {name: _timed(check) for name, check in _dependencies().items()}
     dependencies |= {alias: _replica(alias) for alias in settings.REPLICAS}
-    report: Report = {"status": OK, "dependencies": dependencies, "events_last_60s": None, "projections": {}}
+    report: Report = {
+        "status": OK,
+        "dependencies": dependencies,
+        "events_last_60s": None,
+        "projections": {},
+        "queues": {},
+        "dead_letters": {},
+    }
     try:
         report["events_last_60s"] = _rows(EVENTS_LAST_60S)[0][0]
         report["projections"] = projection_lags()
+        report["queues"] = queue_reports()
+        report["dead_letters"] = open_letters()
     except DatabaseError:
+        report["status"] = DEGRADED
+    if any(queue["status"] != OK for queue in report["queues"].values()):
         report["status"] = DEGRADED
     late = any(lag["seconds"] > PROJECTION_LAG_LIMIT_S for lag in report["projections"].values())
     if late or any(found["status"] != OK for found in dependencies.values()):
@@ -115,6 +137,23 @@ def projection_lags() -> dict[str, dict[str, Any]]:
     return {name: {"events": events, "seconds": round(age, 3)} for name, events, age in _rows(_PROJECTIONS)}
 
 
+def queue_reports() -> dict[str, Report]:
+    """Per queue of background work: `ok` or `silent`, its last heartbeat, and what is due and not under way.
+
+    Raises the alarm as well: where all workers are gone, none of them does it.
+    """
+    raise_alarms()
+    return {
+        state.queue: {
+            "status": SILENT if state.is_silent else OK,
+            "heartbeat_age_s": _rounded(state.heartbeat_age_s),
+            "jobs_due": state.due,
+            "oldest_due_s": _rounded(state.oldest_due_s),
+        }
+        for state in queue_states()
+    }
+
+
 def update_gauges() -> None:
     """Bring the lag gauges up to date before they are read; a dependency that is down leaves them as they were."""
     report = matching()
@@ -123,6 +162,21 @@ def update_gauges() -> None:
     for name, lag in report["projections"].items():
         PROJECTION_LAG_EVENTS.labels(projection=name).set(lag["events"])
         PROJECTION_LAG_SECONDS.labels(projection=name).set(lag["seconds"])
+    try:
+        _update_job_gauges()
+    except DatabaseError:
+        return
+
+
+def _update_job_gauges() -> None:
+    for name, queue in queue_reports().items():
+        JOBS_DUE.labels(queue=name).set(queue["jobs_due"])
+        JOBS_OLDEST_DUE_SECONDS.labels(queue=name).set(queue["oldest_due_s"])
+        if queue["heartbeat_age_s"] is not None:
+            QUEUE_HEARTBEAT_SECONDS.labels(queue=name).set(queue["heartbeat_age_s"])
+    letters = open_letters()
+    for source in {*LETTER_SOURCES, *letters}:
+        DEAD_LETTERS.labels(source=source).set(letters.get(source, 0))
 
 
 def _dependencies() -> dict[str, Callable[[], None]]:
@@ -149,7 +203,11 @@ def _replica(alias: str) -> Report:
     report, lag_s = _timed(functools.partial(_ping_database, alias)), watch.lag_s()
     if report["status"] == OK:
         report["status"] = watch.fault() or OK
-    return {**report, "lag_s": None if lag_s is None else round(lag_s, 3)}
+    return {**report, "lag_s": _rounded(lag_s)}
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
 
 
 def _timed(check: Callable[[], None]) -> Report:

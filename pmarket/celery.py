@@ -1,4 +1,4 @@
-"""The Celery application. Queues, from critical to low: settlement, market, notify, report."""
+"""The Celery application. Its queues are in trading/jobs/queues.py, each with workers of its own (Procfile)."""
 
 import os
 
@@ -6,6 +6,6 @@ from celery import Celery
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pmarket.settings")
 
-app = Celery("pmarket")
+app = Celery("pmarket", task_cls="trading.jobs.periodic:PeriodicTask")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()

@@ -24,7 +24,7 @@ from ops.embedded.process import free_port
 from ops.supervisor import CommandProcess, Console, child_environment, read_procfile
 
 PROJECT = Path(__file__).resolve().parent.parent
-PROCESSES = ("web", "live", "engine", "projector", "worker", "beat")
+PROCESSES = ("web", "live", "engine", "projector", "settlement", "market", "notify", "report", "beat")
 # What the test process sets for itself and the real processes must not have.
 OF_THE_TESTS = ("TRANSACTION_TIMEOUT_MS", "STATEMENT_TIMEOUT_MS", "DB_POOL_MIN", "DB_POOL_MAX")
 OPERATOR = "operator"

@@ -1,9 +1,8 @@
-"""Celery's part of trading: settlements, markets whose time has come, partitions, published heads.
+"""Celery's part of trading: jobs, settlements, markets whose time has come, partitions, published heads.
 
 Every task may run twice or die half-way and be sent again: the work itself is idempotent. Nothing waits
-in the broker (no ETA): what is due is a row, and a periodic task finds it. Beat's are resend_settlements
-(every few seconds), close_due_markets (every second), publish_heads and take_snapshots (every minute) and
-make_partitions (daily).
+in the broker (no ETA): what is due is a row, and a periodic task finds it. Which are beat's, and how often, is in
+pmarket/settings/schedule.py.
 """
 
 import logging
@@ -22,6 +21,7 @@ from trading.eventlog.signing import signing_key
 from trading.gateway import gateway_sync
 from trading.ids import new_id
 from trading.jobs.dispatch import dispatch
+from trading.jobs.queues import beat
 from trading.jobs.run import run
 from trading.settlement import FAILED, RUNNING, settle, stalled_settlements
 from trading.snapshots import take
@@ -43,7 +43,7 @@ SNAPSHOTS_S = 45
 """How long one run goes on to the next market; beat's next one comes after a minute."""
 
 
-@shared_task(acks_late=True, reject_on_worker_lost=True)
+@shared_task
 def settle_market(settlement_id: str) -> str:
     """Pay a settlement for a while, and have the rest done by the next one in the queue."""
     status = settle(settlement_id)
@@ -54,7 +54,7 @@ def settle_market(settlement_id: str) -> str:
     return status
 
 
-@shared_task(acks_late=True, reject_on_worker_lost=True)
+@shared_task
 def run_job(job_id: str) -> str:
     """What a hint asks for: run the job if it is due and nobody is at it. Answers what became of it."""
     return run(job_id)
@@ -64,6 +64,12 @@ def run_job(job_id: str) -> str:
 def dispatch_jobs(queue: str) -> int:
     """Hints for what is due in a queue and nobody is at; run by that queue's own workers."""
     return dispatch(queue)
+
+
+@shared_task
+def heartbeat(queue: str) -> None:
+    """A sign of life of a queue: that one of its workers runs this."""
+    beat(queue)
 
 
 @shared_task

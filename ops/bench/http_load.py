@@ -20,7 +20,7 @@ import psycopg
 from ops.bench.open_loop import RateRun, offer
 from ops.bench.stage import OPERATOR, Stage, StageError
 
-PROCESSES = ("web", "live", "engine", "projector", "worker", "beat")
+PROCESSES = ("web", "live", "engine", "projector", "settlement", "market", "notify", "report", "beat")
 SCRIPT = Path(__file__).with_name("orders.lua")
 RIVAL_SCRIPT = Path(__file__).with_name("gateway.lua")
 READS_SCRIPT = Path(__file__).with_name("reads.lua")

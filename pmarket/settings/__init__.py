@@ -6,7 +6,7 @@ from django.core.management.utils import get_random_secret_key
 
 from pmarket.settings import environment as env
 from pmarket.settings.logs import configure_structlog, logging_config
-from trading.jobs.queues import QUEUES
+from pmarket.settings.schedule import beat_schedule
 from trading.money import parse_pips
 from trading.projections import DEFAULT_PROJECTIONS
 
@@ -254,46 +254,7 @@ CELERY_TASK_ACKS_LATE = CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
-# A round that no worker has begun by the next one is dropped: what is due is a row, and is found again.
-CELERY_BEAT_SCHEDULE = {
-    "resend-settlements": {
-        "task": "trading.tasks.resend_settlements",
-        "schedule": 5,
-        "options": {"expires": 5},
-    },
-    "close-due-markets": {
-        "task": "trading.tasks.close_due_markets",
-        "schedule": 1,
-        "options": {"expires": 1},
-    },
-    "take-snapshots": {
-        "task": "trading.tasks.take_snapshots",
-        "schedule": 60,
-        "options": {"queue": "report", "expires": 60},
-    },
-    "forget-old-switches": {
-        "task": "trading.tasks.forget_old_switches",
-        "schedule": 60,
-        "options": {"expires": 60},
-    },
-    "make-partitions": {
-        "task": "trading.tasks.make_partitions",
-        "schedule": 24 * 3600,
-        "options": {"expires": 3600},
-    },
-    "publish-heads": {
-        "task": "trading.tasks.publish_heads",
-        "schedule": 60,
-        "options": {"expires": 60},
-    },
-}
-for _queue in QUEUES:
-    CELERY_BEAT_SCHEDULE[f"dispatch-{_queue}"] = {
-        "task": "trading.tasks.dispatch_jobs",
-        "schedule": 1,
-        "args": (_queue,),
-        "options": {"queue": _queue, "expires": 1},
-    }
+CELERY_BEAT_SCHEDULE = beat_schedule()
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
 
 # Logs and metrics ---------------------------------------------------------------------------------

@@ -28,4 +28,4 @@ def test_a_killed_engine_stays_down_until_it_is_started(exchange: RunningExchang
     exchange.start_process("engine")
     exchange.wait_healthy()
     exchange.restart("projector")
-    assert all(exchange.is_alive(name) for name in ("web", "live", "engine", "projector", "worker"))
+    assert all(exchange.is_alive(name) for name in ("web", "live", "engine", "projector", "settlement"))

@@ -197,7 +197,18 @@ def test_a_process_is_not_started_by_a_thread_that_may_end_before_it(watched: Fi
 
 def test_the_procfile_names_every_kind_of_process() -> None:
     processes = read_procfile(Path("Procfile"))
-    assert list(processes) == ["web", "live", "engine", "projector", "worker", "beat", "simulate"]
+    assert list(processes) == [
+        "web",
+        "live",
+        "engine",
+        "projector",
+        "settlement",
+        "market",
+        "notify",
+        "report",
+        "beat",
+        "simulate",
+    ]
 
 
 def test_lines_of_two_processes_never_mix(tmp_path: Path) -> None:

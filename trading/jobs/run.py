@@ -90,7 +90,10 @@ def claim(job_id: str, *, now: dt.datetime) -> Claimed | None:
             [now + LEASE, job_id, now, now],
         )
         row = cursor.fetchone()
-    return Claimed(*row[:3], json.loads(row[3]), *row[4:]) if row else None
+    if row is None:
+        return None
+    found, name, queue, payload, tries, epoch, give_up_at = row
+    return Claimed(found, name, queue, json.loads(payload), tries, epoch, give_up_at)
 
 
 def fail(claimed: Claimed, error: Exception, *, now: dt.datetime, chance: Callable[[], float]) -> str:

@@ -69,7 +69,7 @@ def settled(api, exchange, market_id, how, body):
             return found.json()
         time.sleep(0.1)
     raise AssertionError(
-        f"the settlement did not end: {found.text}\n{exchange.log('worker')}\n{exchange.log('projector')}"
+        f"the settlement did not end: {found.text}\n{exchange.log('settlement')}\n{exchange.log('projector')}"
     )
 
 

@@ -1,0 +1,31 @@
+"""Beat's schedule: what is done every so often, how often, and by whose workers.
+
+Nothing that is due waits in the broker: what is due is a row, and a round finds it.
+"""
+
+from typing import Any
+
+from trading.jobs.periodic import every
+from trading.jobs.queues import HEARTBEAT_EVERY_S, QUEUES
+
+MINUTE, HOUR, DAY = 60, 3600, 24 * 3600
+
+
+def beat_schedule() -> dict[str, dict[str, Any]]:
+    """Name to entry, as Celery wants it; the name is the round's, by which it is claimed."""
+    schedule = {
+        "resend-settlements": every(5, "trading.tasks.resend_settlements", queue="settlement"),
+        "close-due-markets": every(1, "trading.tasks.close_due_markets", queue="market"),
+        "forget-old-switches": every(MINUTE, "trading.tasks.forget_old_switches", queue="market"),
+        "publish-heads": every(MINUTE, "trading.tasks.publish_heads", queue="market"),
+        "make-partitions": every(DAY, "trading.tasks.make_partitions", queue="market", expires_s=HOUR),
+        "take-snapshots": every(MINUTE, "trading.tasks.take_snapshots", queue="report"),
+    }
+    for queue in QUEUES:
+        schedule[f"dispatch-{queue}"] = every(1, "trading.tasks.dispatch_jobs", queue=queue, args=(queue,))
+        schedule[f"heartbeat-{queue}"] = every(
+            HEARTBEAT_EVERY_S, "trading.tasks.heartbeat", queue=queue, args=(queue,), expires_s=MINUTE
+        )
+    for name, entry in schedule.items():
+        entry["options"]["headers"]["round"] = name
+    return schedule
