@@ -204,7 +204,7 @@ CHANNEL_LAYERS = {
 }
 
 # The read models, in the order of a round: notifications tell of what the others have shown.
-PROJECTIONS = [*DEFAULT_PROJECTIONS, "accounts.notifications.NotificationsProjection"]
+PROJECTIONS = [*DEFAULT_PROJECTIONS, "accounts.notifications.projection.NotificationsProjection"]
 
 # API ----------------------------------------------------------------------------------------------
 
