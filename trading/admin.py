@@ -13,22 +13,23 @@ from typing import Any
 from django.apps import apps
 from django.apps.registry import Apps
 from django.contrib import admin
-from django.core.paginator import Paginator
 from django.db import models
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from trading.errors import NotFound
+from trading.jobs.admin import DeadLetterAdmin, JobAdmin
 from trading.market_terms import market_terms
 from trading.projections.projection import KNOWN_EVENTS
+from trading.read_only_admin import ReadOnlyAdmin, document_block, shortened
+
+__all__ = ["DeadLetterAdmin", "EventAdmin", "JobAdmin"]
 
 SHORT_DATA = 100
-MOST_COUNTED = 10_000
 WINDOWS = {
     "10m": ("Last 10 minutes", dt.timedelta(minutes=10)),
     "1h": ("Last hour", dt.timedelta(hours=1)),
@@ -101,27 +102,14 @@ class TypeFilter(admin.SimpleListFilter):
         return queryset.filter(type=self.value()) if self.value() in KNOWN_EVENTS else queryset
 
 
-class BoundedPaginator(Paginator):
-    """Counts no further than anybody would page."""
-
-    @cached_property
-    def count(self) -> int:
-        assert isinstance(self.object_list, QuerySet)
-        return self.object_list.order_by()[:MOST_COUNTED].count()
-
-
 @admin.register(Event)
-class EventAdmin(admin.ModelAdmin):
+class EventAdmin(ReadOnlyAdmin):
     """Reads only: the database refuses the rest as well."""
 
     list_display = ("event_id", "type", "stream", "version", "short_data", "recorded_at")
     list_display_links = None
     list_filter = (RecordedFilter, TypeFilter)
-    list_per_page = 50
     ordering = ("-recorded_at", "-slot_offset")
-    paginator = BoundedPaginator
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
     search_fields = ("stream_id",)
     search_help_text = "a market's id or slug, or an account's id"
     fields = ("event_id", "type", "stream", "version", "all_data", "all_metadata", "hash_text", "recorded_at")
@@ -142,15 +130,6 @@ class EventAdmin(admin.ModelAdmin):
             return None
         return self.get_queryset(request).filter(slot=int(slot), slot_offset=int(offset)).first()
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
     @admin.display(description="event", ordering="recorded_at")
     def event_id(self, event: Event) -> SafeString:
         name = f"{event.slot}-{event.slot_offset}"
@@ -163,16 +142,15 @@ class EventAdmin(admin.ModelAdmin):
 
     @admin.display(description="data")
     def short_data(self, event: Event) -> str:
-        text = json.dumps(event.data, ensure_ascii=False)
-        return text if len(text) <= SHORT_DATA else text[: SHORT_DATA - 1] + "…"
+        return shortened(json.dumps(event.data, ensure_ascii=False), SHORT_DATA)
 
     @admin.display(description="data")
     def all_data(self, event: Event) -> SafeString:
-        return _block(event.data)
+        return document_block(event.data)
 
     @admin.display(description="metadata")
     def all_metadata(self, event: Event) -> SafeString:
-        return _block(event.metadata)
+        return document_block(event.metadata)
 
     @admin.display(description="hash")
     def hash_text(self, event: Event) -> SafeString:
@@ -189,7 +167,3 @@ def _stream_of(term: str) -> str | None:
         return market_terms(term).market_id
     except NotFound:
         return None
-
-
-def _block(document: Any) -> SafeString:
-    return format_html("<pre>{}</pre>", json.dumps(document, indent=2, ensure_ascii=False))

@@ -239,6 +239,9 @@ class Job(models.Model):
         db_table = "job"
         default_permissions = ("view",)
 
+    def __str__(self) -> str:
+        return f"{self.name} {self.key}"
+
 
 class DeadLetter(models.Model):
     """Work that failed for good, kept with its payload and trace until someone decides, and after that too.
@@ -269,3 +272,6 @@ class DeadLetter(models.Model):
             ("requeue_deadletter", "Can requeue dead letters"),
             ("discard_deadletter", "Can discard dead letters"),
         ]
+
+    def __str__(self) -> str:
+        return f"{self.job_name or self.source} {self.job_key or self.id}"

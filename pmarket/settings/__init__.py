@@ -246,7 +246,15 @@ SPECTACULAR_SETTINGS = {
 # Tasks --------------------------------------------------------------------------------------------
 
 CELERY_BROKER_URL = BROKER_URL
-CELERY_BROKER_TRANSPORT_OPTIONS = {"global_keyprefix": "celery:", "visibility_timeout": 3600}
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "global_keyprefix": "celery:",
+    "visibility_timeout": 3600,
+    # Who sends has committed already and somebody waits for it; a hint that is lost is sent again.
+    "max_retries": 1,
+    "interval_start": 0,
+    "socket_connect_timeout": 2,
+    "socket_timeout": 5,
+}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_DEFAULT_QUEUE = "market"
 CELERY_TASK_IGNORE_RESULT = True

@@ -14,10 +14,17 @@ from django.test import Client
 from ops import health
 from trading.eventlog.partitions import make_partitions
 from trading.ids import new_id
+from trading.jobs.queues import QUEUES, beat
 from trading.outside.breaker import Breaker
 from trading.wire import FRAME_FIELD, command_stream
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _queues_are_alive() -> None:
+    for queue in QUEUES:
+        beat(queue)
 
 
 @pytest.fixture

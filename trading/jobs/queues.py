@@ -19,8 +19,10 @@ SILENT_AFTER_S = 60
 """A queue that has not beaten for longer is silent, and somebody is told."""
 
 _BEAT = """
-INSERT INTO queue_heartbeat (queue, ran_at) VALUES (%s, clock_timestamp())
+WITH before AS (SELECT ran_at FROM queue_heartbeat WHERE queue = %(queue)s)
+INSERT INTO queue_heartbeat (queue, ran_at) VALUES (%(queue)s, clock_timestamp())
 ON CONFLICT (queue) DO UPDATE SET ran_at = clock_timestamp()
+RETURNING coalesce((SELECT ran_at FROM before) >= clock_timestamp() - make_interval(secs => %(silent_s)s), false)
 """
 _FALL_SILENT = """
 UPDATE queue_heartbeat SET silent_since = ran_at
@@ -63,10 +65,18 @@ class QueueState(NamedTuple):
 
 
 def beat(queue: str) -> None:
-    """Note that a worker of the queue runs, and look after the other queues."""
+    """Note that a worker of the queue runs, and look after the other queues.
+
+    One that was silent itself says nothing of them: where all of the exchange was stopped, they are about to beat too.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(_BEAT, [queue])
-    raise_alarms()
+        terms: dict[str, str | int] = {"queue": queue, "silent_s": SILENT_AFTER_S}
+        cursor.execute(_BEAT, terms)
+        (was_well,) = cursor.fetchone()
+    if was_well:
+        raise_alarms()
+    else:
+        _tell_who_is_back()
 
 
 def raise_alarms() -> None:
@@ -75,6 +85,11 @@ def raise_alarms() -> None:
         cursor.execute(_FALL_SILENT, [SILENT_AFTER_S])
         for queue, age_s in cursor.fetchall():
             log.error("queue %s is silent: none of its workers has run anything for %.0f s", queue, age_s)
+    _tell_who_is_back()
+
+
+def _tell_who_is_back() -> None:
+    with connection.cursor() as cursor:
         cursor.execute(_COME_BACK, [SILENT_AFTER_S])
         for queue, silent_s in cursor.fetchall():
             log.error("queue %s is back, after %.0f s of silence", queue, silent_s)

@@ -5,6 +5,8 @@ import datetime as dt
 import pytest
 from django.db import connection
 
+from tests.trading.jobs import work
+from tests.trading.jobs.processes import change
 from trading.jobs import registry
 from trading.jobs.run import run
 
@@ -43,6 +45,16 @@ def run_at(clock):
         return run(found["id"], clock=clock, chance=lambda: jitter)
 
     return run_it
+
+
+@pytest.fixture
+def notes_table():
+    """Where jobs that really commit write what they did; all that is left of them is removed."""
+    change(work.NOTES)
+    yield
+    change("DROP TABLE job_note")
+    for table in ("job", "dead_letter", "periodic_round"):
+        change(f"DELETE FROM {table}")
 
 
 def row(key):
