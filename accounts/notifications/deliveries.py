@@ -2,16 +2,23 @@
 
 A receiver knows a repetition by X-Pmarket-Delivery, which is the same in every try. A delivery is tried again after
 growing waits for about nine hours. A host that keeps failing is left alone by its breaker, and a delivery that waits
-for it has not been tried. An endpoint where nothing has succeeded for three days is switched off.
+for it has not been tried. An endpoint where nothing has succeeded for three days is switched off. One delivery at a
+time goes to an endpoint, so that one that is slow holds one of the workers' threads and no more.
 """
 
 import datetime as dt
+import functools
 import hashlib
 import hmac
+import random
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
+import redis
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
@@ -30,6 +37,8 @@ WAITS_S = (1, 2, 4, 8, 16, 60, 300, 1_800, 7_200, 21_600)
 TOO_OLD = dt.timedelta(hours=23)
 """A delivery that has waited for so long is dropped: its job would be given up an hour later."""
 FAILING_DAYS = 3
+BUSY_S = 30
+"""An endpoint is free again by then, though the worker that held it has died."""
 _SERVER_FAULT = 500
 
 
@@ -72,7 +81,8 @@ def send_webhook(payload: dict[str, Any]) -> None:
         return
     tries = WebhookDelivery.objects.filter(webhook=webhook, delivery_id=delivery.delivery_id).count()
     try:
-        result = _try(webhook, delivery)
+        with _alone_at(webhook):
+            result = _try(webhook, delivery)
     except BreakerOpen as error:
         raise NotYet(str(error), retry_in_s=error.retry_in_s) from None
     _log(webhook, delivery, result, tries + 1)
@@ -93,6 +103,29 @@ def signature(webhook: Webhook, body: bytes, at: int) -> str:
             *(f"v1={hmac.new(each.encode(), signed, hashlib.sha256).hexdigest()}" for each in secrets),
         ]
     )
+
+
+@contextmanager
+def _alone_at(webhook: Webhook) -> Iterator[None]:
+    """Hold the endpoint, or NotYet while another delivery does. Without Valkey nobody is held up."""
+    key = f"webhook-busy:{webhook.pk}"
+    try:
+        is_free = _valkey().set(key, 1, nx=True, ex=BUSY_S)
+    except redis.RedisError:
+        is_free = True
+    if not is_free:
+        # Spread out, or all that wait for a slow endpoint would come back at once.
+        raise NotYet("another delivery is on its way there", retry_in_s=random.uniform(0.5, 5.0))  # noqa: S311
+    try:
+        yield
+    finally:
+        with suppress(redis.RedisError):  # It runs out by itself.
+            _valkey().delete(key)
+
+
+@functools.cache
+def _valkey() -> redis.Redis:
+    return redis.Redis.from_url(settings.VALKEY_URL, socket_timeout=1, socket_connect_timeout=1)
 
 
 def _try(webhook: Webhook, delivery: _Delivery) -> _Result:

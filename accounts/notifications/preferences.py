@@ -44,10 +44,9 @@ class Wishes(NamedTuple):
         """What the grid says, whether or not there is an address."""
         return self.choices.get(_cell(kind, channel), is_default(kind, channel))
 
-    @property
-    def by_email(self) -> frozenset[str]:
-        """The kinds that go out by e-mail."""
-        return frozenset(kind for kind in Kind.values if self.has_email and self.wants(kind, EMAIL))
+    def mails(self, kind: str) -> bool:
+        """Whether a kind goes out by e-mail."""
+        return self.has_email and self.wants(kind, EMAIL)
 
     def webhooks_for(self, kind: str) -> list[str]:
         """The endpoints that are told of a kind."""

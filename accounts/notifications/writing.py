@@ -98,7 +98,7 @@ def _route(note: Note, wish: Wishes) -> _Routed:
         new_id(),
         note,
         wish.wants(note.kind, IN_APP),
-        note.kind in wish.by_email,
+        wish.mails(note.kind),
         wish.digest,
         wish.webhooks_for(note.kind),
     )

@@ -6,6 +6,7 @@ import hmac
 import json
 import socket
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -78,6 +79,23 @@ def test_a_notification_is_delivered_signed_and_logged(mia, someone, follow, run
     assert run_jobs() == []
 
 
+def test_the_recipe_of_the_documentation_tells_genuine_deliveries_from_others(mia, run_jobs, server):
+    recipe = Path("docs/NOTIFICATIONS.md").read_text().partition("```python\n")[2].partition("```")[0]
+    scope: dict[str, Any] = {}
+    exec(recipe, scope)
+    is_genuine = scope["is_genuine"]
+    made = make(mia, server)
+    mia.post(f"/webhooks/{made['id']}/test")
+    run_jobs()
+    header, body = server.asked[0].headers["x-pmarket-signature"], server.asked[0].body
+    assert is_genuine(made["secret"], header, body)
+    assert not is_genuine(made["secret"], header, body + b" ")
+    assert not is_genuine("whsec_x", header, body)
+    at, _, signature = header.partition(",")
+    late = f"t={int(at[2:]) + 1},{signature}"
+    assert not is_genuine(made["secret"], late, body)
+
+
 def test_a_failure_is_tried_again_under_the_same_delivery_id_until_it_is_taken(
     mia, someone, follow, run_jobs, server
 ):
@@ -139,6 +157,25 @@ def test_a_host_that_keeps_failing_is_left_alone_and_waiting_is_no_try(
         for each in (made, other)
     ]
     assert sorted(tries) == [3, 4]
+
+
+def test_a_slow_endpoint_holds_one_worker_and_the_others_go_on(
+    mia, make_caller, someone, follow, run_jobs, server
+):
+    made = make(mia, server)
+    fill(str(mia.user.account_id), someone, follow)
+    with redis.Redis.from_url(django_settings.VALKEY_URL) as valkey:
+        valkey.set(f"webhook-busy:{made['id']}", 1)  # What a delivery that is under way leaves there.
+        assert run_jobs() == [("accounts.send_webhook", "postponed")]
+        assert server.asked == []
+        max_ = make_caller("moritz")
+        make(max_, server)
+        fill(str(max_.user.account_id), someone, follow, "seller")
+        assert ("accounts.send_webhook", "done") in run_jobs()
+        valkey.delete(f"webhook-busy:{made['id']}")
+    assert run_jobs(HOUR) == [("accounts.send_webhook", "done")]
+    (row,) = mia.get(f"/webhooks/{made['id']}/deliveries").json()["results"]
+    assert row["try_number"] == 1
 
 
 def test_an_endpoint_that_fails_for_three_days_is_switched_off_and_its_owner_told(
