@@ -70,7 +70,6 @@ def test_a_notification_is_mailed_once_to_its_owner(sold, run_jobs, smtp, read_a
     assert "Will it?" in text_of(mail)
     assert "http://localhost:8000/markets/" in text_of(mail)
     read_again()
-    follow()
     assert run_jobs() == []
     assert len(smtp.mails) == 1
 
