@@ -157,6 +157,16 @@ def test_hints_on_their_way_are_bounded_however_much_waits(hints, monkeypatch):
 
 
 @pytest.mark.usefixtures("_work")
+def test_workers_are_told_after_the_commit_and_not_before(hints, django_capture_on_commit_callbacks):
+    with django_capture_on_commit_callbacks(execute=True):
+        enqueue("test.work", {}, key="k")
+        enqueue("test.work", {}, key="k")
+        enqueue("test.work", {}, key="later", due_at=timezone.now() + dt.timedelta(hours=1))
+        assert hints == []
+    assert hints == [str(one("SELECT id FROM job WHERE key = 'k'")["id"])]
+
+
+@pytest.mark.usefixtures("_work")
 def test_broker_that_is_down_costs_no_enqueuer_its_work(monkeypatch, django_capture_on_commit_callbacks):
     def refuse(*arguments, **options):
         raise ConnectionRefusedError
