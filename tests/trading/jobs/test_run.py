@@ -6,8 +6,9 @@ import pytest
 from django.db import transaction
 
 from tests.trading.jobs.conftest import letter, row
-from trading.jobs import Again, GiveUp, NotYet, enqueue
-from trading.jobs.run import JITTER, RETRY_WAITS_S
+from trading.jobs import Again, GiveUp, NotYet, enqueue, registry
+from trading.jobs.lease import LEASE
+from trading.jobs.run import JITTER, MOST_RUNS, RETRY_WAITS_S, claim
 
 pytestmark = pytest.mark.django_db
 
@@ -124,10 +125,18 @@ def test_again_goes_on_piece_by_piece_with_all_its_tries(ran, run_at, clock):
     assert run_at("k") == "done"
 
 
-def test_unknown_name_is_a_dead_letter(ran, run_at, register, monkeypatch):
+def test_job_whose_every_worker_died_is_a_dead_letter_and_is_not_begun_again(ran, run_at, clock):
     enqueue("test.work", {}, key="k")
-    from trading.jobs import registry
+    for number in range(1, MOST_RUNS + 1):
+        assert claim(row("k")["id"], now=clock.now).tries == number
+        clock.move(LEASE.total_seconds())
+    assert run_at("k") == "dead"
+    assert ran == []
+    assert "its workers died" in letter("k")["error"]
 
+
+def test_unknown_name_is_a_dead_letter(ran, run_at, monkeypatch):
+    enqueue("test.work", {}, key="k")
     monkeypatch.setattr(registry, "_types", {})
     assert run_at("k") == "dead"
     assert "no job is called 'test.work'" in letter("k")["error"]
