@@ -1,6 +1,7 @@
 """What the environment makes of the settings."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from pmarket.settings import environment
+from pmarket.settings.logs import OneLine, logging_config
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -134,3 +136,14 @@ def test_replicas_are_given_up_soon_and_never_written_to(tmp_path: Path) -> None
     assert (pool["min_size"], pool["timeout"], pool["reconnect_timeout"]) == (0, 1, 1)
     assert "-c default_transaction_read_only=on" in one["OPTIONS"]["options"]
     assert (one["OPTIONS"]["connect_timeout"], two["OPTIONS"]["connect_timeout"]) == (2, "7")
+
+
+def test_what_beat_could_not_send_is_one_line_without_a_stack() -> None:
+    record = logging.LogRecord(
+        "celery.beat", logging.ERROR, "beat.py", 1, "Message Error: %s\n%s", ("refused", "stack"), None
+    )
+    record.exc_info = (OSError, OSError("refused"), None)
+    assert OneLine().filter(record)
+    assert (record.getMessage(), record.exc_info) == ("Message Error: refused", None)
+    configured = logging_config(style="json", level="INFO", requests=False)["loggers"]["celery.beat"]
+    assert configured == {"filters": ["one_line"]}

@@ -27,7 +27,7 @@ HINT_EXPIRES_S = 600
 """A hint that no worker has read by then is dropped; the dispatcher sends another one."""
 
 LONGEST_TIMER_S, MOST_TIMERS = 60, 64
-"""What comes back soon is hinted at on time, by the process that put it off; the rest within a second, by the dispatcher."""
+"""What comes back soon is hinted at on time by the process that put it off; the rest by the dispatcher."""
 
 _timers = threading.BoundedSemaphore(MOST_TIMERS)
 
