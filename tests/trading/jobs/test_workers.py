@@ -49,9 +49,10 @@ def make_due(key):
     return dispatch("notify")
 
 
-def test_job_runs_as_soon_as_it_is_committed(pair):
+@pytest.mark.parametrize("name", ["tests.note", "tests.note_with_the_end"])
+def test_job_runs_as_soon_as_it_is_committed(pair, name):
     with transaction.atomic():
-        enqueue("tests.note", {"what": "done"}, key="k")
+        enqueue(name, {"what": "done"}, key="k")
         assert notes() == []
     wait_for(lambda: notes() == ["done"] and row("k") is None)
 
