@@ -150,7 +150,7 @@ def test_holders_are_told_that_a_resolution_was_proposed(someone, follow, run_jo
     note = Notification.objects.get(account_id=holder, kind="resolution_proposed")
     assert note.data == {
         "market_id": market.market_id,
-        "proposal": "r-1",
+        "resolution_id": "r-1",
         "kind": "resolve",
         "payouts": ["1.0000", "0.0000"],
         "evidence": "seen",
@@ -160,7 +160,7 @@ def test_holders_are_told_that_a_resolution_was_proposed(someone, follow, run_jo
 @pytest.mark.parametrize(
     ("data", "title"),
     [
-        ({"kind": "void", "payouts": None}, "Market is proposed to be voided"),
+        ({"payouts": None}, "Market is proposed to be voided"),
         ({"payouts": [5_000, 5_000]}, "Market is proposed to resolve as Yes $0.5000, No $0.5000"),
         ({"payouts": [0, 10_000]}, "Market is proposed to resolve as No"),
     ],

@@ -8,7 +8,7 @@ from django.conf import settings as django_settings
 
 from tests.accounts.notifications.told import notes_of
 from tests.trading.projections import written_log
-from tests.trading.projections.written_log import WrittenMarket
+from tests.trading.projections.written_log import WrittenMarket, append_to_account
 from trading.cash import deposit
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -197,3 +197,19 @@ def test_the_owner_lists_and_reads_them_and_nobody_else_does(make_caller, follow
         assert caller.post("/notifications/read", wrong).status_code == 400
     assert caller.get("/notifications?unread=1").status_code == 400
     assert caller.get("/notifications?unread=").status_code == 400
+
+
+def test_who_was_paid_is_told_when_the_result_is_undone(someone, follow):
+    holder, market = someone("holder"), WrittenMarket()
+    market.resolve((10_000, 0))
+    about = {"market": market.market_id, "settlement": market.settlement_id}
+    append_to_account(
+        holder,
+        ("payout_reversed/2", {**about, "amount": 20_000, "kind": "win", "owed": 5_000}),
+        ("payout_issued/1", {**about, "amount": 10_000, "kind": "returned", "repaid": 0}),
+    )
+    follow()
+    assert notes_of(holder)[1:] == [
+        ("market_reversed", "Result undone: $2.0000 was taken back"),
+        ("market_reversed", "Result undone: you were given $1.0000 back"),
+    ]
