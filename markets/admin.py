@@ -228,7 +228,7 @@ class MarketAdmin(admin.ModelAdmin):
                 return to_page(row.market_id, change.as_of) if name in ENDS else _back_to(row)
         context = {
             **self.admin_site.each_context(request),
-            "title": f"{name.capitalize()} market",
+            "title": "Propose result" if name == "propose" else f"{name.capitalize()} market",
             "opts": self.opts,
             "row": row,
             "form": form,
