@@ -12,10 +12,10 @@ from django.contrib import admin, messages
 from django.contrib.admin import helpers
 from django.core.exceptions import PermissionDenied
 from django.db.models import OuterRef, QuerySet, Subquery
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
@@ -24,12 +24,13 @@ from markets.admin_forms import COMMAND_FORMS, NewMarketForm, add_errors
 from markets.figures import compact_money_text, price_text, rate_text
 from markets.models import Market
 from markets.quotes import quotes_of
-from markets.resolution_admin import ResolutionPages, actor_of, to_page
+from markets.resolution_admin import PAGE, ResolutionPages, actor_of, to_page, wait_for_reads
 from markets.selectors import STATUSES, Listing
 from trading.errors import ExchangeError, NotFound
 from trading.models import MarketState, MarketSummary
 from trading.resolution_view import winner_of
 
+CHANGE_PAGE = "admin:markets_market_change"
 MOST_AT_ONCE = 20
 ENDS = ("propose", "resolve", "void")
 """Commands after which one looks at how the market ends."""
@@ -183,6 +184,7 @@ class MarketAdmin(admin.ModelAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """Everything as it is, nothing to save."""
+        wait_for_reads(request)
         hidden = dict.fromkeys(("show_save", "show_save_and_continue", "show_save_and_add_another"), False)
         # Where others have to agree there is no shorter way.
         offers = {"ends_at_once": not (settings.RESOLUTION_APPROVALS or settings.DISPUTE_WINDOW_S)}
@@ -225,7 +227,7 @@ class MarketAdmin(admin.ModelAdmin):
                 add_errors(form, error)
             else:
                 self.message_user(request, f"“{row.question}” is {form.done}.", messages.SUCCESS)
-                return to_page(row.market_id, change.as_of) if name in ENDS else _back_to(row)
+                return to_page(PAGE if name in ENDS else CHANGE_PAGE, row.market_id, change.as_of)
         context = {
             **self.admin_site.each_context(request),
             "title": "Propose result" if name == "propose" else f"{name.capitalize()} market",
@@ -301,7 +303,3 @@ class MarketAdmin(admin.ModelAdmin):
 def _admin_form(form: Any, model_admin: admin.ModelAdmin) -> helpers.AdminForm:
     """The admin's dress for a form that belongs to no model."""
     return helpers.AdminForm(form, [(None, {"fields": list(form.fields)})], {}, model_admin=model_admin)
-
-
-def _back_to(row: Listing) -> HttpResponseRedirect:
-    return HttpResponseRedirect(reverse("admin:markets_market_change", args=[row.market_id]))
