@@ -15,6 +15,7 @@ def beat_schedule() -> dict[str, dict[str, Any]]:
     """Name to entry, as Celery wants it; the name is the round's, by which it is claimed."""
     schedule = {
         "close-due-markets": every(1, "trading.tasks.close_due_markets", queue="market"),
+        "collect-debts": every(1, "trading.tasks.collect_debts", queue="market"),
         "forget-old-switches": every(MINUTE, "trading.tasks.forget_old_switches", queue="market"),
         "publish-heads": every(MINUTE, "trading.tasks.publish_heads", queue="market"),
         "make-partitions": every(DAY, "trading.tasks.make_partitions", queue="market", expires_s=HOUR),

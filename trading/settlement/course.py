@@ -16,7 +16,6 @@ from trading.settlement.dues import (
     load_settlement,
     next_dues,
     pool_pips,
-    refuse_before_earlier_ones,
     void_refunds,
 )
 from trading.settlement.pay import pay_dues
@@ -26,6 +25,11 @@ log = logging.getLogger(__name__)
 WAITING, RUNNING, BUSY, DONE = "waiting", "running", "busy", "done"
 
 CHUNK_ACCOUNTS = 500
+
+_TAKE_SLOT = """
+SELECT slot, after::text FROM settlement_slot WHERE settlement_id = %s AND step = %s AND NOT is_done
+ORDER BY slot FOR UPDATE SKIP LOCKED LIMIT 1
+"""
 
 
 def settle(settlement_id: str, *, time_limit_s: float = 20.0) -> str:
@@ -39,6 +43,8 @@ def settle(settlement_id: str, *, time_limit_s: float = 20.0) -> str:
     settlement = load_settlement(settlement_id)
     if settlement.status == DONE:
         return DONE
+    if settlement.has_to_wait:
+        return WAITING
     deadline = time.monotonic() + time_limit_s
     try:
         if settlement.status in ("pending", "failed"):
@@ -64,7 +70,6 @@ def _begin(settlement: Settlement) -> None:
         )
         if cursor.fetchone()[0] not in ("pending", "failed"):
             return
-        refuse_before_earlier_ones(cursor, settlement)
         cursor.execute(
             "UPDATE settlement SET status = 'running', finished_at = NULL, accounts_total = %s, collateral_pips = %s "
             "WHERE settlement_id = %s",
@@ -95,11 +100,7 @@ def _run_step(settlement: Settlement, step: str, deadline: float) -> str:
 def _settle_chunk(settlement: Settlement, step: str, refunds: Mapping[str, int]) -> bool:
     """Settle the next accounts of a slot that nobody is at; False if there is no such slot."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT slot, after::text FROM settlement_slot WHERE settlement_id = %s AND step = %s AND NOT is_done "
-            "ORDER BY slot FOR UPDATE SKIP LOCKED LIMIT 1",
-            [settlement.settlement_id, step],
-        )
+        cursor.execute(_TAKE_SLOT, [settlement.settlement_id, step])
         row = cursor.fetchone()
         if row is None:
             return False
