@@ -24,7 +24,7 @@ from markets.admin_forms import COMMAND_FORMS, NewMarketForm, add_errors
 from markets.figures import compact_money_text, price_text, rate_text
 from markets.models import Market
 from markets.quotes import quotes_of
-from markets.resolution_admin import PAGE, ResolutionPages, actor_of
+from markets.resolution_admin import ResolutionPages, actor_of, to_page
 from markets.selectors import STATUSES, Listing
 from trading.errors import ExchangeError, NotFound
 from trading.models import MarketState, MarketSummary
@@ -220,15 +220,15 @@ class MarketAdmin(admin.ModelAdmin):
         form = COMMAND_FORMS[name](row, request.POST or None)
         if request.method == "POST" and form.is_valid():
             try:
-                form.submit(actor_of(request))
+                change = form.submit(actor_of(request))
             except ExchangeError as error:
                 add_errors(form, error)
             else:
                 self.message_user(request, f"“{row.question}” is {form.done}.", messages.SUCCESS)
-                return redirect(PAGE, row.market_id) if name in ENDS else _back_to(row)
+                return to_page(row.market_id, change.as_of) if name in ENDS else _back_to(row)
         context = {
             **self.admin_site.each_context(request),
-            "title": f"{name.capitalize()} market",
+            "title": "Propose result" if name == "propose" else f"{name.capitalize()} market",
             "opts": self.opts,
             "row": row,
             "form": form,

@@ -25,9 +25,19 @@ class Line(NamedTuple):
 
 def history_of(row: Listing) -> list[Line]:
     """Newest first."""
-    steps = market_steps(row.market_id)
+    steps = _with_actors(market_steps(row.market_id))
     names = names_of(step.actor for step in steps if step.actor is not None)
     return [_line(row.outcomes, step, names) for step in reversed(steps) if _is_told(step)]
+
+
+def _with_actors(steps: Sequence[Step]) -> list[Step]:
+    """The log names who took a step with the first event of the command; what else it led to is his as well."""
+    found: list[Step] = []
+    for step in steps:
+        if step.actor is None and found and found[-1].recorded_at == step.recorded_at:
+            step = step._replace(actor=found[-1].actor)
+        found.append(step)
+    return found
 
 
 def _is_told(step: Step) -> bool:

@@ -8,10 +8,11 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
+from django.utils.http import urlencode
 
 from markets import resolutions, selectors
 from markets.admin_forms import EvidenceForm, ReasonForm, first_error
@@ -24,14 +25,16 @@ from markets.resolution_reads import (
     resolutions_of,
 )
 from markets.selectors import Listing
-from markets.services import Actor
+from markets.services import Actor, Change
 from markets.settlements import last_settlement, settlement_json
 from trading.api.errors import request_id_of
-from trading.errors import ExchangeError, InvalidRequest, NotFound
+from trading.as_of import wait_for
+from trading.errors import ExchangeError, InvalidRequest, NotFound, ReadLag
 from trading.models import Resolution
 from trading.settlement.preview import TOP, Part, preview
 
 PAGE = "admin:markets_market_resolution"
+PROJECTIONS = ("markets", "positions", "orders")
 
 
 class ResolutionPages:
@@ -52,7 +55,14 @@ class ResolutionPages:
         ]
 
     def page(self, request: HttpRequest, market_id: Any) -> HttpResponse:
-        """Everything about how the market ends."""
+        """Everything about how the market ends, waiting a moment for what has just been done to be readable."""
+        if as_of := request.GET.get("as_of"):
+            try:
+                wait_for(as_of, PROJECTIONS)
+            except InvalidRequest:
+                return redirect(PAGE, market_id)
+            except ReadLag:
+                messages.warning(request, "What is shown is a little behind. Reload in a moment.")
         row = self._market(request, market_id)
         found = resolutions_of(row.market_id)
         current = found[0] if found else None
@@ -65,6 +75,8 @@ class ResolutionPages:
             "current": current,
             "steps_taken": history_of(row),
             "steps": _steps(row, current),
+            # The book is being cancelled; what comes next comes by itself.
+            "is_ending": current is not None and current.status in UNDER_REVIEW and row.status == "closed",
             "settlements": _settlements(found),
             **_previewed(row, current),
         }
@@ -75,13 +87,15 @@ class ResolutionPages:
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         row = self._market(request, market_id)
+        as_of = ""
         try:
-            said = _take(step, row, str(resolution_id), request)
+            change, said = _take(step, row, str(resolution_id), request)
         except ExchangeError as error:
             messages.error(request, f"{error.title} {error.detail}")
         else:
+            as_of = change.as_of
             messages.success(request, said)
-        return redirect(PAGE, row.market_id)
+        return to_page(row.market_id, as_of)
 
     def _market(self, request: HttpRequest, market_id: Any) -> Listing:
         if not self._admin.has_change_permission(request):
@@ -98,20 +112,31 @@ def actor_of(request: HttpRequest) -> Actor:
     return Actor(int(request.user.pk), request_id_of(request))
 
 
-def _take(step: str, row: Listing, resolution_id: str, request: HttpRequest) -> str:
-    """What to tell about a step that was taken. Raises ExchangeError."""
+def to_page(market_id: str, as_of: str) -> HttpResponseRedirect:
+    """On to a market's page, which shows what a change has left once reads are as far."""
+    url = reverse(PAGE, args=[market_id])
+    return HttpResponseRedirect(f"{url}?{urlencode({'as_of': as_of})}" if as_of else url)
+
+
+def _take(step: str, row: Listing, resolution_id: str, request: HttpRequest) -> tuple[Change, str]:
+    """The change, and what to tell about it. Raises ExchangeError."""
     actor = actor_of(request)
     if step == "approve":
         change = resolutions.approve(row.market_id, resolution_id, actor=actor)
-        return "You have approved it." + (" It is being settled." if change.status != "proposed" else "")
+        return change, "You have approved it." + (
+            " It is being settled." if change.status != "proposed" else ""
+        )
     if step == "withdraw":
         reason = _valid(ReasonForm(request.POST))["reason"]
-        resolutions.withdraw(row.market_id, resolution_id, reason=reason, actor=actor)
-        return "It is withdrawn. A market that traded stays suspended until it is resumed."
+        change = resolutions.withdraw(row.market_id, resolution_id, reason=reason, actor=actor)
+        return change, "It is withdrawn. A market that traded stays suspended until it is resumed."
     if step == "reverse":
         evidence = _valid(EvidenceForm(request.POST))["evidence"]
         change = resolutions.reverse(row.market_id, resolution_id, evidence=evidence, actor=actor)
-        return "It is being undone." if change.settlement_id else "You have asked for it to be undone."
+        return (
+            change,
+            "It is being undone." if change.settlement_id else "You have asked for it to be undone.",
+        )
     raise Http404
 
 

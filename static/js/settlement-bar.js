@@ -5,6 +5,7 @@ const PAUSE_MS = 700;
 for (const section of document.querySelectorAll("[data-settlement]")) {
   if (section.dataset.status === "pending" || section.dataset.status === "running") follow(section);
 }
+if (document.querySelector("[data-goes-on]")) setTimeout(() => location.reload(), PAUSE_MS);
 
 async function follow(section) {
   for (;;) {

@@ -40,7 +40,10 @@ def record(folder: Path, workshop: Path) -> None:
     from tests.golden.scenario import History
     from tests.running_exchange import RunningExchange
 
-    exchange = RunningExchange(workshop, database_url=conftest.os.environ[conftest.POSTGRES_VARIABLE])
+    exchange = RunningExchange(
+        workshop, database_url=conftest.os.environ[conftest.POSTGRES_VARIABLE],
+        RESOLUTION_APPROVALS="1", DISPUTE_WINDOW="2",
+    )  # fmt: skip
     try:
         exchange.start()
         History(exchange).happen()

@@ -21,6 +21,7 @@ class History:
         self._chance = random.Random(1)
         self._api = httpx.Client(base_url=f"{exchange.http}/api/v1", timeout=30)
         self._staff = exchange.staff_headers()
+        self._colleague = colleague_headers(exchange)
         self._traders = [exchange.new_trader("5000.0000").headers for _ in range(3)]
 
     def happen(self) -> None:
@@ -37,9 +38,13 @@ class History:
         self._move_money()
         self._take_profit(unwound)
         self._order(closing, self._traders[0], side="buy", price="0.4000", quantity=5)
-        self._end(binary, "resolve", outcome="Yes")
-        self._end(many, "resolve", payouts={"Red": "0.5000", "Green": "0.5000", "Blue": "0.0000"})
-        self._end(unwound, "void")
+        self._change_mind(many)
+        self._end(many, payouts={"Red": "0.5000", "Green": "0.5000", "Blue": "0.0000"})
+        won = self._end(binary, is_disputed=True, outcome="Yes")
+        self._undo(binary, won)
+        self._end(binary, outcome="No")
+        self._undo(unwound, self._end(unwound, void=True))
+        self._end(unwound, outcome="Yes")
         self._wait(lambda: self._get(f"/markets/{closing}")["status"] == "closed")
 
     def _trade(self, market: str, outcomes: list[str]) -> None:
@@ -116,13 +121,61 @@ class History:
                                     (high, "buy", "0.7000"), (winner, "sell", "0.7000")):  # fmt: skip
             self._order(market, trader, side=side, price=price, quantity=50)
 
-    def _end(self, market: str, how: str, **decision: Any) -> None:
-        answer = self._send(
-            "POST", f"/markets/{market}/{how}", self._staff, {**decision, "evidence": "As seen."}
+    def _change_mind(self, market: str) -> None:
+        """A proposal that is withdrawn, after which trading goes on without trades at first."""
+        resolution = self._propose(market, outcome="Red")
+        self._do(f"{resolution}/withdraw", self._colleague, reason="Too early.")
+        resumed = self._send(
+            "POST", f"/markets/{market}/resume", self._staff, {"phase": "post_only", "phase_seconds": 1}
         )
-        assert answer.status_code == 202, answer.text
-        settlement = answer.json()["settlement_id"]
+        assert resumed.is_success, resumed.text
+
+    def _end(self, market: str, *, is_disputed: bool = False, **decision: Any) -> str:
+        """Proposed by one, approved by another, after a window or a dispute; answers the resolution's path."""
+        resolution = self._propose(market, **decision)
+        if is_disputed:
+            holders = (self._dispute(resolution, trader) for trader in self._traders)
+            assert any(holders), "somebody holds shares"
+        self._do(f"{resolution}/approve", self._colleague)
+        self._settled(resolution.rpartition("/")[2])
+        return resolution
+
+    def _propose(self, market: str, **decision: Any) -> str:
+        answer = self._send(
+            "POST", f"/markets/{market}/resolutions", self._staff, {**decision, "evidence": "As seen."}
+        )
+        assert answer.status_code == 201, answer.text
+        return f"/markets/{market}/resolutions/{answer.json()['resolution_id']}"
+
+    def _dispute(self, resolution: str, trader: Any) -> bool:
+        return self._send("POST", f"{resolution}/dispute", trader, {"reason": "Not so."}).is_success
+
+    def _undo(self, market: str, resolution: str) -> None:
+        """Asked for by two, while the money is in orders elsewhere: what is missing is owed, and repaid later."""
+        elsewhere = self._market(["Yes", "No"])
+        orders = []
+        for trader in self._traders:
+            cash = int(float(self._api.get("/account", headers=trader).json()["cash"]))
+            if cash > 1:
+                placed = self._order(elsewhere, trader, side="buy", price="0.9900", quantity=cash - 1)
+                orders.append((trader, placed))
+        self._do(f"{resolution}/reverse", self._staff, evidence="Seen wrongly.")
+        answer = self._do(f"{resolution}/reverse", self._colleague, evidence="Seen wrongly.")
+        self._settled(answer["settlement_id"])
+        for trader, order_id in orders:
+            self._send("DELETE", f"/orders/{order_id}", trader)
+        for trader in self._traders:
+            self._wait(
+                lambda trader=trader: self._api.get("/account", headers=trader).json()["debt"] == "0.0000"
+            )
+
+    def _settled(self, settlement: str) -> None:
         self._wait(lambda: self._get(f"/settlements/{settlement}").get("status") == "done")
+
+    def _do(self, path: str, who: Any, **body: Any) -> Any:
+        answer = self._send("POST", path, who, body)
+        assert answer.status_code == 202, answer.text
+        return answer.json()
 
     def _market(self, outcomes: list[str], **terms: Any) -> str:
         body = {
@@ -153,3 +206,14 @@ class History:
 
 def in_seconds(seconds: float) -> str:
     return (dt.datetime.now(dt.UTC) + dt.timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def colleague_headers(exchange: RunningExchange) -> dict[str, str]:
+    """A second member of staff."""
+    exchange.manage(
+        "shell",
+        "-c",
+        "from accounts.models import User; User.objects.create_superuser('colleague', '', 'x' * 20)",
+    )
+    made = exchange.manage("create_api_key", "colleague", "--scopes", "read,trade,admin")
+    return {"Authorization": f"Bearer {made.stdout.strip()}"}

@@ -66,7 +66,7 @@ def test_resolution_by_payouts_is_sent_as_a_vector(operator, listed, gateway):
     row = listed("Will the three of them tie?", outcomes=("A", "B", "C"))
     form = {"winner": "", "payout_0": "0.5", "payout_2": "0.5000", "evidence": "They tied."}
     answer = operator.post(f"{LIST}{row.market_id}/resolve/", form)
-    assert answer["Location"] == f"{LIST}{row.market_id}/resolution/"
+    assert answer["Location"] == f"{LIST}{row.market_id}/resolution/?as_of=3-41"
     (command,) = gateway.commands
     assert (command.payouts_pips, command.evidence) == ((5_000, 0, 5_000), "They tied.")
 

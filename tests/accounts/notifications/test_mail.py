@@ -11,7 +11,7 @@ import redis
 from django.conf import settings as django_settings
 from django.test import Client
 
-from tests.accounts.notifications.smtp_server import MailServer, mail_server
+from tests.accounts.smtp_server import MailServer, mail_server
 from tests.trading.projections.written_log import WrittenMarket
 
 HOUR, DAY = dt.timedelta(hours=1), dt.timedelta(days=1)

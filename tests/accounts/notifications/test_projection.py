@@ -209,7 +209,7 @@ def test_who_was_paid_is_told_when_the_result_is_undone(someone, follow):
         ("payout_issued/1", {**about, "amount": 10_000, "kind": "returned", "repaid": 0}),
     )
     follow()
-    assert notes_of(holder)[1:] == [
+    assert notes_of(holder) == [
         ("market_reversed", "Result undone: $2.0000 was taken back"),
         ("market_reversed", "Result undone: you were given $1.0000 back"),
     ]
