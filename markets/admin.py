@@ -21,14 +21,17 @@ from django.utils.safestring import SafeString
 
 from markets import selectors, services
 from markets.admin_forms import COMMAND_FORMS, NewMarketForm, add_errors
+from markets.awaiting_admin import AwaitingMarketAdmin
 from markets.figures import compact_money_text, price_text, rate_text
-from markets.models import Market
+from markets.models import AwaitingMarket, Market
 from markets.quotes import quotes_of
 from markets.resolution_admin import PAGE, ResolutionPages, actor_of, to_page, wait_for_reads
 from markets.selectors import STATUSES, Listing
 from trading.errors import ExchangeError, NotFound
 from trading.models import MarketState, MarketSummary
 from trading.resolution_view import winner_of
+
+admin.site.register(AwaitingMarket, AwaitingMarketAdmin)
 
 CHANGE_PAGE = "admin:markets_market_change"
 MOST_AT_ONCE = 20

@@ -1,4 +1,4 @@
-"""The texts of a market: what is asked, how it is judged, and who asked.
+"""The texts of a market: what is asked, how it is judged, and who asked; and who or what says how it ends.
 
 Owns words only. Status, terms, times and figures are trading's (MarketState, MarketSummary); a row here
 without a row there is a market that the engine has not confirmed, and nobody is shown it.
@@ -14,6 +14,7 @@ from django.core.validators import MinLengthValidator
 from django.db import models
 
 from trading.ids import new_id
+from trading.models import MarketState
 
 QUESTION_MIN, QUESTION_MAX = 10, 500
 OUTCOMES_MIN, OUTCOMES_MAX = 2, 50
@@ -101,3 +102,76 @@ class Market(models.Model):
 
     def __str__(self) -> str:
         return self.question
+
+
+class MarketResolver(models.Model):
+    """The plug-in that decides a market once it has closed, and its settings, as staff has given them.
+
+    `revision` is a new id with each change, and part of the id of the proposal that follows: one proposal a revision.
+    """
+
+    market = models.OneToOneField(Market, on_delete=models.CASCADE, primary_key=True, related_name="resolver")
+    name = models.CharField(max_length=40)
+    settings = models.JSONField()
+    revision = models.UUIDField(default=new_uuid)
+    changed_at = models.DateTimeField(auto_now=True)
+    started_at = models.DateTimeField(null=True)
+    """When the job that asks it was made; the market had closed by then."""
+
+    kept = models.JSONField(default=dict)
+    """What the plug-in wants to know of its last answer."""
+
+    asked_at = models.DateTimeField(null=True)
+    answer = models.TextField(blank=True)
+    """What it said when it was last asked, for staff to read."""
+
+    class Meta:
+        db_table = "market_resolver"
+        indexes = [
+            models.Index(
+                fields=["market"], condition=models.Q(started_at=None), name="market_resolver_not_started"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.market_id}"
+
+
+class Reminder(models.Model):
+    """Staff was told that a market has waited for its end for so long: once a level of each wait."""
+
+    class Level(models.TextChoices):
+        """How long a market without a proposal has waited."""
+
+        DUE = "due"
+        OVERDUE = "overdue"
+        ESCALATED = "escalated"
+
+    market = models.ForeignKey(Market, on_delete=models.CASCADE, related_name="+")
+    level = models.CharField(max_length=9, choices=Level.choices)
+    since = models.DateTimeField()
+    """When the wait began: a market whose end is undone waits anew."""
+
+    told_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "market_reminder"
+        constraints = [
+            models.UniqueConstraint(fields=["market", "since", "level"], name="market_reminder_once_a_level")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.market_id} {self.level}"
+
+
+class AwaitingMarket(MarketState):
+    """A market whose end somebody has to do something about; markets.awaiting says which those are."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ("view",)
+        verbose_name = "resolution due"
+        verbose_name_plural = "resolutions due"
+
+    def __str__(self) -> str:
+        return str(self.market_id)

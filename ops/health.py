@@ -13,12 +13,14 @@ from django.conf import settings
 from django.db import DatabaseError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
+from markets import awaiting
 from trading.jobs.queues import open_letters, queue_states, raise_alarms
 from trading.metrics import (
     BREAKERS_OPEN,
     DEAD_LETTERS,
     JOBS_DUE,
     JOBS_OLDEST_DUE_SECONDS,
+    MARKETS_AWAITING_RESOLUTION,
     PROJECTION_LAG_EVENTS,
     PROJECTION_LAG_SECONDS,
     QUEUE_HEARTBEAT_SECONDS,
@@ -30,7 +32,7 @@ from trading.shard.overview import live_shards, slot_states, waiting_commands
 
 OK, DEGRADED, SILENT = "ok", "degraded", "silent"
 # Shown as 0 while there are none, so that an alert on them has something to look at.
-BREAKER_KINDS = ("mail", "webhook")
+BREAKER_KINDS = ("mail", "webhook", "resolver")
 LETTER_SOURCES = ("job", "settlement", "shard")
 # Past these the exchange still answers, but not as promised.
 PROJECTION_LAG_LIMIT_S = 10.0
@@ -80,12 +82,15 @@ def deep() -> Report:
         "queues": {},
         "dead_letters": {},
         "breakers_open": breakers_open(),
+        # Told and no more: that people are slow is no fault of the exchange.
+        "markets_awaiting_resolution": {},
     }
     try:
         report["events_last_60s"] = _rows(EVENTS_LAST_60S)[0][0]
         report["projections"] = projection_lags()
         report["queues"] = queue_reports()
         report["dead_letters"] = open_letters()
+        report["markets_awaiting_resolution"] = awaiting.counts()
     except DatabaseError:
         report["status"] = DEGRADED
     if any(queue["status"] != OK for queue in report["queues"].values()):
@@ -161,8 +166,8 @@ def queue_reports() -> dict[str, Report]:
 def breakers_open() -> dict[str, int] | None:
     """How many services outside are left alone, by kind; None without Valkey.
 
-    That degrades nothing: webhooks are of users, and what waits for the mail server is not lost. Which they are is not
-    told to everyone.
+    That degrades nothing: webhooks are of users, resolvers ask strangers, and what waits for the mail server is not
+    lost. Which they are is not told to everyone.
     """
     try:
         return dict.fromkeys(BREAKER_KINDS, 0) | open_services()
@@ -181,12 +186,12 @@ def update_gauges() -> None:
     for kind, count in (breakers_open() or {}).items():
         BREAKERS_OPEN.labels(kind=kind).set(count)
     try:
-        _update_job_gauges()
+        _update_work_gauges()
     except DatabaseError:
         return
 
 
-def _update_job_gauges() -> None:
+def _update_work_gauges() -> None:
     for name, queue in queue_reports().items():
         JOBS_DUE.labels(queue=name).set(queue["jobs_due"])
         JOBS_OLDEST_DUE_SECONDS.labels(queue=name).set(queue["oldest_due_s"])
@@ -195,6 +200,8 @@ def _update_job_gauges() -> None:
     letters = open_letters()
     for source in {*LETTER_SOURCES, *letters}:
         DEAD_LETTERS.labels(source=source).set(letters.get(source, 0))
+    for level, count in awaiting.counts().items():
+        MARKETS_AWAITING_RESOLUTION.labels(level=level).set(count)
 
 
 def _dependencies() -> dict[str, Callable[[], None]]:

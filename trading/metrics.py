@@ -107,8 +107,15 @@ DEAD_LETTERS = Gauge(
 
 BREAKERS_OPEN = Gauge(
     "exchange_breakers_open",
-    "Services outside that are left alone since they kept failing, by kind: mail, webhook",
+    "Services outside that are left alone since they kept failing, by kind: mail, webhook, resolver",
     ["kind"],
+    multiprocess_mode="mostrecent",
+)
+
+MARKETS_AWAITING_RESOLUTION = Gauge(
+    "exchange_markets_awaiting_resolution",
+    "Markets whose end somebody has to do something about: due, overdue, escalated, disputed, proposed",
+    ["level"],
     multiprocess_mode="mostrecent",
 )
 

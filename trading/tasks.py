@@ -14,7 +14,7 @@ from django.db import connection, transaction
 
 from trading import dead_man, debts
 from trading.connection import own_connection
-from trading.engine.commands import CloseMarket, Command, OpenMarket
+from trading.engine.commands import CloseMarket, Command, OpenMarket, SettleResolution
 from trading.errors import ExchangeError, Refused
 from trading.eventlog import heads, partitions
 from trading.eventlog.signing import signing_key
@@ -33,7 +33,7 @@ REGISTERED_JOBS = (settlement_jobs,)
 """Modules whose jobs are known once this one is imported, as Celery and `trading.jobs` do."""
 
 DUE_MARKETS = 100
-"""Most that one run opens or closes; the rest is a second later's."""
+"""Most that one run opens or closes, and most that it settles; the rest is a second later's."""
 
 MONTHS_AHEAD = 3
 
@@ -61,9 +61,12 @@ def heartbeat(queue: str) -> None:
 
 @shared_task
 def close_due_markets() -> int:
-    """Open the drafts and close the markets whose time has come. Answers how many commands were accepted."""
+    """Open, close and settle the markets whose time has come. Answers how many commands were accepted.
+
+    Only the engine judges: what comes late or twice is refused and changes nothing.
+    """
     accepted = 0
-    for command in _due_commands():
+    for command in (*_due_commands(), *_due_settlements()):
         try:
             gateway_sync().submit(command, actor="system", request_id=new_id())
             accepted += 1
@@ -129,4 +132,20 @@ def _due_commands() -> list[Command]:
         return [
             CloseMarket(market_id=market_id) if closes else OpenMarket(market_id=market_id)
             for market_id, closes in cursor.fetchall()
+        ]
+
+
+def _due_settlements() -> list[Command]:
+    """Of proposals that have all their approvals and whose dispute window is over."""
+    with connection.cursor() as cursor:
+        # While the orders of a market that is settled are cancelled its resolution is still there, and nothing is due.
+        cursor.execute(
+            "SELECT market_id::text, resolution_id::text FROM resolution JOIN market USING (market_id) "
+            "WHERE resolution.status = 'approved' AND disputable_until <= now() AND market.status = 'proposed' "
+            "ORDER BY disputable_until LIMIT %s",
+            [DUE_MARKETS],
+        )
+        return [
+            SettleResolution(market_id=market_id, resolution_id=resolution_id)
+            for market_id, resolution_id in cursor.fetchall()
         ]

@@ -9,7 +9,6 @@
     sign_ins.py     sign-ins from new places
     live.py         the channel to the owner's sockets
     mail.py         the channel by e-mail, single or as digests
-    mail_server.py  how a message is handed over, once
     addresses.py    where e-mails go, once their owners have confirmed it
     unsubscribe.py  the links by which e-mails are ended
     webhooks.py     a user's endpoints, their secrets and their log

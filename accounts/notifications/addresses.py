@@ -15,9 +15,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import NotificationPreferences, User
-from accounts.notifications.mail_server import hand_over
 from trading.errors import NotFound, RateLimited
 from trading.jobs import enqueue
+from trading.outside.mail import hand_over
 
 CONFIRM_EMAIL = "accounts.confirm_email"
 ASK_EVERY = dt.timedelta(minutes=1)

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from accounts.models import Notification, User
 from accounts.notifications import addresses, unsubscribe
-from accounts.notifications.mail_server import hand_over
+from trading.outside.mail import hand_over
 
 MAX_IN_DIGEST = 200
 """Of more, the newest are told one by one and the others by their number."""

@@ -1,5 +1,6 @@
 """Settings, all of them from the environment; the README has the table of variables."""
 
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 from django.core.management.utils import get_random_secret_key
@@ -27,6 +28,9 @@ READ_CACHE = env.flag("READ_CACHE", True)
 FAUCET_LIMIT_PIPS = parse_pips(env.text("FAUCET_LIMIT", "1000000.0000").replace(",", ""))
 RESOLUTION_APPROVALS = env.number("RESOLUTION_APPROVALS", 0)
 DISPUTE_WINDOW_S = env.number("DISPUTE_WINDOW", 0)
+# How long a closed market may wait for a proposal before more of staff is told.
+RESOLUTION_OVERDUE = timedelta(hours=env.number("RESOLUTION_OVERDUE_HOURS", 24))
+RESOLUTION_ESCALATION = timedelta(hours=env.number("RESOLUTION_ESCALATION_HOURS", 72))
 
 # The log's proofs. Its signed heads and its archive prove something, or survive something, on another disk or host.
 HEADS_DIR = env.folder("HEADS_DIR", "heads")

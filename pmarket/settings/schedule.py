@@ -19,6 +19,7 @@ def beat_schedule() -> dict[str, dict[str, Any]]:
         "forget-old-switches": every(MINUTE, "trading.tasks.forget_old_switches", queue="market"),
         "publish-heads": every(MINUTE, "trading.tasks.publish_heads", queue="market"),
         "make-partitions": every(DAY, "trading.tasks.make_partitions", queue="market", expires_s=HOUR),
+        "remind-of-due-resolutions": every(MINUTE, "markets.tasks.remind_of_due_resolutions", queue="market"),
         "take-snapshots": every(MINUTE, "trading.tasks.take_snapshots", queue="report"),
         "tell-closing-markets": every(MINUTE, "accounts.tasks.tell_closing_markets", queue="notify"),
         "forget-old-notices": every(DAY, "accounts.tasks.forget_old_notices", queue="report", expires_s=HOUR),

@@ -116,7 +116,10 @@ def test_deep_and_the_metrics_count_the_services_that_are_left_alone(client: Cli
         for _ in range(5):
             breaker.failed()
     status, report = read(client, "/health/deep")
-    assert (status, report["breakers_open"]) == (200, {"mail": 1, "webhook": before["webhook"] + 2})
+    assert (status, report["breakers_open"]) == (
+        200,
+        {"mail": 1, "webhook": before["webhook"] + 2, "resolver": before["resolver"]},
+    )
     assert 'exchange_breakers_open{kind="mail"} 1.0' in client.get("/metrics").content.decode()
     assert "example" not in str(report)
     for breaker in breakers:

@@ -7,7 +7,7 @@ from django.db import connection
 from django.utils import timezone
 
 from trading import tasks
-from trading.engine.commands import CloseMarket, OpenMarket
+from trading.engine.commands import CloseMarket, OpenMarket, SettleResolution
 from trading.errors import OutcomeUnknown, Refused
 from trading.ids import market_slot, new_id
 
@@ -48,6 +48,19 @@ def add_market(status, *, closes, opens=None):
     return market_id
 
 
+def add_resolution(market_id, status, *, disputable=None):
+    """A proposal of the market's end, open to dispute until that far from now."""
+    resolution_id = new_id()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO resolution (resolution_id, market_id, payouts, evidence, status, proposed_by, proposed_at, "
+            "approvals_needed, window_us, disputable_until, updated_at) "
+            "VALUES (%s, %s, '{10000,0}', 'Seen.', %s, 'user:1', now(), 1, 60000000, %s, now())",
+            [resolution_id, market_id, status, disputable and timezone.now() + disputable],
+        )
+    return resolution_id
+
+
 def test_markets_close_and_open_when_their_time_has_come(gateway):
     due = [add_market(status, closes=-HOUR) for status in ("open", "suspended")]
     never_opened = add_market("draft", opens=-2 * HOUR, closes=-HOUR)
@@ -74,6 +87,33 @@ def test_while_the_engine_does_not_answer_one_command_is_tried(gateway):
     gateway.answers = {first: OutcomeUnknown()}
     assert tasks.close_due_markets() == 0
     assert len(gateway.commands) == 1
+
+
+def test_what_is_approved_settles_once_its_dispute_window_is_over(gateway):
+    market_id = add_market("proposed", closes=-HOUR)
+    add_resolution(market_id, "superseded", disputable=-2 * HOUR)
+    over = add_resolution(market_id, "approved", disputable=-HOUR)
+    add_resolution(add_market("proposed", closes=-HOUR), "approved", disputable=HOUR)
+    add_resolution(add_market("proposed", closes=-HOUR), "proposed")
+    for status in ("disputed", "withdrawn", "settled"):
+        add_resolution(add_market("closed", closes=-HOUR), status, disputable=-HOUR)
+    assert tasks.close_due_markets() == 1
+    assert gateway.commands == [SettleResolution(market_id, over)]
+
+
+def test_while_a_settled_markets_orders_are_cancelled_it_is_not_settled_again(gateway):
+    add_resolution(add_market("closed", closes=-HOUR), "approved", disputable=-HOUR)
+    assert tasks.close_due_markets() == 0
+    assert gateway.commands == []
+
+
+def test_a_settlement_that_comes_late_or_twice_is_refused_and_keeps_no_other_back(gateway):
+    first, second = (add_market("proposed", closes=-HOUR) for _ in range(2))
+    add_resolution(first, "approved", disputable=-2 * HOUR)
+    add_resolution(second, "approved", disputable=-HOUR)
+    gateway.answers = {first: Refused("market_not_open")}
+    assert tasks.close_due_markets() == 1
+    assert [command.market_id for command in gateway.commands] == [first, second]
 
 
 def test_partitions_are_there_already():

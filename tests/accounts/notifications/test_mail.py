@@ -96,9 +96,9 @@ def test_a_server_that_hangs_up_after_the_mail_may_have_it_so_it_is_not_sent_aga
 def test_a_dead_server_opens_the_breaker_and_mails_wait_and_go_once_when_it_is_back(
     sold, run_jobs, settings, monkeypatch
 ):
-    from accounts.notifications.mail_server import MAIL
     from trading.jobs.run import MOST_RUNS
     from trading.outside.breaker import BreakerOpen
+    from trading.outside.mail import MAIL
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -1,0 +1,11 @@
+"""Celery's part of markets: rounds that find markets whose end is due, and those that a resolver can be asked about."""
+
+from celery import shared_task
+
+from markets import reminders
+
+
+@shared_task
+def remind_of_due_resolutions() -> int:
+    """Have staff told of markets that fall due, are overdue or escalated. Answers how many markets."""
+    return reminders.remind()
