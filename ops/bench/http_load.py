@@ -93,12 +93,13 @@ class HttpStage:
     def at_rate(self, lane: str, *, per_s: float, seconds: float) -> tuple[RateRun, int]:
         """Single orders at a fixed rate, and the order events that came of them."""
         prefix = f"r{secrets.token_hex(4)}"
-        return self.offer(lane, per_s=per_s, seconds=seconds, prefix=prefix), self._committed(prefix)
+        run = self.offer(lane, keys=self._keys, per_s=per_s, seconds=seconds, prefix=prefix)
+        return run, self._committed(prefix)
 
-    def offer(self, lane: str, *, per_s: float, seconds: float, prefix: str = "") -> RateRun:
-        """The same without a look at the log."""
+    def offer(self, lane: str, *, keys: list[str], per_s: float, seconds: float, prefix: str = "") -> RateRun:
+        """The same by others, without a look at the log."""
         url, prefix = self._stage.base_url(lane), prefix or f"r{secrets.token_hex(4)}"
-        return offer(url, keys=self._keys, markets=self._markets, per_s=per_s, seconds=seconds, prefix=prefix)
+        return offer(url, keys=keys, markets=self._markets, per_s=per_s, seconds=seconds, prefix=prefix)
 
     def reads(self, lane: str, path: str, *, connections: int, seconds: float) -> HttpRun:
         """Reads of a path below /api/v1; MARKET in it is each of the markets in turn."""

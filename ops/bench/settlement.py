@@ -1,4 +1,5 @@
-"""A market with very many holders is resolved while others trade: how fast it pays, and what traders notice of it.
+"""A market with very many holders is resolved while some of them trade elsewhere: how fast it pays, and what those
+notice of it.
 
 All processes of the exchange run. Accounts and their users are made by SQL in bulk, each with its deposit in the log;
 what they hold they have bought, an order each, through the engine. Settlement is what the exchange does by itself from
@@ -17,6 +18,7 @@ import psycopg
 import redis
 from tqdm import tqdm
 
+from accounts.keys import make_key
 from ops.bench.commit_path import Load
 from ops.bench.holders import pair_frames
 from ops.bench.http_load import HttpStage, new_market, open_http_stage
@@ -25,7 +27,10 @@ from ops.bench.stage import Stage, StageError, fund_accounts
 
 FLOW_PER_S = 150
 FLOW_WINDOW_S = 2.0
-CASH_PIPS = 100 * 10_000
+CASH_PIPS = 10_000 * 10_000
+TRADERS = 400
+"""Holders who trade: a chunk holds the cash of each of them for a moment."""
+
 PART_ACCOUNTS = 20_000
 """Made and traded at a time, so that what the load remembers stays small."""
 
@@ -84,6 +89,7 @@ def run_settlements(
     ):
         say(f"making {holders:,} accounts and their users")
         account_ids = make_users(connection, stage.database_url(name), holders)
+        keys = make_keys(connection, account_ids[:: max(1, holders // TRADERS)])
         for repetition in range(repetitions):
             step = f"{repetition + 1}/{repetitions}"
             say(f"{holders:,} holders trade {step}")
@@ -92,15 +98,16 @@ def run_settlements(
             wait_level(connection)
             connection.execute("ANALYZE")
             say(f"resolving their market {step}")
-            yield measure(http, connection, market_id, holders=holders, seconds=seconds)
+            yield measure(http, connection, market_id, keys=keys, holders=holders, seconds=seconds)
 
 
 def measure(
-    http: HttpStage, connection: psycopg.Connection[Any], market_id: str, *, holders: int, seconds: float
-) -> SettlementRun:
+    http: HttpStage, connection: psycopg.Connection[Any], market_id: str, *, keys: list[str], holders: int,
+    seconds: float,
+) -> SettlementRun:  # fmt: skip
     before, during, after = Latencies(), Latencies(), Latencies()
-    before.add(http.at_rate("live", per_s=FLOW_PER_S, seconds=seconds)[0])
-    with flow(http, during), httpx.Client(headers=http.staff_headers, timeout=30) as staff:
+    before.add(http.offer("live", keys=keys, per_s=FLOW_PER_S, seconds=seconds))
+    with flow(http, keys, during), httpx.Client(headers=http.staff_headers, timeout=30) as staff:
         answer = staff.post(
             f"{http.web_url}/api/v1/markets/{market_id}/resolve", json={"outcome": "Yes", "evidence": "seen"}
         )
@@ -111,18 +118,18 @@ def measure(
         settled = time.perf_counter()
     wait_level(connection)
     level = time.perf_counter()
-    after.add(http.at_rate("live", per_s=FLOW_PER_S, seconds=seconds)[0])
+    after.add(http.offer("live", keys=keys, per_s=FLOW_PER_S, seconds=seconds))
     return SettlementRun(holders, settled - began, level - settled, before, during, after)
 
 
 @contextmanager
-def flow(http: HttpStage, latencies: Latencies) -> Iterator[None]:
+def flow(http: HttpStage, keys: list[str], latencies: Latencies) -> Iterator[None]:
     """Orders in other markets at FLOW_PER_S for as long as this lasts."""
     ended = threading.Event()
 
     def trade_on() -> None:
         while not ended.is_set():
-            latencies.add(http.offer("live", per_s=FLOW_PER_S, seconds=FLOW_WINDOW_S))
+            latencies.add(http.offer("live", keys=keys, per_s=FLOW_PER_S, seconds=FLOW_WINDOW_S))
 
     thread = threading.Thread(target=trade_on, name="flow")
     thread.start()
@@ -131,6 +138,20 @@ def flow(http: HttpStage, latencies: Latencies) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
+
+
+def make_keys(connection: psycopg.Connection[Any], account_ids: Sequence[str]) -> list[str]:
+    """A key to trade with for each of those users."""
+    fresh = [make_key() for _ in account_ids]
+    connection.execute(
+        "INSERT INTO accounts_apikey "
+        "(id, user_id, name, prefix, key_hash, scopes, tier, ip_allowlist, created_at, expires_at) "
+        "SELECT uuidv7(), u.id, 'bench', k.prefix, k.digest, '{read,trade}', 'standard', '{}', now(), "
+        "now() + interval '1 day' FROM unnest(%s::uuid[], %s::text[], %s::bytea[]) AS k(account_id, prefix, digest) "
+        "JOIN accounts_user u USING (account_id)",
+        [list(account_ids), [key.prefix for key in fresh], [key.digest for key in fresh]],
+    )
+    return [key.secret for key in fresh]
 
 
 def make_users(connection: psycopg.Connection[Any], url: str, count: int) -> list[str]:
