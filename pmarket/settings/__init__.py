@@ -27,7 +27,7 @@ READ_CACHE = env.flag("READ_CACHE", True)
 FAUCET_LIMIT_PIPS = parse_pips(env.text("FAUCET_LIMIT", "1000000.0000").replace(",", ""))
 RESOLUTION_APPROVALS = env.number("RESOLUTION_APPROVALS", 0)
 DISPUTE_WINDOW_S = env.number("DISPUTE_WINDOW", 0)
-SETTLEMENT_CHUNK = env.number("SETTLEMENT_CHUNK", 500)
+SETTLEMENT_CHUNK = env.number("SETTLEMENT_CHUNK", 100)
 
 # The log's proofs. Its signed heads and its archive prove something, or survive something, on another disk or host.
 HEADS_DIR = env.folder("HEADS_DIR", "heads")
