@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Mapping
 
+from django.conf import settings
 from django.db import connection, transaction
 
 from trading.ids import ACCOUNT_SLOTS, MARKET_SLOTS
@@ -24,7 +25,8 @@ log = logging.getLogger(__name__)
 
 WAITING, RUNNING, BUSY, DONE = "waiting", "running", "busy", "done"
 
-CHUNK_ACCOUNTS = 500
+CHUNK_ACCOUNTS: int = settings.SETTLEMENT_CHUNK
+"""Accounts of one transaction: it holds their cash and their slot until it commits."""
 
 _TAKE_SLOT = """
 SELECT slot, after::text FROM settlement_slot WHERE settlement_id = %s AND step = %s AND NOT is_done
