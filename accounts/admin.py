@@ -8,7 +8,7 @@ from django.db import transaction
 from django.forms import ModelForm
 from django.http import HttpRequest
 
-from accounts.models import ApiKey, Notification, User
+from accounts.models import ApiKey, Notification, User, Webhook, WebhookDelivery
 from accounts.revocations import announce
 from trading import cash
 
@@ -69,14 +69,8 @@ class ApiKeyAdmin(admin.ModelAdmin):
         return False
 
 
-@admin.register(Notification)
-class NotificationAdmin(admin.ModelAdmin):
-    """Notifications as they were sent; read-only."""
-
-    list_display = ("created_at", "account_id", "kind", "title", "read_at")
-    list_filter = ("kind",)
-    search_fields = ("account_id", "title")
-    date_hierarchy = None
+class ReadOnlyAdmin(admin.ModelAdmin):
+    """Rows that are written elsewhere."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -86,3 +80,32 @@ class NotificationAdmin(admin.ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+@admin.register(Notification)
+class NotificationAdmin(ReadOnlyAdmin):
+    """Notifications as they were sent; read-only."""
+
+    list_display = ("created_at", "account_id", "kind", "title", "read_at")
+    list_filter = ("kind",)
+    search_fields = ("account_id", "title")
+    date_hierarchy = None
+
+
+@admin.register(Webhook)
+class WebhookAdmin(ReadOnlyAdmin):
+    """Users' endpoints, without their secrets."""
+
+    list_display = ("created_at", "account_id", "url", "is_on", "failing_since")
+    list_filter = ("is_on",)
+    search_fields = ("account_id", "url")
+    exclude = ("secret", "previous_secret")
+
+
+@admin.register(WebhookDelivery)
+class WebhookDeliveryAdmin(ReadOnlyAdmin):
+    """The log of deliveries."""
+
+    list_display = ("at", "webhook", "kind", "try_number", "status_code", "duration_ms", "error")
+    list_select_related = ("webhook",)
+    search_fields = ("webhook__account_id", "delivery_id")

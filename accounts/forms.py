@@ -5,11 +5,13 @@ from typing import Any
 from django import forms
 
 from accounts.models import USERNAME_RULE
+from accounts.notifications.texts import ABOUT
 from accounts.services import KEY_LIFETIME_DAYS, MAX_KEY_LIFETIME_DAYS
 from trading.cash import MAX_AMOUNT_PIPS
 from trading.errors import ExchangeError
 from trading.ids import new_id
 from trading.money import format_pips, parse_pips
+from trading.outside.address import MAX_URL
 from trading.principal import ADMIN, READ, SCOPES, TRADE
 
 
@@ -75,6 +77,30 @@ class KeyForm(forms.Form):
         scopes = self.fields["scopes"]
         assert isinstance(scopes, forms.MultipleChoiceField)
         scopes.choices = [(scope, scope) for scope in offered]
+
+
+class EmailForm(forms.Form):
+    """Where e-mails go."""
+
+    email = forms.EmailField(
+        max_length=254,
+        required=False,
+        label="E-mail address",
+        widget=forms.EmailInput(attrs={"autocomplete": "email"}),
+    )
+
+
+class WebhookForm(forms.Form):
+    """A new endpoint."""
+
+    url = forms.CharField(
+        max_length=MAX_URL, label="URL", widget=forms.URLInput(attrs={"placeholder": "https://"})
+    )
+    kinds = forms.MultipleChoiceField(
+        choices=[(str(kind), label) for kind, label in ABOUT.items()],
+        initial=[str(kind) for kind in ABOUT],
+        widget=forms.CheckboxSelectMultiple,
+    )
 
 
 def add_errors(form: forms.Form, error: ExchangeError) -> None:

@@ -15,6 +15,8 @@ class _Key(NamedTuple):
 
 KEYS = Cursor("keys", _Key)
 NOTIFICATIONS = Cursor("notifications", _Key)
+PRICE_ALERTS = Cursor("price-alerts", _Key)
+DELIVERIES = Cursor("webhook-deliveries", _Key)
 
 
 def page_of(rows: QuerySet[Any], query: Query, cursor: Cursor) -> Page[Any]:

@@ -107,8 +107,8 @@ class ApiKey(models.Model):
 class Notification(models.Model):
     """Something that happened to an account while its owner may have looked elsewhere.
 
-    Written by `accounts.notifications` from the event log; `idempotency_key` makes reading an event twice
-    harmless.
+    Written by `accounts.notifications`; `idempotency_key` makes telling the same twice harmless. `in_app` and
+    `by_email` are what the owner wanted at that moment; `mailed_at` is when it was first given to the mail server.
     """
 
     class Kind(models.TextChoices):
@@ -116,8 +116,15 @@ class Notification(models.Model):
 
         ORDER_FILLED = "order_filled"
         ORDER_CANCELLED = "order_cancelled"
+        ORDER_EXPIRED = "order_expired"
+        MARKET_CLOSING = "market_closing"
+        RESOLUTION_PROPOSED = "resolution_proposed"
         MARKET_RESOLVED = "market_resolved"
         MARKET_VOIDED = "market_voided"
+        DEPOSIT = "deposit"
+        SIGN_IN = "sign_in"
+        PRICE_ALERT = "price_alert"
+        WEBHOOK_OFF = "webhook_off"
 
     id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
     account_id = models.UUIDField()
@@ -127,6 +134,9 @@ class Notification(models.Model):
     data = models.JSONField(default=dict)
     created_at = models.DateTimeField()
     read_at = models.DateTimeField(null=True, blank=True)
+    in_app = models.BooleanField(default=True)
+    by_email = models.BooleanField(default=False)
+    mailed_at = models.DateTimeField(null=True, blank=True)
     idempotency_key = models.CharField(max_length=100, unique=True)
 
     class Meta:
@@ -135,7 +145,136 @@ class Notification(models.Model):
             models.Index(
                 fields=["account_id"], name="accounts_note_unread", condition=models.Q(read_at__isnull=True)
             ),
+            models.Index(
+                fields=["account_id"],
+                name="accounts_note_to_mail",
+                condition=models.Q(by_email=True, mailed_at__isnull=True),
+            ),
         ]
 
     def __str__(self) -> str:
         return self.title
+
+
+class NotificationPreferences(models.Model):
+    """What an account has chosen otherwise than the defaults of `accounts.notifications.preferences`."""
+
+    class Digest(models.TextChoices):
+        """How e-mails are gathered."""
+
+        OFF = "off"
+        HOURLY = "hourly"
+        DAILY = "daily"
+
+    account_id = models.UUIDField(primary_key=True)
+    choices = models.JSONField(default=dict)
+    digest = models.CharField(max_length=8, choices=Digest.choices, default=Digest.OFF)
+    # Nothing but the question whether it is theirs is mailed to an address that its owner has not confirmed.
+    confirmed_email = models.CharField(max_length=254, default="", blank=True)
+    asked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name_plural = "notification preferences"
+
+    def __str__(self) -> str:
+        return str(self.account_id)
+
+
+class Webhook(models.Model):
+    """A URL of a user's program that is told of notifications of some kinds.
+
+    The secret is kept as it is, since signing takes it; the one before it counts until `previous_until`.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
+    account_id = models.UUIDField(db_index=True)
+    url = models.CharField(max_length=500)
+    kinds = ArrayField(models.CharField(max_length=32))
+    secret = models.CharField(max_length=64, editable=False)
+    previous_secret = models.CharField(max_length=64, default="", blank=True, editable=False)
+    previous_until = models.DateTimeField(null=True, blank=True, editable=False)
+    is_on = models.BooleanField(default=True)
+    failing_since = models.DateTimeField(null=True, blank=True)
+    tested_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.url
+
+
+class WebhookDelivery(models.Model):
+    """One try to deliver something to a webhook; `delivery_id` is the same in all tries of one delivery."""
+
+    id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
+    webhook = models.ForeignKey(Webhook, on_delete=models.CASCADE, related_name="deliveries")
+    delivery_id = models.UUIDField(db_index=True)
+    kind = models.CharField(max_length=32)
+    try_number = models.SmallIntegerField()
+    at = models.DateTimeField(db_index=True)
+    duration_ms = models.IntegerField()
+    status_code = models.SmallIntegerField(null=True, blank=True)
+    error = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        verbose_name_plural = "webhook deliveries"
+        indexes = [models.Index(fields=["webhook", "-id"], name="accounts_delivery_of_webhook")]
+
+    def __str__(self) -> str:
+        return f"{self.delivery_id} try {self.try_number}"
+
+
+class PriceAlert(models.Model):
+    """A price at which an account wants to be told, once; it is spent with `fired_at`."""
+
+    class Direction(models.TextChoices):
+        """From which side the price comes."""
+
+        AT_OR_ABOVE = "at_or_above"
+        AT_OR_BELOW = "at_or_below"
+
+    id = models.UUIDField(primary_key=True, default=new_uuid, editable=False)
+    account_id = models.UUIDField()
+    market_id = models.UUIDField()
+    outcome = models.SmallIntegerField()
+    price_pips = models.IntegerField()
+    direction = models.CharField(max_length=16, choices=Direction.choices)
+    created_at = models.DateTimeField()
+    fired_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["account_id", "-id"], name="accounts_alert_of_account"),
+            models.Index(
+                fields=["market_id", "outcome"],
+                name="accounts_alert_armed",
+                condition=models.Q(fired_at__isnull=True),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.direction} {self.price_pips} pips"
+
+
+class KnownPlace(models.Model):
+    """A browser and network from which a user has signed in: only the keyed hash of both."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="known_places")
+    place_hash = models.BinaryField(max_length=32)
+    first_seen_at = models.DateTimeField()
+    last_seen_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "place_hash"], name="accounts_place_of_user")]
+
+    def __str__(self) -> str:
+        return f"since {self.first_seen_at:%Y-%m-%d}"
+
+
+class ToldMarket(models.Model):
+    """A market of whose closing soon its holders have been told, or are being told."""
+
+    market_id = models.UUIDField(primary_key=True)
+    told_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return str(self.market_id)

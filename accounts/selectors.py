@@ -51,13 +51,13 @@ def keys_of(user: User) -> QuerySet[ApiKey]:
 
 def notifications_of(account_id: str, *, unread_only: bool = False) -> QuerySet[Notification]:
     """An account's notifications, newest first."""
-    found = Notification.objects.filter(account_id=account_id).order_by("-id")
+    found = Notification.objects.filter(account_id=account_id, in_app=True).order_by("-id")
     return found.filter(read_at=None) if unread_only else found
 
 
 def unread_count(account_id: str) -> int:
     """How many notifications wait for their owner."""
-    return Notification.objects.filter(account_id=account_id, read_at=None).count()
+    return Notification.objects.filter(account_id=account_id, in_app=True, read_at=None).count()
 
 
 def account_figures(account_id: str) -> AccountFigures:

@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from accounts.keys import make_key
 from accounts.models import ApiKey, Notification, User, username_validator
+from accounts.notifications import addresses
 from accounts.revocations import announce
 from trading import cash
 from trading.errors import InvalidRequest, NotFound, PermissionDenied, Refused
@@ -44,7 +45,10 @@ def register(*, username: str, password: str, email: str = "", is_simulated: boo
     try:
         # A savepoint of its own: a name taken in the meantime must not break the caller's transaction.
         with transaction.atomic():
-            return User.objects.create_user(username, email, password, is_simulated=is_simulated)
+            user = User.objects.create_user(username, email, password, is_simulated=is_simulated)
+            if user.email and not is_simulated:
+                addresses.ask(user)
+            return user
     except IntegrityError:
         raise InvalidRequest(errors={"username": [USERNAME_TAKEN]}) from None
 
@@ -188,7 +192,7 @@ def withdraw(
 
 def mark_read(*, account_id: str, ids: Sequence[str] | None) -> int:
     """Mark notifications of an account read: those named, or all if `ids` is None. Returns how many were unread."""
-    unread = Notification.objects.filter(account_id=account_id, read_at=None)
+    unread = Notification.objects.filter(account_id=account_id, in_app=True, read_at=None)
     if ids is not None:
         unread = unread.filter(id__in=ids)
     return unread.update(read_at=timezone.now())

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from accounts import api, views
+from accounts import api, notification_api, notification_views, views
 
 api_urlpatterns = [
     path("register", api.RegisterView.as_view(), name="api-register"),
@@ -15,6 +15,24 @@ api_urlpatterns = [
     path("ws-ticket", api.TicketView.as_view(), name="api-ws-ticket"),
     path("notifications", api.NotificationsView.as_view(), name="api-notifications"),
     path("notifications/read", api.NotificationsReadView.as_view(), name="api-notifications-read"),
+    path("notification-preferences", notification_api.PreferencesView.as_view(), name="api-preferences"),
+    path("price-alerts", notification_api.PriceAlertsView.as_view(), name="api-price-alerts"),
+    path("price-alerts/<str:alert_id>", notification_api.PriceAlertView.as_view(), name="api-price-alert"),
+    path("webhooks", notification_api.WebhooksView.as_view(), name="api-webhooks"),
+    path("webhooks/<str:webhook_id>", notification_api.WebhookView.as_view(), name="api-webhook"),
+    path(
+        "webhooks/<str:webhook_id>/secret",
+        notification_api.WebhookSecretView.as_view(),
+        name="api-webhook-secret",
+    ),
+    path(
+        "webhooks/<str:webhook_id>/test", notification_api.WebhookTestView.as_view(), name="api-webhook-test"
+    ),
+    path(
+        "webhooks/<str:webhook_id>/deliveries",
+        notification_api.WebhookDeliveriesView.as_view(),
+        name="api-webhook-deliveries",
+    ),
 ]
 
 urlpatterns = [
@@ -28,4 +46,19 @@ urlpatterns = [
     path("account/keys", views.create_key, name="account-keys"),
     path("account/keys/<uuid:key_id>/revoke", views.revoke_key, name="account-key-revoke"),
     path("account/notifications/read", views.read_notifications, name="account-notifications-read"),
+    path("account/preferences", notification_views.change_preferences, name="account-preferences"),
+    path("account/email", notification_views.change_email, name="account-email"),
+    path("account/email/<str:token>", notification_views.confirm_email, name="confirm-email"),
+    path("account/unsubscribe/<str:token>", notification_views.unsubscribe_link, name="unsubscribe"),
+    path(
+        "account/price-alerts/<uuid:alert_id>/delete",
+        notification_views.delete_alert,
+        name="account-alert-delete",
+    ),
+    path("account/webhooks", notification_views.create_webhook, name="account-webhooks"),
+    path(
+        "account/webhooks/<uuid:webhook_id>/<str:action>",
+        notification_views.act_on_webhook,
+        name="account-webhook",
+    ),
 ]

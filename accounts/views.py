@@ -8,7 +8,6 @@ from django.contrib.auth import login
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView, LogoutView
-from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render, resolve_url
 from django.utils.decorators import method_decorator
@@ -17,7 +16,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from accounts import page_limits, selectors, services
+from accounts import page_limits, services
+from accounts.account_page import account_page
 from accounts.authentication import principal_of_page
 from accounts.forms import KeyForm, MoneyForm, SignUpForm, add_errors
 from accounts.leaderboard import MEASURES, PERIODS, remembered_board
@@ -25,10 +25,6 @@ from accounts.models import User
 from trading.api.errors import request_id_of
 from trading.errors import ExchangeError
 from trading.money import format_pips
-
-NOTIFICATIONS_SHOWN = 20
-KEYS_SHOWN = 100
-ENTRIES_SHOWN = 10
 
 PERIOD_LABELS = {"day": "Today", "week": "7 days", "all": "All time"}
 MEASURE_LABELS = {"profit": "Profit", "volume": "Volume", "accuracy": "Accuracy"}
@@ -92,7 +88,7 @@ def sign_up(request: HttpRequest) -> HttpResponse:
 @require_GET
 def account(request: HttpRequest) -> HttpResponse:
     """What the user has: money, keys, news."""
-    return _account_page(request)
+    return account_page(request)
 
 
 @login_required
@@ -118,15 +114,15 @@ def create_key(request: HttpRequest) -> HttpResponse:
     form = KeyForm(request.POST, is_staff=user.is_staff)
     if page_limits.account_form_is_limited(request):
         form.add_error(None, page_limits.TOO_MANY)
-        return _account_page(request, forms={"key_form": form}, status=429)
+        return account_page(request, forms={"key_form": form}, status=429)
     if form.is_valid():
         try:
             issued = services.issue_key(user=user, by=principal_of_page(request), **form.cleaned_data)
         except ExchangeError as error:
             add_errors(form, error)
         else:
-            return _account_page(request, fresh_key=issued)
-    return _account_page(request, forms={"key_form": form}, status=400)
+            return account_page(request, fresh_key=issued)
+    return account_page(request, forms={"key_form": form}, status=400)
 
 
 @login_required
@@ -175,7 +171,7 @@ def _move_money(request: HttpRequest, kind: str) -> HttpResponse:
     move = services.deposit if kind == "deposit" else services.withdraw
     if page_limits.account_form_is_limited(request):
         form.add_error(None, page_limits.TOO_MANY)
-        return _account_page(request, forms={f"{kind}_form": form}, status=429)
+        return account_page(request, forms={f"{kind}_form": form}, status=429)
     if form.is_valid():
         try:
             answer = move(
@@ -191,32 +187,7 @@ def _move_money(request: HttpRequest, kind: str) -> HttpResponse:
             return redirect("account")
     # A refused id is used up, so the form that goes back to the user carries a new one.
     form.data = {**request.POST.dict(), form.add_prefix("client_id"): form["client_id"].initial}
-    return _account_page(request, forms={f"{kind}_form": form}, status=400)
-
-
-def _account_page(
-    request: HttpRequest,
-    *,
-    forms: dict[str, Form] | None = None,
-    fresh_key: services.IssuedKey | None = None,
-    status: int = 200,
-) -> HttpResponse:
-    """The page, with `forms` in the place of fresh ones: those that were refused."""
-    user = _user(request)
-    account_id = str(user.account_id)
-    context = {
-        "account": selectors.account_figures(account_id),
-        "keys": selectors.keys_of(user)[:KEYS_SHOWN],
-        "notifications": selectors.notifications_of(account_id)[:NOTIFICATIONS_SHOWN],
-        "unread": selectors.unread_count(account_id),
-        "entries": selectors.newest_entries(account_id, ENTRIES_SHOWN),
-        "deposit_form": MoneyForm(prefix="deposit"),
-        "withdraw_form": MoneyForm(prefix="withdraw"),
-        "key_form": KeyForm(is_staff=user.is_staff),
-        "fresh_key": fresh_key,
-        **(forms or {}),
-    }
-    return render(request, "accounts/account.html", context, status=status)
+    return account_page(request, forms={f"{kind}_form": form}, status=400)
 
 
 def _user(request: HttpRequest) -> User:

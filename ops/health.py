@@ -15,6 +15,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from trading.jobs.queues import open_letters, queue_states, raise_alarms
 from trading.metrics import (
+    BREAKERS_OPEN,
     DEAD_LETTERS,
     JOBS_DUE,
     JOBS_OLDEST_DUE_SECONDS,
@@ -23,11 +24,13 @@ from trading.metrics import (
     QUEUE_HEARTBEAT_SECONDS,
     SLOT_LAG,
 )
+from trading.outside.breaker import open_services
 from trading.replicas.watch import watch_of
 from trading.shard.overview import live_shards, slot_states, waiting_commands
 
 OK, DEGRADED, SILENT = "ok", "degraded", "silent"
 # Shown as 0 while there are none, so that an alert on them has something to look at.
+BREAKER_KINDS = ("mail", "webhook")
 LETTER_SOURCES = ("job", "settlement", "shard")
 # Past these the exchange still answers, but not as promised.
 PROJECTION_LAG_LIMIT_S = 10.0
@@ -76,6 +79,7 @@ def deep() -> Report:
         "projections": {},
         "queues": {},
         "dead_letters": {},
+        "breakers_open": breakers_open(),
     }
     try:
         report["events_last_60s"] = _rows(EVENTS_LAST_60S)[0][0]
@@ -154,6 +158,18 @@ def queue_reports() -> dict[str, Report]:
     }
 
 
+def breakers_open() -> dict[str, int] | None:
+    """How many services outside are left alone, by kind; None without Valkey.
+
+    That degrades nothing: webhooks are of users, and what waits for the mail server is not lost. Which they are is not
+    told to everyone.
+    """
+    try:
+        return dict.fromkeys(BREAKER_KINDS, 0) | open_services()
+    except redis.RedisError:
+        return None
+
+
 def update_gauges() -> None:
     """Bring the lag gauges up to date before they are read; a dependency that is down leaves them as they were."""
     report = matching()
@@ -162,6 +178,8 @@ def update_gauges() -> None:
     for name, lag in report["projections"].items():
         PROJECTION_LAG_EVENTS.labels(projection=name).set(lag["events"])
         PROJECTION_LAG_SECONDS.labels(projection=name).set(lag["seconds"])
+    for kind, count in (breakers_open() or {}).items():
+        BREAKERS_OPEN.labels(kind=kind).set(count)
     try:
         _update_job_gauges()
     except DatabaseError:

@@ -210,6 +210,7 @@ class RunningExchange:
             "ADMIN_PASSWORD": secrets.token_urlsafe(16),
             "SECRET_KEY": secrets.token_urlsafe(50),
             "PROMETHEUS_MULTIPROC_DIR": str(self.folder / "metrics"),
+            "OUTSIDE_ALLOW": "127.0.0.0/8",
             "LOG_FORMAT": "console",
             **self._variables,
         }

@@ -105,5 +105,12 @@ DEAD_LETTERS = Gauge(
     multiprocess_mode="mostrecent",
 )
 
+BREAKERS_OPEN = Gauge(
+    "exchange_breakers_open",
+    "Services outside that are left alone since they kept failing, by kind: mail, webhook",
+    ["kind"],
+    multiprocess_mode="mostrecent",
+)
+
 SOCKETS = Gauge("exchange_sockets", "Open WebSockets", multiprocess_mode="livesum")
 FRAMES = Counter("exchange_frames_total", "Frames sent to WebSockets")

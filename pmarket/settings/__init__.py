@@ -42,6 +42,9 @@ CACHE_URL = env.text("CACHE_URL", VALKEY_URL)
 BROKER_URL = env.text("BROKER_URL", VALKEY_URL)
 FEED_URL = env.text("FEED_URL", VALKEY_URL)
 
+# Networks that outgoing calls (webhooks) may reach although they are not public.
+OUTSIDE_ALLOW = env.networks("OUTSIDE_ALLOW")
+
 # Security -----------------------------------------------------------------------------------------
 
 DEBUG = env.flag("DEBUG", False)
@@ -53,6 +56,8 @@ SECRET_KEY = SECRET_KEY or get_random_secret_key()
 OWN_ORIGINS = [f"http://localhost:{PORT}", f"http://127.0.0.1:{PORT}"]
 ALLOWED_ORIGINS = [*OWN_ORIGINS, *map(env.origin, env.words("ALLOWED_ORIGINS"))]
 CSRF_TRUSTED_ORIGINS = ALLOWED_ORIGINS
+# Where links in e-mails lead: the first origin that was given, else this machine.
+SITE_URL = env.origin(env.text("SITE_URL", [*ALLOWED_ORIGINS[len(OWN_ORIGINS) :], OWN_ORIGINS[0]][0]))
 # Networks of proxies whose X-Forwarded-For is believed.
 TRUSTED_PROXIES = env.words("TRUSTED_PROXIES")
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS") or sorted(
@@ -159,6 +164,17 @@ STORAGES = {
     },
 }
 
+# E-mail -------------------------------------------------------------------------------------------
+
+# smtp://USER:PASSWORD@HOST:PORT (smtps: TLS from the start, smtp+tls: STARTTLS), file:FOLDER, console: or off:
+globals().update(env.email(env.text("EMAIL_URL", "console:")))
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("EMAIL_FROM", "pmarket <pmarket@localhost>")
+
+# Notifications ------------------------------------------------------------------------------------
+
+# Holders and those with open orders are told this long before a market closes.
+CLOSING_SOON_S = env.number("CLOSING_SOON", 3600)
+
 # Data ---------------------------------------------------------------------------------------------
 
 DATABASES = {"default": env.database(env.text("DATABASE_URL", "postgresql:///pmarket"))}
@@ -188,7 +204,7 @@ CHANNEL_LAYERS = {
 }
 
 # The read models, in the order of a round: notifications tell of what the others have shown.
-PROJECTIONS = [*DEFAULT_PROJECTIONS, "accounts.notifications.NotificationsProjection"]
+PROJECTIONS = [*DEFAULT_PROJECTIONS, "accounts.notifications.projection.NotificationsProjection"]
 
 # API ----------------------------------------------------------------------------------------------
 

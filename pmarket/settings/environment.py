@@ -1,10 +1,11 @@
 """Reads the process environment. What it lacks comes from DATA_DIR/runtime.env, which `manage.py up` keeps
 while its embedded servers run, so that a command in another terminal finds them. Owns no setting itself."""
 
+import ipaddress
 import os
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 from psycopg import ProgrammingError
@@ -75,6 +76,47 @@ def origin(value: str) -> str:
             f"ALLOWED_ORIGINS needs full origins such as https://example.org, not {value!r}"
         )
     return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+def networks(name: str) -> list[str]:
+    """Networks such as 10.0.0.0/8, separated by commas."""
+    try:
+        return [str(ipaddress.ip_network(word)) for word in words(name)]
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} must name networks such as 10.0.0.0/8: {error}") from None
+
+
+def email(url: str) -> dict[str, Any]:
+    """Django's settings of the mail backend at a URL."""
+    backends = "django.core.mail.backends"
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return {
+            "EMAIL_BACKEND": f"{backends}.filebased.EmailBackend",
+            "EMAIL_FILE_PATH": str(BASE_DIR / parts.path),
+        }
+    if parts.scheme in {"console", "off"}:
+        name = "console" if parts.scheme == "console" else "dummy"
+        return {"EMAIL_BACKEND": f"{backends}.{name}.EmailBackend"}
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if parts.scheme not in {"smtp", "smtps", "smtp+tls"} or not parts.hostname or port == 0:
+        # The URL may hold a password, so it is not repeated.
+        raise ImproperlyConfigured(
+            "EMAIL_URL must be such as smtp://user:password@host:25, file:mails or console:"
+        )
+    return {
+        "EMAIL_BACKEND": f"{backends}.smtp.EmailBackend",
+        "EMAIL_HOST": parts.hostname,
+        "EMAIL_PORT": port or {"smtp": 25, "smtps": 465, "smtp+tls": 587}[parts.scheme],
+        "EMAIL_HOST_USER": unquote(parts.username or ""),
+        "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
+        "EMAIL_USE_SSL": parts.scheme == "smtps",
+        "EMAIL_USE_TLS": parts.scheme == "smtp+tls",
+        "EMAIL_TIMEOUT": 10,
+    }
 
 
 def secret_key_file() -> str:

@@ -19,6 +19,8 @@ def beat_schedule() -> dict[str, dict[str, Any]]:
         "publish-heads": every(MINUTE, "trading.tasks.publish_heads", queue="market"),
         "make-partitions": every(DAY, "trading.tasks.make_partitions", queue="market", expires_s=HOUR),
         "take-snapshots": every(MINUTE, "trading.tasks.take_snapshots", queue="report"),
+        "tell-closing-markets": every(MINUTE, "accounts.tasks.tell_closing_markets", queue="notify"),
+        "forget-old-notices": every(DAY, "accounts.tasks.forget_old_notices", queue="report", expires_s=HOUR),
     }
     for queue in QUEUES:
         schedule[f"dispatch-{queue}"] = every(1, "trading.tasks.dispatch_jobs", queue=queue, args=(queue,))

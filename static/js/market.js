@@ -1,5 +1,6 @@
 // One market's page: feed, book, chart, trades, ticket and the user's holdings, put together.
 
+import { PriceAlerts } from "./alerts.js";
 import { call } from "./api.js";
 import { Book, ladderOf } from "./book.js";
 import { BookView } from "./book-view.js";
@@ -236,6 +237,9 @@ const ticket = new Ticket(find("#ticket"), {
   sent: () => holdings?.refreshSoon(),
 });
 find("#ticket").addEventListener("input", showQuotes);
+
+const alerts = find("#price-alerts");
+if (alerts) new PriceAlerts(alerts, marketId);
 
 function pick(choice) {
   ticket.pick(choice);

@@ -94,7 +94,10 @@ class Bell {
 }
 
 const ANSWER_FIRST_MS = 1_000; // The answer to an order may come just after its notification.
-const KINDS = { order_filled: "success", market_resolved: "success", order_cancelled: "warn", market_voided: "warn" };
+const KINDS = {
+  order_filled: "success", market_resolved: "success", price_alert: "success", order_cancelled: "warn", order_expired: "warn",
+  market_voided: "warn", sign_in: "warn", webhook_off: "warn",
+};
 
 if (signedIn) {
   const bell = new Bell(find("#bell"));

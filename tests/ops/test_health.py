@@ -15,6 +15,7 @@ from ops import health
 from trading.eventlog.partitions import make_partitions
 from trading.ids import new_id
 from trading.jobs.queues import QUEUES, beat
+from trading.outside.breaker import Breaker
 from trading.wire import FRAME_FIELD, command_stream
 
 pytestmark = pytest.mark.django_db
@@ -106,6 +107,21 @@ def test_deep_counts_the_events_of_the_last_minute_and_times_each_dependency(cli
     for name in ("database", "valkey"):
         assert report["dependencies"][name]["status"] == "ok"
         assert report["dependencies"][name]["latency_ms"] >= 0
+
+
+def test_deep_and_the_metrics_count_the_services_that_are_left_alone(client: Client) -> None:
+    before = read(client, "/health/deep")[1]["breakers_open"]
+    breakers = [Breaker("mail"), Breaker("webhook:a.example:443"), Breaker("webhook:b.example:443")]
+    for breaker in breakers:
+        for _ in range(5):
+            breaker.failed()
+    status, report = read(client, "/health/deep")
+    assert (status, report["breakers_open"]) == (200, {"mail": 1, "webhook": before["webhook"] + 2})
+    assert 'exchange_breakers_open{kind="mail"} 1.0' in client.get("/metrics").content.decode()
+    assert "example" not in str(report)
+    for breaker in breakers:
+        breaker.succeeded()
+    assert read(client, "/health/deep")[1]["breakers_open"] == before
 
 
 def test_deep_reads_neither_earlier_months_nor_all_of_this_one() -> None:

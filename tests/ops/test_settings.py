@@ -134,3 +134,48 @@ def test_replicas_are_given_up_soon_and_never_written_to(tmp_path: Path) -> None
     assert (pool["min_size"], pool["timeout"], pool["reconnect_timeout"]) == (0, 1, 1)
     assert "-c default_transaction_read_only=on" in one["OPTIONS"]["options"]
     assert (one["OPTIONS"]["connect_timeout"], two["OPTIONS"]["connect_timeout"]) == (2, "7")
+
+
+@pytest.mark.parametrize(
+    ("url", "wanted"),
+    [
+        ("console:", {"EMAIL_BACKEND": "django.core.mail.backends.console.EmailBackend"}),
+        ("off:", {"EMAIL_BACKEND": "django.core.mail.backends.dummy.EmailBackend"}),
+        ("file:/var/mails", {"EMAIL_FILE_PATH": "/var/mails"}),
+        ("smtp://mail.example", {"EMAIL_HOST": "mail.example", "EMAIL_PORT": 25, "EMAIL_USE_TLS": False}),
+        (
+            "smtp+tls://me:p%40ss@mail.example",
+            {"EMAIL_PORT": 587, "EMAIL_USE_TLS": True, "EMAIL_HOST_PASSWORD": "p@ss"},
+        ),
+        ("smtps://mail.example:4650", {"EMAIL_PORT": 4650, "EMAIL_USE_SSL": True, "EMAIL_USE_TLS": False}),
+    ],
+)
+def test_the_mail_url_becomes_a_backend(url: str, wanted: dict[str, Any]) -> None:
+    assert environment.email(url).items() >= wanted.items()
+
+
+@pytest.mark.parametrize(
+    "url", ["smtp://", "mail.example", "http://mail.example", "smtp://mail.example:x", "smtp://u:secret@"]
+)
+def test_a_mail_url_that_is_none_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(ImproperlyConfigured) as refused:
+        environment.email(url)
+    assert "secret" not in str(refused.value)
+
+
+def test_networks_that_may_be_called_are_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUTSIDE_ALLOW", "10.0.0.0/8, ::1")
+    assert environment.networks("OUTSIDE_ALLOW") == ["10.0.0.0/8", "::1/128"]
+    monkeypatch.setenv("OUTSIDE_ALLOW", "10.0.0.1/8")
+    with pytest.raises(ImproperlyConfigured, match="OUTSIDE_ALLOW"):
+        environment.networks("OUTSIDE_ALLOW")
+
+
+def test_links_in_mails_lead_to_the_first_origin_that_was_given(tmp_path: Path) -> None:
+    assert settings_under(tmp_path, "settings.SITE_URL", PORT="9000") == "http://localhost:9000"
+    origins = {"ALLOWED_ORIGINS": "https://a.example,https://b.example"}
+    assert settings_under(tmp_path, "settings.SITE_URL", **origins) == "https://a.example"
+    assert (
+        settings_under(tmp_path, "settings.SITE_URL", SITE_URL="https://c.example", **origins)
+        == "https://c.example"
+    )

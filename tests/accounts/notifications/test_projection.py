@@ -1,67 +1,18 @@
 """Notifications: written once from the log, pushed after the commit, listed and read through the API."""
 
 import json
-from collections.abc import Callable, Iterator
 
 import pytest
 import redis
 from django.conf import settings as django_settings
 from django.db import connection
 
+from tests.accounts.notifications.told import notes_of
 from tests.trading.projections import written_log
-from tests.trading.projections.emptied import empty_exchange
 from tests.trading.projections.written_log import WrittenMarket
 from trading.cash import deposit
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def _empty(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    empty_exchange()
-    written_log.RESERVES.clear()
-    monkeypatch.setattr("trading.projections.markets.hint", lambda jobs: None)
-    yield
-    empty_exchange()
-
-
-@pytest.fixture
-def follow(_empty: None) -> Iterator[Callable[[], None]]:
-    """Give everything that is in the log to the projections, in their usual order."""
-    from accounts.notifications import NotificationsProjection
-    from trading.projections.projection import load_projections
-    from trading.projections.runner import Projector
-
-    others = [each for each in load_projections() if each.name != "notifications"]
-    projector = Projector([*others, NotificationsProjection()])
-
-    def run() -> None:
-        while projector.round():
-            pass
-
-    yield run
-    projector.close()
-
-
-@pytest.fixture
-def someone() -> Callable[..., str]:
-    """`someone("mia")`: the account of a new user who has cash."""
-    from accounts import services
-    from tests.accounts.callers import PASSWORD
-
-    def make(username: str, **more: bool) -> str:
-        account_id = str(services.register(username=username, password=PASSWORD, **more).account_id)
-        deposit(account_id=account_id, amount_pips=10**9, client_id=None, actor="tests")
-        return account_id
-
-    return make
-
-
-def notes_of(account_id: str) -> list[tuple[str, str]]:
-    from accounts.models import Notification
-
-    rows = Notification.objects.filter(account_id=account_id).order_by("id")
-    return [(row.kind, row.title) for row in rows]
 
 
 def test_maker_and_taker_are_told_once_when_their_orders_are_filled(someone, follow):
@@ -78,7 +29,7 @@ def test_maker_and_taker_are_told_once_when_their_orders_are_filled(someone, fol
     assert notes_of(taker)[1:] == [("order_filled", "Bought 6 No at $0.4000")]
     from accounts.models import Notification
 
-    note = Notification.objects.get(account_id=maker)
+    note = Notification.objects.get(account_id=maker, kind="order_filled")
     assert note.body == "Will it?"
     assert note.data == {
         "market_id": market.market_id,
@@ -112,7 +63,7 @@ def test_reading_the_log_again_adds_nothing_and_keeps_what_was_read(someone, fol
     assert [row["id"] for row in Notification.objects.order_by("id").values()] == [
         row["id"] for row in before
     ]
-    assert Notification.objects.get(account_id=maker).read_at is not None
+    assert Notification.objects.get(account_id=maker, kind="order_filled").read_at is not None
 
 
 def test_the_simulated_and_those_who_are_no_users_are_not_told(someone, follow):
@@ -172,7 +123,7 @@ def test_a_void_tells_what_was_returned_once(someone, follow):
 
 
 def test_news_waits_for_the_orders_rows(someone, follow, caplog):
-    from accounts.notifications import NotificationsProjection
+    from accounts.notifications.projection import NotificationsProjection
     from trading.projections.runner import Projector
 
     maker, taker = someone("maker"), someone("taker")
@@ -216,7 +167,7 @@ def test_what_is_new_is_pushed_to_its_owner(someone, follow):
 
 def test_a_feed_that_is_down_loses_no_row(someone, follow, monkeypatch):
     down = redis.Redis.from_url("redis://127.0.0.1:1/0")
-    monkeypatch.setattr("accounts.notifications._feed", lambda: down)
+    monkeypatch.setattr("accounts.notifications.live._feed", lambda: down)
     maker, taker = someone("maker"), someone("taker")
     market = WrittenMarket()
     market.place(maker, "buy", 0, 6000, 10)
@@ -231,6 +182,8 @@ def test_the_owner_lists_and_reads_them_and_nobody_else_does(make_caller, follow
     for account_id in (mine, theirs):
         deposit(account_id=account_id, amount_pips=10**9, client_id=None, actor="tests")
     market = WrittenMarket()
+    follow()
+    assert caller.post("/notifications/read", {}).json() == {"read": 1}  # the deposit
     for _ in range(3):
         market.place(mine, "buy", 0, 6000, 1)
         market.place(theirs, "sell", 0, 6000, 1)
@@ -239,7 +192,7 @@ def test_the_owner_lists_and_reads_them_and_nobody_else_does(make_caller, follow
     assert (len(page["results"]), page["unread"]) == (2, 3)
     assert page["results"][0].keys() == {"id", "kind", "title", "body", "data", "created_at", "read_at"}
     rest = caller.get(f"/notifications?limit=2&cursor={page['next']}").json()
-    assert (len(rest["results"]), rest["next"]) == (1, None)
+    assert (len(rest["results"]), rest["next"]) == (2, None)
     first = page["results"][0]["id"]
     assert stranger.post("/notifications/read", {"ids": [first]}).json() == {"read": 0}
     assert caller.post("/notifications/read", {"ids": [first]}).json() == {"read": 1}
