@@ -144,8 +144,8 @@ class WebhooksView(_OwnView):
         tags=TAGS,
         summary="Register a webhook",
         description="`secret` is shown this once. Deliveries carry `X-Pmarket-Delivery`, the same in each try, and "
-        "`X-Pmarket-Signature: t=TIME,v1=HEX`: the HMAC-SHA256 by the secret of TIME, a dot and the body. The URL leads to the public internet, at port 80, 443 or "
-        "from 1024 on. Over 5: 422 `exceeds_limits`.",
+        "`X-Pmarket-Signature: t=TIME,v1=HEX`: the HMAC-SHA256 by the secret of TIME, a dot and the body. The URL "
+        "leads to the public internet, at port 80, 443 or from 1024 on. Over 5: 422 `exceeds_limits`.",
         request=WebhookRequestSerializer,
         responses={201: FreshWebhookSerializer, **problems(400, 401, 403, 422)},
     )

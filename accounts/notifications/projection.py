@@ -3,7 +3,7 @@
     an order is filled, or expires            order_matched/1, order_expired/1    order_filled, order_expired
     its market closed over it                 order_cancelled/1                   order_cancelled
     a market it held resolved                 position_closed/1                   market_resolved
-    a market it traded was voided             payout_issued/1, payout_reversed/1  market_voided
+    a market it traded was voided             payout_issued/1, payout_reversed/2  market_voided
     money was put in                          funds_deposited/1                   deposit
     a price was reached                       order_matched/1                     price_alert
     a resolution is proposed                  resolution_proposed/1               a job that tells the holders
@@ -39,7 +39,7 @@ FROM "order" WHERE order_id = ANY(%s::uuid[])
 """
 _READ_ORDERS_REACHED = "SELECT slot, next_offset FROM projection_checkpoint WHERE projection = 'orders'"
 
-_SETTLING = frozenset({"position_closed/1", "payout_issued/1", "payout_reversed/1"})
+_SETTLING = frozenset({"position_closed/1", "payout_issued/1", "payout_reversed/2"})
 _ENDED = {
     "filled": texts.order_filled,
     "cancelled": texts.order_cancelled,
@@ -173,10 +173,15 @@ class NotificationsProjection:
             "key": f"{event.event_id}:{account_id}",
         }
         if event.type == "position_closed/1":
-            if not any(data["quantities"]) or self._endings.of(connection, event).payouts is None:
+            if (
+                not any(data["quantities"])
+                or self._endings.of(connection, event, data["settlement"]).payouts is None
+            ):
                 return []
             return [texts.market_resolved(account_id, market, payout_pips=data["payout"], **about)]
-        if event.type == "payout_reversed/1":
+        if event.type == "payout_reversed/2":
+            if data["kind"] != "take_back":
+                return []
             return [texts.market_voided(account_id, market, returned_pips=-data["amount"], **about)]
         if data["kind"] == "refund":
             return [texts.market_voided(account_id, market, returned_pips=data["amount"], **about)]
