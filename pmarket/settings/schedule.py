@@ -24,6 +24,9 @@ def beat_schedule() -> dict[str, dict[str, Any]]:
         "tell-closing-markets": every(MINUTE, "accounts.tasks.tell_closing_markets", queue="notify"),
         "forget-old-notices": every(DAY, "accounts.tasks.forget_old_notices", queue="report", expires_s=HOUR),
     }
+    schedule["keep-monthly-totals"] = every(
+        DAY, "ops.tasks.keep_monthly_totals", queue="report", expires_s=HOUR
+    )
     # By the clock, first at 00:15 UTC; the later rounds of a day find what was missed.
     schedule["ask-for-statements"] = {
         **every(HOUR, "accounts.tasks.ask_for_daily_statements", queue="report"),
