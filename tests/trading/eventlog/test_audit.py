@@ -3,6 +3,7 @@
 import gzip
 import json
 import random
+import tracemalloc
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -17,7 +18,7 @@ from tests.trading.eventlog.test_archive import (  # noqa: F401  (fixtures: mont
     clock,
 )
 from tests.trading.eventlog.test_archive import market as market_of_months  # noqa: F401
-from tests.trading.projections.written_log import WrittenMarket, append_to_account, funded_account
+from tests.trading.projections.written_log import WrittenMarket, append, append_to_account, funded_account
 from trading.connection import own_connection
 from trading.errors import ArchivedEvents, NotFound
 from trading.eventlog import audit, heads
@@ -349,3 +350,20 @@ def test_times_are_as_the_log_has_them(market, make):
         first = next(read_stream(cursor, stream_id=market.market_id))
     row = json.loads(lines_of(make(market.market_id))[1])[2]
     assert row[8] == timestamp_text(first.recorded_us)
+
+
+def test_a_long_market_is_written_and_checked_in_bounded_memory(make):
+    long = WrittenMarket()
+    halt = ("market_suspended/1", {"reason": "x" * 200})
+    for _ in range(15):
+        append(long.market_id, *[halt] * 2000)
+    make(WrittenMarket().market_id)
+    tracemalloc.start()
+    try:
+        path = make(long.market_id)
+        manifest = verify_audit(path, trusted=TRUSTED)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert manifest.market_events.events == 30_002
+    assert peak < 12_000_000
