@@ -88,6 +88,7 @@ def two_months(clock):
     markets = [WrittenMarket(taker_fee_e4=700), WrittenMarket(("A", "B", "C"), taker_fee_e4=70)]
     for seed, market in enumerate(markets):
         market.trade_randomly(accounts[:3], 60, seed=seed)
+    markets[0].place(accounts[0], "buy", 0, 5_050, 1)  # off its tick, so it is refused and no order
     markets[0].resolve((10_000, 0))
     clock(THIS)
     markets.append(WrittenMarket())

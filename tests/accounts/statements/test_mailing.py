@@ -177,3 +177,20 @@ def test_its_row_of_the_grid_has_no_channel_but_e_mail(make_caller):
     assert caller.send("PATCH", "/notification-preferences", wanted).json()["kinds"]["statement"] == {
         "email": True
     }
+
+
+def test_of_two_workers_that_make_the_same_statement_one_mails_it(mia, days, jobs, monkeypatch):
+    from accounts.statements import mailing
+
+    ask(quarter_past(days))
+    ((_, payload),) = jobs()
+    made = mailing.make_statement
+
+    def make_while_another_one_does(*args: Any, **options: Any) -> Any:
+        monkeypatch.setattr("accounts.statements.mailing.make_statement", made)
+        mailing.send_statement(payload)
+        return made(*args, **options)
+
+    monkeypatch.setattr("accounts.statements.mailing.make_statement", make_while_another_one_does)
+    mailing.send_statement(payload)
+    assert len(mail.outbox) == 1

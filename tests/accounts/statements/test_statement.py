@@ -362,3 +362,45 @@ def test_a_statement_that_does_not_add_up_is_a_500_without_a_row_of_it(make_call
     sql("UPDATE account_ledger SET cash_pips = 1 WHERE account_id = %s", mia.user.account_id)
     answer = mia.get(f"/account/statement?date={days[0].date()}", accept="text/csv")
     assert code_of(answer) == (500, "internal_error")
+
+
+# Markets that have ended -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def paid_out(someone, clock, days, follow, monkeypatch):
+    """mia held 10 Yes yesterday and was paid for them today; when that was done."""
+    from trading.settlement import settle
+
+    monkeypatch.setattr("trading.wake.wake_readers", lambda: None)
+    clock(days[2])
+    mia, max_ = someone("mia"), someone("max")
+    market = WrittenMarket()
+    market.place(max_, "sell", 0, 6000, 10)
+    market.place(mia, "buy", 0, 6000, 10)
+    clock(dt.datetime.now(dt.UTC) - dt.timedelta(seconds=1))
+    market.resolve((10_000, 0))
+    follow()
+    assert settle(market.settlement_id) == "done"
+    follow()
+    return mia, market, dt.datetime.now(dt.UTC)
+
+
+def test_shares_that_were_paid_for_since_are_held_until_then_at_the_price_of_that_day(paid_out, days):
+    mia, _, now = paid_out
+    (held,) = of(read(mia, days[2].date(), now=now), "position")
+    assert (held["outcome"], held["quantity"], held["price"]) == ("Yes", "10", "0.6000")
+    today = read(mia, now.date(), now=now)
+    assert of(today, "position") == []
+    assert [(row["kind"], row["amount"]) for row in of(today, "entry")] == [("payout", "+10.0000")]
+
+
+def test_a_position_that_was_closed_stays_so_whatever_the_market_brings_afterwards(paid_out, clock, follow):
+    mia, market, then = paid_out
+    clock(then + dt.timedelta(seconds=1))
+    about = {"market": market.market_id, "settlement": new_id()}
+    append_to_account(mia, ("payout_issued/1", about | {"amount": 5, "kind": "returned", "repaid": 0}))
+    follow()
+    rows = read(mia, then.date(), now=then)
+    assert of(rows, "position") == []
+    assert [row["kind"] for row in of(rows, "entry")] == ["payout"]

@@ -223,6 +223,15 @@ def test_whatever_is_done_to_lines_is_told_with_the_first_line_that_is_wrong(mar
         made.write_bytes(sound)
 
 
+def test_a_manifest_that_says_the_same_in_other_bytes_is_not_the_exchanges(market, make):
+    path = make(market.market_id)
+    manifest = manifest_path(path)
+    sound = manifest.read_bytes()
+    for changed in (sound + b" ", sound[:-1] + b" ", sound.replace(b"{", b"{ ", 1), b" " + sound):
+        manifest.write_bytes(changed)
+        assert "not a manifest as the exchange writes it" in wrong(path)
+
+
 def numbered(lines):
     """Lines that somebody has numbered anew."""
     rows = [json.loads(line) for line in lines]
