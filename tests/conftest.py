@@ -78,7 +78,7 @@ def servers() -> EmbeddedServers:
 
 @pytest.fixture(scope="session")
 def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningExchange]:
-    """Engine, projector, worker, web and live as real processes, THROTTLE=0 and DEMO=0, shared by the whole session.
+    """Engine, projector, workers, web and live as real processes, THROTTLE=0 and DEMO=0, shared by the whole session.
 
     Use accounts and markets of your own; nothing here is rolled back.
     """

@@ -1,5 +1,6 @@
 """How log lines look: structlog and the standard library through one renderer, JSON or for a console."""
 
+import logging
 from typing import Any
 
 import structlog
@@ -12,6 +13,15 @@ _SHARED: list[Any] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.StackInfoRenderer(),
 ]
+
+
+class OneLine(logging.Filter):
+    """Leaves a message its first line: while the broker is away, beat would write its stack several times a second."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = record.getMessage().partition("\n")[0], None
+        record.exc_info = record.exc_text = None
+        return True
 
 
 def configure_structlog() -> None:
@@ -43,6 +53,7 @@ def logging_config(*, style: str, level: str, requests: bool) -> dict[str, Any]:
                 "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
             }
         },
+        "filters": {"one_line": {"()": OneLine}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "main"}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
@@ -53,5 +64,6 @@ def logging_config(*, style: str, level: str, requests: bool) -> dict[str, Any]:
             "httpx": {"level": "WARNING"},
             "celery.worker.strategy": {"level": "WARNING"},
             "celery.app.trace": {"level": "WARNING"},
+            "celery.beat": {"filters": ["one_line"]},
         },
     }

@@ -74,7 +74,7 @@ def test_fill_of_a_waiting_order_is_told_by_toast_and_bell(
     expect(page.locator("#book .bids tr.own .level")).to_have_text("38¢")
     make_person().order(market, outcome="No", side="buy", price="0.6200", quantity=10)
     expect(page.locator("#toasts")).to_contain_text("Bought 10 Yes")
-    expect(page.locator(".bell-count")).to_have_text("1")
+    expect(page.locator(".bell-count")).to_have_text("2")  # and the deposit
     page.get_by_role("button", name="Notifications").click()
     expect(page.locator("#bell-panel")).to_contain_text(market["question"])
     expect(page.locator(".bell-count")).to_be_hidden()

@@ -1,6 +1,7 @@
 """What the environment makes of the settings."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from pmarket.settings import environment
+from pmarket.settings.logs import OneLine, logging_config
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -179,3 +181,14 @@ def test_links_in_mails_lead_to_the_first_origin_that_was_given(tmp_path: Path) 
         settings_under(tmp_path, "settings.SITE_URL", SITE_URL="https://c.example", **origins)
         == "https://c.example"
     )
+
+
+def test_what_beat_could_not_send_is_one_line_without_a_stack() -> None:
+    record = logging.LogRecord(
+        "celery.beat", logging.ERROR, "beat.py", 1, "Message Error: %s\n%s", ("refused", "stack"), None
+    )
+    record.exc_info = (OSError, OSError("refused"), None)
+    assert OneLine().filter(record)
+    assert (record.getMessage(), record.exc_info) == ("Message Error: refused", None)
+    configured = logging_config(style="json", level="INFO", requests=False)["loggers"]["celery.beat"]
+    assert configured == {"filters": ["one_line"]}

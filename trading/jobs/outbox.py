@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import logging
+import threading
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -24,6 +25,11 @@ HINT_PRIORITY = 9
 
 HINT_EXPIRES_S = 600
 """A hint that no worker has read by then is dropped; the dispatcher sends another one."""
+
+LONGEST_TIMER_S, MOST_TIMERS = 60, 64
+"""What comes back soon is hinted at on time by the process that put it off; the rest by the dispatcher."""
+
+_timers = threading.BoundedSemaphore(MOST_TIMERS)
 
 # A key that waits, or whose dead letter nobody has decided on, is taken.
 _INSERT = """
@@ -104,6 +110,23 @@ def send_hint(job_id: str, *, queue: str) -> bool:
         log.warning("no hint for job %s: %r", job_id, error)
         return False
     return True
+
+
+def hint_later(job_id: str, *, queue: str, in_s: float) -> None:
+    """A hint in that many seconds, if this process is still there and has not too many to send."""
+    if in_s <= 0:
+        send_hint(job_id, queue=queue)
+    elif in_s <= LONGEST_TIMER_S and _timers.acquire(blocking=False):
+        timer = threading.Timer(in_s, _ring, args=(job_id, queue))
+        timer.daemon = True
+        timer.start()
+
+
+def _ring(job_id: str, queue: str) -> None:
+    try:
+        send_hint(job_id, queue=queue)
+    finally:
+        _timers.release()
 
 
 def _literals(new: NewJob) -> list[str | None]:

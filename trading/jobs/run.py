@@ -23,7 +23,7 @@ from django.db import connection, transaction
 
 from trading.ids import new_id
 from trading.jobs.lease import LEASE, Lease
-from trading.jobs.outbox import send_hint
+from trading.jobs.outbox import hint_later
 from trading.jobs.registry import Again, GiveUp, JobType, NotYet, job_type
 from trading.metrics import JOB_RUNS
 
@@ -104,7 +104,7 @@ def fail(claimed: Claimed, error: Exception, *, now: dt.datetime, chance: Callab
     log.warning(
         "job %s (%s) failed and is due again in %.1f s: %r", claimed.job_id, claimed.name, wait_s, error
     )
-    return RETRY if _release(claimed, now + dt.timedelta(seconds=wait_s), error=error) else SKIPPED
+    return RETRY if _release(claimed, now, wait_s, error=error) else SKIPPED
 
 
 def _work(claimed: Claimed, clock: Clock, chance: Callable[[], float]) -> str:
@@ -157,37 +157,39 @@ def _end(claimed: Claimed, result: Again | None, now: dt.datetime) -> str:
 def _go_on(claimed: Claimed, again: Again, now: dt.datetime) -> str:
     if now >= claimed.give_up_at:
         return _bury(claimed, TimeoutError("a part is done, but the time for the whole is over"))
-    if not _release(claimed, now + dt.timedelta(seconds=again.in_s), tries=0):
+    if not _release(claimed, now, again.in_s, tries=0):
         raise LeaseLost
-    if again.in_s <= 0:
-        transaction.on_commit(partial(send_hint, claimed.job_id, queue=claimed.queue))
     return AGAIN
 
 
 def _postpone(claimed: Claimed, error: NotYet, now: dt.datetime) -> str:
     if now >= claimed.give_up_at:
         return _bury(claimed, error)
-    due_at = now + dt.timedelta(seconds=error.retry_in_s)
-    return POSTPONED if _release(claimed, due_at, tries=claimed.tries - 1, error=error) else SKIPPED
+    released = _release(claimed, now, error.retry_in_s, tries=claimed.tries - 1, error=error)
+    return POSTPONED if released else SKIPPED
 
 
 def _release(
-    claimed: Claimed, due_at: dt.datetime, *, tries: int | None = None, error: Exception | None = None
+    claimed: Claimed,
+    now: dt.datetime,
+    in_s: float,
+    *,
+    tries: int | None = None,
+    error: Exception | None = None,
 ) -> bool:
-    """Give the row back, due at that time. False where it is another worker's."""
+    """Give the row back, due in that many seconds. False where it is another worker's."""
+    due_at = now + dt.timedelta(seconds=in_s)
+    tries = claimed.tries if tries is None else tries
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE job SET claimed_until = NULL, due_at = %s, tries = %s, last_error = %s "
             "WHERE id = %s AND epoch = %s",
-            [
-                due_at,
-                claimed.tries if tries is None else tries,
-                _text(error, KEPT_ERROR),
-                claimed.job_id,
-                claimed.epoch,
-            ],
+            [due_at, tries, _text(error, KEPT_ERROR), claimed.job_id, claimed.epoch],
         )
-        return cursor.rowcount == 1
+        if cursor.rowcount == 0:
+            return False
+    transaction.on_commit(partial(hint_later, claimed.job_id, queue=claimed.queue, in_s=in_s))
+    return True
 
 
 def _bury(claimed: Claimed, error: Exception) -> str:

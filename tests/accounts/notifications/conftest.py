@@ -55,15 +55,31 @@ def follow(_empty: None) -> Iterator[Callable[[], None]]:
 
 
 @pytest.fixture
-def read_again() -> Callable[[], None]:
+def read_again(_empty: None) -> Callable[[], None]:
     """Have the projection read the whole log once more."""
+    from accounts.notifications.projection import NotificationsProjection
+    from trading.projections.runner import Projector
+
+    def reached() -> list[Any]:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT slot, next_offset FROM projection_checkpoint WHERE projection = 'notifications' ORDER BY slot"
+            )
+            return cursor.fetchall()
 
     def again() -> None:
+        before = reached()
         with connection.cursor() as cursor:
             cursor.execute(
                 "UPDATE projection_checkpoint SET next_offset = 0, recorded_at = NULL "
                 "WHERE projection = 'notifications'"
             )
+        # Another projector, since one that runs looks only now and then whether its checkpoints are where they were.
+        projector = Projector([NotificationsProjection()])
+        while projector.round():
+            pass
+        projector.close()
+        assert reached() == before
 
     return again
 

@@ -59,7 +59,6 @@ def test_an_alert_fires_once_at_its_price_and_is_spent(mia, market, trade, follo
     trade(market, 7_000)
     follow()
     read_again()
-    follow()
     assert len(told(mia)) == 1
     (row,) = mia.get("/price-alerts").json()["results"]
     assert row["fired_at"] is not None

@@ -52,7 +52,6 @@ def test_an_order_that_expires_is_told_of_once(someone, follow, read_again):
     )
     follow()
     read_again()
-    follow()
     assert notes_of(one) == [("order_expired", "Your order to buy 7 Yes has expired")]
 
 
@@ -63,7 +62,6 @@ def test_a_deposit_is_told_of_once_and_says_what_went_into_debt(someone, follow,
     append_to_account(one, ("funds_deposited/1", {"amount": 50_000, "client_id": None, "repaid": 20_000}))
     follow()
     read_again()
-    follow()
     assert notes_of(one, "deposit") == [
         ("deposit", "$100000.0000 was deposited"),
         ("deposit", "$5.0000 was deposited"),

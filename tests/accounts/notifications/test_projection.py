@@ -5,7 +5,6 @@ import json
 import pytest
 import redis
 from django.conf import settings as django_settings
-from django.db import connection
 
 from tests.accounts.notifications.told import notes_of
 from tests.trading.projections import written_log
@@ -43,7 +42,7 @@ def test_maker_and_taker_are_told_once_when_their_orders_are_filled(someone, fol
     }
 
 
-def test_reading_the_log_again_adds_nothing_and_keeps_what_was_read(someone, follow):
+def test_reading_the_log_again_adds_nothing_and_keeps_what_was_read(someone, follow, read_again):
     from accounts.models import Notification
     from accounts.services import mark_read
 
@@ -54,12 +53,7 @@ def test_reading_the_log_again_adds_nothing_and_keeps_what_was_read(someone, fol
     follow()
     before = list(Notification.objects.order_by("id").values())
     mark_read(account_id=maker, ids=None)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE projection_checkpoint SET next_offset = 0, recorded_at = NULL WHERE projection = 'notifications'"
-        )
-    follow()
-    follow()
+    read_again()
     assert [row["id"] for row in Notification.objects.order_by("id").values()] == [
         row["id"] for row in before
     ]

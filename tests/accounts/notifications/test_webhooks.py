@@ -75,7 +75,6 @@ def test_a_notification_is_delivered_signed_and_logged(mia, someone, follow, run
     )  # fmt: skip
     assert row["duration_ms"] >= 0
     read_again()
-    follow()
     assert run_jobs() == []
 
 

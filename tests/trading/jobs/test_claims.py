@@ -5,7 +5,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from tests.trading.jobs import work
@@ -54,6 +54,20 @@ def test_job_that_many_workers_claim_at_once_is_one_workers():
     job_id, now = enqueue_silently("tests.note", {}), timezone.now()
     assert race(lambda: claim(job_id, now=now) is not None) == [False] * 7 + [True]
     assert (row("k")["tries"], row("k")["epoch"]) == (1, 1)
+
+
+def test_claim_does_not_wait_for_another_one_and_does_not_follow_it():
+    job_id, now = enqueue_silently("tests.note", {}), timezone.now()
+
+    def claim_elsewhere():
+        try:
+            return claim(job_id, now=now)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
+        assert claim(job_id, now=now) is not None
+        assert pool.submit(claim_elsewhere).result(timeout=5) is None
 
 
 def test_lease_is_renewed_while_a_job_works(monkeypatch, register):

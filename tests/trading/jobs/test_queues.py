@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import logging
+import threading
 
 import pytest
 from django.conf import settings
@@ -154,6 +155,37 @@ def test_hints_on_their_way_are_bounded_however_much_waits(hints, monkeypatch):
     assert [dispatch("notify") for _ in range(2)] == [5, 0]
     change("DELETE FROM job WHERE id = ANY(%s::uuid[])", hints[:3])
     assert dispatch("notify") == 3
+
+
+@pytest.mark.usefixtures("_work")
+def test_workers_are_told_after_the_commit_and_not_before(hints, django_capture_on_commit_callbacks):
+    with django_capture_on_commit_callbacks(execute=True):
+        enqueue("test.work", {}, key="k")
+        enqueue("test.work", {}, key="k")
+        enqueue("test.work", {}, key="later", due_at=timezone.now() + dt.timedelta(hours=1))
+        assert hints == []
+    assert hints == [str(one("SELECT id FROM job WHERE key = 'k'")["id"])]
+
+
+@pytest.mark.usefixtures("_work")
+def test_job_that_comes_back_soon_is_hinted_at_on_time(hints, monkeypatch):
+    begun = []
+
+    class Timer(threading.Timer):
+        def start(self):
+            begun.append((self.interval, self.args))
+
+    monkeypatch.setattr(outbox.threading, "Timer", Timer)
+    monkeypatch.setattr(outbox, "_timers", threading.BoundedSemaphore(2))
+    outbox.hint_later("now", queue="notify", in_s=0)
+    for job_id, in_s in (("soon", 1.2), ("hours", 7200), ("next", 2), ("one too many", 3)):
+        outbox.hint_later(job_id, queue="notify", in_s=in_s)
+    assert hints == ["now"]
+    assert begun == [(1.2, ("soon", "notify")), (2, ("next", "notify"))]
+    outbox._ring("soon", "notify")
+    assert hints == ["now", "soon"]
+    outbox.hint_later("the next one", queue="notify", in_s=3)
+    assert len(begun) == 3
 
 
 @pytest.mark.usefixtures("_work")

@@ -5,9 +5,11 @@ import datetime as dt
 import pytest
 from django.db import transaction
 
-from tests.trading.jobs.conftest import letter, row
-from trading.jobs import Again, GiveUp, NotYet, enqueue
-from trading.jobs.run import JITTER, RETRY_WAITS_S
+from tests.trading.jobs.conftest import letter, one, row
+from tests.trading.jobs.processes import change
+from trading.jobs import Again, GiveUp, NotYet, enqueue, registry
+from trading.jobs.lease import LEASE
+from trading.jobs.run import JITTER, MOST_RUNS, RETRY_WAITS_S, claim
 
 pytestmark = pytest.mark.django_db
 
@@ -124,10 +126,41 @@ def test_again_goes_on_piece_by_piece_with_all_its_tries(ran, run_at, clock):
     assert run_at("k") == "done"
 
 
-def test_unknown_name_is_a_dead_letter(ran, run_at, register, monkeypatch):
-    enqueue("test.work", {}, key="k")
-    from trading.jobs import registry
+def test_atomic_job_that_fails_leaves_nothing_and_one_that_goes_on_keeps_its_piece(register, run_at, clock):
+    answers = [ValueError(), Again(in_s=5), None]
 
+    @register("test.pieces", queue="report", atomic=True)
+    def work(payload):
+        change("INSERT INTO periodic_round VALUES (%s, now())", f"piece-{len(answers)}")
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    enqueue("test.pieces", {}, key="k")
+    assert [(run_at("k"), clock.move(5)) for _ in range(3)] == [
+        ("retry", None),
+        ("again", None),
+        ("done", None),
+    ]
+    pieces = one(
+        "SELECT array_agg(name ORDER BY name) AS names FROM periodic_round WHERE name LIKE 'piece-%%'"
+    )
+    assert pieces["names"] == ["piece-1", "piece-2"]
+
+
+def test_job_whose_every_worker_died_is_a_dead_letter_and_is_not_begun_again(ran, run_at, clock):
+    enqueue("test.work", {}, key="k")
+    for number in range(1, MOST_RUNS + 1):
+        assert claim(row("k")["id"], now=clock.now).tries == number
+        clock.move(LEASE.total_seconds())
+    assert run_at("k") == "dead"
+    assert ran == []
+    assert "its workers died" in letter("k")["error"]
+
+
+def test_unknown_name_is_a_dead_letter(ran, run_at, monkeypatch):
+    enqueue("test.work", {}, key="k")
     monkeypatch.setattr(registry, "_types", {})
     assert run_at("k") == "dead"
     assert "no job is called 'test.work'" in letter("k")["error"]

@@ -18,6 +18,7 @@ class MailServer:
     replies: dict[str, str] = field(default_factory=dict)
     hang_up: bool = False
     connections: int = 0
+    came: threading.Condition = field(default_factory=threading.Condition)
 
 
 @contextmanager
@@ -48,7 +49,9 @@ def mail_server(port: int = 0) -> Iterator[MailServer]:
             lines = []
             while (line := self.rfile.readline()) not in (b".\r\n", b""):
                 lines.append(line.removeprefix(b"."))
-            served.mails.append(email.message_from_bytes(b"".join(lines)))
+            with served.came:
+                served.mails.append(email.message_from_bytes(b"".join(lines)))
+                served.came.notify_all()
 
         def _say(self, text: str) -> None:
             self.wfile.write(f"{text}\r\n".encode())
