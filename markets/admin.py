@@ -20,6 +20,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from markets import selectors, services
+from markets.admin_audit import AuditFileAdmin
 from markets.admin_forms import COMMAND_FORMS, NewMarketForm, add_errors
 from markets.awaiting_admin import AwaitingMarketAdmin
 from markets.figures import compact_money_text, price_text, rate_text
@@ -55,7 +56,7 @@ class StatusFilter(admin.SimpleListFilter):
 
 
 @admin.register(Market)
-class MarketAdmin(admin.ModelAdmin):
+class MarketAdmin(AuditFileAdmin):
     """The catalogue and its lifecycle."""
 
     list_display = ("question", "category", "status", "closes_at", "volume", "trades")
@@ -66,7 +67,7 @@ class MarketAdmin(admin.ModelAdmin):
     actions = ("suspend_markets", "resume_markets", "propose_resolution", "resolve_market", "void_market")
     fields = (
         "question", "slug", "market_id", "category", "outcome_table", "status", "verdict", "resolution_criteria",
-        "description", "terms", "closes_at", "volume", "trades", "created_by", "created_at",
+        "description", "terms", "closes_at", "volume", "trades", "audit_file", "created_by", "created_at",
     )  # fmt: skip
     readonly_fields = fields
     change_form_template = "admin/markets/market/change_form.html"

@@ -8,6 +8,7 @@ from accounts.models import Notification, PriceAlert
 from trading.money import format_pips
 
 Kind = Notification.Kind
+STATEMENT = "statement"
 
 ABOUT = {
     Kind.ORDER_FILLED: "Order filled",
@@ -24,6 +25,9 @@ ABOUT = {
     Kind.WEBHOOK_OFF: "Webhook switched off",
 }
 """How a person calls each kind, in the order in which they are listed."""
+
+LABELS = {**{str(kind): label for kind, label in ABOUT.items()}, STATEMENT: "Daily statement"}
+"""The same of all rows of the grid."""
 
 CANCELLED_BECAUSE = {"market_closed": "Market closed", "market_suspended": "Market suspended"}
 """Reasons for which an order ends without its owner's doing: he is told."""

@@ -36,6 +36,7 @@ SETTLEMENT_CHUNK = env.number("SETTLEMENT_CHUNK", 100)
 # The log's proofs. Its signed heads and its archive prove something, or survive something, on another disk or host.
 HEADS_DIR = env.folder("HEADS_DIR", "heads")
 ARCHIVE_DIR = env.folder("ARCHIVE_DIR", "archive")
+AUDIT_DIR = DATA_DIR / "audits"
 HEADS_KEY = env.text("HEADS_KEY")
 HEADS_KEY_FILE = DATA_DIR / "heads_key"
 # Further keys whose published heads are believed: other hosts' and older ones.
