@@ -108,7 +108,7 @@ def _hand_over(message: EmailMultiAlternatives, row: DailyStatement, statement: 
 
 
 def forget_old_statements() -> int:
-    """Delete rows that nobody asks for any more; the newest of each account stays, to add up from."""
+    """Delete rows of days that are long past. Answers how many."""
     old = DailyStatement.objects.filter(day__lt=timezone.now().date() - KEPT)
     return old.delete()[0]
 

@@ -7,6 +7,7 @@ a byte of it.
 import csv
 import datetime as dt
 import io
+import logging
 import tempfile
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
@@ -28,6 +29,8 @@ from trading.selectors.statement import (
     fills,
     opening_balance,
 )
+
+log = logging.getLogger(__name__)
 
 IN_MEMORY_BYTES = 1_000_000
 TRIES = 3
@@ -89,10 +92,12 @@ def make_statement(
         writer.discard()
     if goes_on:
         raise ReadLag("The account changed while it was read; ask again.")
-    raise DoesNotAddUp(
+    error = DoesNotAddUp(
         f"The statement of {day} of account {account_id} does not add up and is not given out: from {money(opening)} "
         f"its entries lead to {money(writer.balance)}, and the account's cash to {money(closing)}."
     )
+    log.error("%s", error.detail)
+    raise error
 
 
 class _Writer:

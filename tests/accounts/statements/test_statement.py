@@ -215,7 +215,7 @@ def follow_only_ledger():
         "UPDATE account_ledger SET cash_pips = cash_pips - 1 WHERE account_id = %s AND updated_at > %s",
     ],
 )
-def test_a_statement_that_would_not_add_up_is_refused(traded, days, damage):
+def test_a_statement_that_would_not_add_up_is_refused(traded, days, damage, caplog):
     from accounts.statements.making import DoesNotAddUp
 
     (mia, *_), _ = traded
@@ -223,6 +223,7 @@ def test_a_statement_that_would_not_add_up_is_refused(traded, days, damage):
     sql(damage, mia, dt.datetime.combine(days[1].date(), dt.time(), dt.UTC))
     with pytest.raises(DoesNotAddUp, match="does not add up"):
         read(mia, days[1].date())
+    assert f"of account {mia} does not add up" in caplog.text
 
 
 def test_what_an_earlier_statement_has_proven_is_where_the_next_one_begins(traded, days):
