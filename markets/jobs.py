@@ -1,6 +1,8 @@
 """The markets' jobs by their stored names."""
 
 from markets import reminders
+from markets.resolvers import asking
 from trading.jobs import job
 
 job(reminders.SEND_REMINDER, queue="notify")(reminders.send_reminder)
+job(asking.ASK, queue="market", run_limit_s=60.0)(asking.ask)
