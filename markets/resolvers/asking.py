@@ -31,6 +31,7 @@ from trading.ids import market_slot
 from trading.jobs import GiveUp, enqueue
 from trading.jobs.outbox import GIVE_UP_AFTER
 from trading.models import MarketState, Resolution
+from trading.outside.alone import alone_at
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ A_ROUND = 100
 UNSURE_S = 10.0
 """By then a command without an answer has been carried out, or never will be."""
 
+BUSY_S = 60
 CATCH_UP_S = 2.0
 """For so long the read models are waited for; then the job comes back."""
 
@@ -102,12 +104,9 @@ def ask(payload: dict[str, Any]) -> None:
     market = None if row is None else _undecided(row)
     if row is None or market is None:
         return
-    try:
-        answer = decide(row.name, row.settings, market, kept=row.kept)
-    except Exception as error:
-        # The job says what becomes of it; staff reads it on the market's page.
-        _note(row, f"{type(error).__name__}: {error}", kept={})
-        raise
+    # The workers of this queue open and close markets too: resolvers hold one of their threads at most.
+    with alone_at("resolvers", busy_s=BUSY_S):
+        answer = _answer(row, market)
     if isinstance(answer, NotYet):
         _note(row, f"Not yet: {answer.reason}", kept=dict(answer.kept))
         raise jobs.NotYet(answer.reason, retry_in_s=min(max(answer.retry_in_s, 1.0), LONGEST_RETRY_S))
@@ -142,6 +141,15 @@ def evidence_text(name: str, decision: Decision) -> str:
     because = decision.because[:KEPT_REASON]
     text = f"The resolver {name} says {decision.outcome}. {because}\n\n{decision.evidence.text()}"
     return "".join(letter if letter.isprintable() or letter in "\n\t" else UNSHOWN for letter in text)
+
+
+def _answer(row: MarketResolver, market: Listing) -> Decision | NotYet:
+    try:
+        return decide(row.name, row.settings, market, kept=row.kept)
+    except Exception as error:
+        # The job says what becomes of it; staff reads it on the market's page.
+        _note(row, f"{type(error).__name__}: {error}", kept={})
+        raise
 
 
 def _undecided(row: MarketResolver) -> Listing | None:

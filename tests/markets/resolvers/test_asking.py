@@ -19,6 +19,7 @@ from trading.engine import events as ev
 from trading.engine.decide import decide as engine_decides
 from trading.errors import InvalidRequest, NotFound, OutcomeUnknown, Refused
 from trading.ids import new_id
+from trading.outside.alone import alone_at
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -201,6 +202,20 @@ def test_settings_that_will_not_do_change_nothing(asked: EngineAtHand) -> None:
     with pytest.raises(NotFound):
         asking.configure(listing(asked), "oracle", {})
     assert MarketResolver.objects.values().get() == before
+
+
+def test_while_another_resolver_is_asked_it_waits_and_forgets_nothing(
+    asked: EngineAtHand, source: Any
+) -> None:
+    from markets.models import MarketResolver
+
+    MarketResolver.objects.update(kept={"seen": 1}, answer="Not yet: seen once")
+    source.says({"result": "home"})
+    with alone_at("resolvers", busy_s=60):
+        assert run_jobs() == ["postponed"]
+    assert source.server.asked == []
+    assert (MarketResolver.objects.get().kept, answer_shown()) == ({"seen": 1}, "Not yet: seen once")
+    assert run_jobs(HOUR) == ["done"]
 
 
 # What becomes of its answer -----------------------------------------------------------------------
