@@ -27,6 +27,8 @@ from markets.figures import compact_money_text, price_text, rate_text
 from markets.models import AwaitingMarket, Market
 from markets.quotes import quotes_of
 from markets.resolution_admin import PAGE, ResolutionPages, actor_of, to_page, wait_for_reads
+from markets.resolver_admin import PAGE as RESOLVER_PAGE
+from markets.resolver_admin import ResolverPages, resolver_line
 from markets.selectors import STATUSES, Listing
 from trading.errors import ExchangeError, NotFound
 from trading.models import MarketState, MarketSummary
@@ -66,8 +68,9 @@ class MarketAdmin(AuditFileAdmin):
     list_per_page = 50
     actions = ("suspend_markets", "resume_markets", "propose_resolution", "resolve_market", "void_market")
     fields = (
-        "question", "slug", "market_id", "category", "outcome_table", "status", "verdict", "resolution_criteria",
-        "description", "terms", "closes_at", "volume", "trades", "audit_file", "created_by", "created_at",
+        "question", "slug", "market_id", "category", "outcome_table", "status", "verdict", "resolver_answer",
+        "resolution_criteria", "description", "terms", "closes_at", "volume", "trades", "audit_file", "created_by",
+        "created_at",
     )  # fmt: skip
     readonly_fields = fields
     change_form_template = "admin/markets/market/change_form.html"
@@ -135,6 +138,10 @@ class MarketAdmin(AuditFileAdmin):
             return f"Voided. {row.resolution['evidence']}"
         return f"{winner_of(row.outcomes, row.payouts) or 'Paid by a vector'}. {row.resolution['evidence']}"
 
+    @admin.display(description="resolver")
+    def resolver_answer(self, market: Market) -> SafeString | str:
+        return resolver_line(market)
+
     @admin.display
     def terms(self, market: Market) -> str:
         state = MarketState.objects.filter(market_id=market.market_id).first()
@@ -162,6 +169,9 @@ class MarketAdmin(AuditFileAdmin):
                 add_errors(form, error)
             else:
                 self.message_user(request, f"“{market.question}” was created.", messages.SUCCESS)
+                if resolver := form.cleaned_data["resolver"]:
+                    page = reverse(RESOLVER_PAGE, args=[str(market.market_id)])
+                    return redirect(f"{page}?resolver={resolver}")
                 return redirect("admin:markets_market_change", str(market.market_id))
         context = {
             **self.admin_site.each_context(request),
@@ -208,7 +218,7 @@ class MarketAdmin(AuditFileAdmin):
             )
             for name in COMMAND_FORMS
         ]
-        return own + ResolutionPages(self).urls() + super().get_urls()
+        return [*own, *ResolutionPages(self).urls(), *ResolverPages(self).urls(), *super().get_urls()]
 
     def _command_view(self, name: str) -> Callable[[HttpRequest, str], HttpResponse]:
         def view(request: HttpRequest, object_id: str) -> HttpResponse:

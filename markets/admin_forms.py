@@ -10,6 +10,7 @@ from django.utils import timezone
 from markets import resolutions, services
 from markets.models import CATEGORY_MAX, QUESTION_MAX, TEXT_MAX
 from markets.new_market import NewMarket, checked_market
+from markets.resolvers.registry import resolvers
 from markets.selectors import Listing
 from markets.services import REASON_MAX, Actor, Change
 from trading.errors import ExchangeError, InvalidRequest
@@ -53,6 +54,14 @@ class NewMarketForm(forms.Form):
     tick = PipsField(initial="0.0100")
     taker_fee = PipsField(initial="0.0000", help_text='"0.0700" is 7 % of p × (1 − p) a share')
     maker_fee = PipsField(initial="0.0000")
+    resolver = forms.ChoiceField(
+        required=False,
+        choices=lambda: [
+            ("", "none: staff decides"),
+            *((each.name, each.title) for each in resolvers().values()),
+        ],
+        help_text="What finds out how it ends; configured on the next page.",
+    )
 
     def clean(self) -> dict[str, Any]:
         if not self.errors:

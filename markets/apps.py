@@ -10,7 +10,10 @@ class MarketsConfig(AppConfig):
 
     def ready(self) -> None:
         # Models can be imported only now, and trading may not import markets: it is told how to read a slug.
+        from markets.resolvers.registry import resolvers
         from markets.selectors import market_id_of_slug
         from trading.market_terms import set_slug_resolver
 
         set_slug_resolver(market_id_of_slug)
+        # A path in RESOLVERS that leads nowhere is told at the start, not when a market has closed.
+        resolvers()

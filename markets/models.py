@@ -107,7 +107,7 @@ class Market(models.Model):
 class MarketResolver(models.Model):
     """The plug-in that decides a market once it has closed, and its settings, as staff has given them.
 
-    `revision` is a new id with each change, and part of the id of the proposal that follows: one proposal a revision.
+    `revision` is a new id with each change; markets.resolvers.asking writes the rows.
     """
 
     market = models.OneToOneField(Market, on_delete=models.CASCADE, primary_key=True, related_name="resolver")
@@ -117,6 +117,9 @@ class MarketResolver(models.Model):
     changed_at = models.DateTimeField(auto_now=True)
     started_at = models.DateTimeField(null=True)
     """When the job that asks it was made; the market had closed by then."""
+
+    proposal = models.UUIDField(null=True)
+    """The id of the revision's one proposal, written before that is sent."""
 
     kept = models.JSONField(default=dict)
     """What the plug-in wants to know of its last answer."""

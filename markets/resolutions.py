@@ -71,17 +71,19 @@ def propose(
     voids: bool = False,
     evidence: str,
     actor: Actor,
+    resolution_id: str | None = None,
 ) -> Change:
     """Halt the market and say how it should end: $1 a share of `outcome`, by `payouts` (pips by name), or a void.
 
     Exactly one of the three is given; outcomes that `payouts` leaves out pay nothing. Takes the place of an earlier
     proposal. Raises InvalidRequest for unknown names and sums other than $1; Refused with `market_not_open` if the
-    market has been decided before. The change's settlement_id is the resolution's id.
+    market has been decided before. The change's settlement_id is the resolution's id: a new one, or `resolution_id`
+    of somebody who may have to send it again, which is Refused with `not_supported` if it was carried out.
     """
     if voids and (outcome is not None or payouts is not None):
         raise InvalidRequest("A void pays no outcome.")
     vector = None if voids else payout_vector(market.outcomes, outcome=outcome, payouts=payouts)
-    resolution_id = new_id()
+    resolution_id = resolution_id or new_id()
     command = ProposeResolution(
         market_id=market.market_id,
         resolution_id=resolution_id,

@@ -7,18 +7,12 @@ time goes to an endpoint, so that one that is slow holds one of the workers' thr
 """
 
 import datetime as dt
-import functools
 import hashlib
 import hmac
-import random
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
-import redis
-from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
@@ -29,6 +23,7 @@ from accounts.notifications.writing import tell
 from trading.eventlog.codec import canonical_json
 from trading.jobs import NotYet
 from trading.outside.address import NoSuchHost, UrlRefused, read_url
+from trading.outside.alone import alone_at
 from trading.outside.breaker import Breaker, BreakerOpen
 from trading.outside.fetch import FetchFailed, post
 
@@ -81,7 +76,7 @@ def send_webhook(payload: dict[str, Any]) -> None:
         return
     tries = WebhookDelivery.objects.filter(webhook=webhook, delivery_id=delivery.delivery_id).count()
     try:
-        with _alone_at(webhook):
+        with alone_at(f"webhook:{webhook.pk}", busy_s=BUSY_S):
             result = _try(webhook, delivery)
     except BreakerOpen as error:
         raise NotYet(str(error), retry_in_s=error.retry_in_s) from None
@@ -103,29 +98,6 @@ def signature(webhook: Webhook, body: bytes, at: int) -> str:
             *(f"v1={hmac.new(each.encode(), signed, hashlib.sha256).hexdigest()}" for each in secrets),
         ]
     )
-
-
-@contextmanager
-def _alone_at(webhook: Webhook) -> Iterator[None]:
-    """Hold the endpoint, or NotYet while another delivery does. Without Valkey nobody is held up."""
-    key = f"webhook-busy:{webhook.pk}"
-    try:
-        is_free = _valkey().set(key, 1, nx=True, ex=BUSY_S)
-    except redis.RedisError:
-        is_free = True
-    if not is_free:
-        # Spread out, or all that wait for a slow endpoint would come back at once.
-        raise NotYet("another delivery is on its way there", retry_in_s=random.uniform(0.5, 5.0))  # noqa: S311
-    try:
-        yield
-    finally:
-        with suppress(redis.RedisError):  # It runs out by itself.
-            _valkey().delete(key)
-
-
-@functools.cache
-def _valkey() -> redis.Redis:
-    return redis.Redis.from_url(settings.VALKEY_URL, socket_timeout=1, socket_connect_timeout=1)
 
 
 def _try(webhook: Webhook, delivery: _Delivery) -> _Result:

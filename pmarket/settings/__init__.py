@@ -32,6 +32,10 @@ DISPUTE_WINDOW_S = env.number("DISPUTE_WINDOW", 0)
 RESOLUTION_OVERDUE = timedelta(hours=env.number("RESOLUTION_OVERDUE_HOURS", 24))
 RESOLUTION_ESCALATION = timedelta(hours=env.number("RESOLUTION_ESCALATION_HOURS", 72))
 SETTLEMENT_CHUNK = env.number("SETTLEMENT_CHUNK", 100)
+# What can find out by itself how a market has ended.
+RESOLVERS = env.words(
+    "RESOLVERS", "markets.resolvers.json_url.JsonUrl,markets.resolvers.price_feed.PriceFeed"
+)
 
 # The log's proofs. Its signed heads and its archive prove something, or survive something, on another disk or host.
 HEADS_DIR = env.folder("HEADS_DIR", "heads")

@@ -11,6 +11,7 @@ from trading.jobs.periodic import every
 from trading.jobs.queues import HEARTBEAT_EVERY_S, QUEUES
 
 MINUTE, HOUR, DAY = 60, 3600, 24 * 3600
+RESOLVERS_EVERY_S = 5
 
 
 def beat_schedule() -> dict[str, dict[str, Any]]:
@@ -22,6 +23,7 @@ def beat_schedule() -> dict[str, dict[str, Any]]:
         "publish-heads": every(MINUTE, "trading.tasks.publish_heads", queue="market"),
         "make-partitions": every(DAY, "trading.tasks.make_partitions", queue="market", expires_s=HOUR),
         "remind-of-due-resolutions": every(MINUTE, "markets.tasks.remind_of_due_resolutions", queue="market"),
+        "ask-resolvers": every(RESOLVERS_EVERY_S, "markets.tasks.ask_resolvers", queue="market"),
         "take-snapshots": every(MINUTE, "trading.tasks.take_snapshots", queue="report"),
         "tell-closing-markets": every(MINUTE, "accounts.tasks.tell_closing_markets", queue="notify"),
         "forget-old-notices": every(DAY, "accounts.tasks.forget_old_notices", queue="report", expires_s=HOUR),

@@ -68,13 +68,20 @@ def new_job(
     return NewJob(new_id(), name, job_type(name).queue, payload, key, due_at, give_up_after)
 
 
-def enqueue(name: str, payload: dict[str, Any], *, key: str, due_at: dt.datetime | None = None) -> bool:
+def enqueue(
+    name: str,
+    payload: dict[str, Any],
+    *,
+    key: str,
+    due_at: dt.datetime | None = None,
+    give_up_after: dt.timedelta = GIVE_UP_AFTER,
+) -> bool:
     """Insert a job in the caller's Django transaction; False where its key is taken already.
 
     After the commit the workers are told, and if that is lost the dispatcher finds the row. Raises LookupError for
     an unknown name, TypeError for a payload that is no JSON.
     """
-    new = new_job(name, payload, key=key, due_at=due_at)
+    new = new_job(name, payload, key=key, due_at=due_at, give_up_after=give_up_after)
     with django_connection.cursor() as cursor:
         insert_jobs(cursor, [new])
         inserted = cursor.rowcount == 1

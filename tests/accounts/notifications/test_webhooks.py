@@ -164,14 +164,14 @@ def test_a_slow_endpoint_holds_one_worker_and_the_others_go_on(
     made = make(mia, server)
     fill(str(mia.user.account_id), someone, follow)
     with redis.Redis.from_url(django_settings.VALKEY_URL) as valkey:
-        valkey.set(f"webhook-busy:{made['id']}", 1)  # What a delivery that is under way leaves there.
+        valkey.set(f"busy:webhook:{made['id']}", 1)  # What a delivery that is under way leaves there.
         assert run_jobs() == [("accounts.send_webhook", "postponed")]
         assert server.asked == []
         max_ = make_caller("moritz")
         make(max_, server)
         fill(str(max_.user.account_id), someone, follow, "seller")
         assert ("accounts.send_webhook", "done") in run_jobs()
-        valkey.delete(f"webhook-busy:{made['id']}")
+        valkey.delete(f"busy:webhook:{made['id']}")
     assert run_jobs(HOUR) == [("accounts.send_webhook", "done")]
     (row,) = mia.get(f"/webhooks/{made['id']}/deliveries").json()["results"]
     assert row["try_number"] == 1
