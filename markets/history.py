@@ -26,7 +26,7 @@ class Line(NamedTuple):
 def history_of(row: Listing) -> list[Line]:
     """Newest first."""
     steps = _with_actors(market_steps(row.market_id))
-    names = names_of(step.actor for step in steps if step.actor is not None)
+    names = names_of(actor for step in steps if (actor := _actor_of(step)) is not None)
     return [_line(row.outcomes, step, names) for step in reversed(steps) if _is_told(step)]
 
 
@@ -40,6 +40,11 @@ def _with_actors(steps: Sequence[Step]) -> list[Step]:
     return found
 
 
+def _actor_of(step: Step) -> str | None:
+    said = step.data.get("by")
+    return step.actor if said is None else str(said)
+
+
 def _is_told(step: Step) -> bool:
     return step.type not in STAYS_SILENT or step.data["reason"] == "time"
 
@@ -49,10 +54,10 @@ def _line(outcomes: Sequence[str], step: Step, names: Mapping[str, str]) -> Line
     if step.type == "resolution_disputed/1":
         # Whose account it is, is nobody's business.
         by = "a holder"
-    elif step.actor in (None, "", "system"):
-        by = "the clock"
+    elif (actor := _actor_of(step)) is None:
+        by = "somebody"  # whose event is archived
     else:
-        by = names.get(step.actor, step.actor)
+        by = "the clock" if actor in ("", "system") else names.get(actor, actor)
     return Line(
         step.recorded_at, _what(outcomes, step), by, str(data.get("reason") or data.get("evidence") or "")
     )

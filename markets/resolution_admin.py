@@ -8,6 +8,7 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
 from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -30,6 +31,7 @@ from trading.api.errors import request_id_of
 from trading.as_of import wait_for
 from trading.errors import ExchangeError, InvalidRequest, NotFound, ReadLag
 from trading.models import Resolution
+from trading.replicas import reading
 from trading.settlement.preview import TOP, Part, preview
 
 PAGE = "admin:markets_market_resolution"
@@ -127,7 +129,7 @@ def _take(step: str, row: Listing, resolution_id: str, request: HttpRequest) -> 
     if step == "approve":
         change = resolutions.approve(row.market_id, resolution_id, actor=actor)
         return change, "You have approved it." + (
-            " It is being settled." if change.status != "proposed" else ""
+            " It is being settled." if change.status in resolutions.ENDING else ""
         )
     if step == "withdraw":
         reason = _valid(ReasonForm(request.POST))["reason"]
@@ -173,7 +175,12 @@ def _previewed(row: Listing, current: Resolution | None) -> dict[str, Any]:
     """What is proposed would pay, or what was decided is paying."""
     if current is None or current.status in ("withdrawn", "superseded", "reversed"):
         return {}
-    found = preview(decision_of(row, current), after=None, limit=TOP)
+    try:
+        found = preview(decision_of(row, current), after=None, limit=TOP)
+    except DatabaseError:
+        # It took longer than a transaction may. The page is needed all the same.
+        reading().close()
+        return {"has_no_preview": True}
     names = account_names([*found.winners, *found.losers])
     sides = [
         (title, [_shown(row, part, names) for part in parts])

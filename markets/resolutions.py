@@ -30,10 +30,15 @@ from trading.engine.commands import (
 from trading.engine.rejection import RejectReason
 from trading.errors import InvalidRequest, NotFound, OutcomeUnknown, PermissionDenied, Refused
 from trading.ids import is_id, new_id
-from trading.models import Settlement
+from trading.models import Resolution, Settlement
 from trading.money import SHARE_PIPS, format_pips
+from trading.settlement.dues import can_be_undone
 
 Act, Role = Signature.Act, Signature.Role
+ENDING = ("closed", "resolved", "voided")
+"""A market's status once it is on the way to be settled."""
+
+OBJECTION_MAX = 1000
 
 SAYS_WHO_MAY = {
     RejectReason.SECOND_PERSON_NEEDED: "This takes somebody else than who has signed it already.",
@@ -94,10 +99,7 @@ def propose(
         window_us=settings.DISPUTE_WINDOW_S * 1_000_000,
     )
     change = _sign_and_submit(command, resolution_id, Act.RESOLVE, Role.PROPOSER, actor)
-    note_accepted(
-        settlement_id=resolution_id, market_id=market.market_id, kind="void" if voids else "resolve"
-    )
-    return replace(change, settlement_id=resolution_id)
+    return _with_settlement(change, resolution_id, kind="void" if voids else "resolve")
 
 
 def approve(market_id: str, resolution_id: str, *, actor: Actor) -> Change:
@@ -107,7 +109,9 @@ def approve(market_id: str, resolution_id: str, *, actor: Actor) -> Change:
     """
     command = ApproveResolution(market_id=market_id, resolution_id=_known_id(resolution_id), by=actor.name)
     change = _sign_and_submit(command, resolution_id, Act.RESOLVE, Role.APPROVER, actor)
-    return replace(change, settlement_id=resolution_id)
+    signed = Resolution.objects.filter(resolution_id=resolution_id).first()
+    kind = "void" if signed is not None and signed.payouts is None else "resolve"
+    return _with_settlement(change, resolution_id, kind=kind)
 
 
 def dispute(market_id: str, resolution_id: str, *, account_id: str, reason: str, actor: Actor) -> Change:
@@ -119,7 +123,7 @@ def dispute(market_id: str, resolution_id: str, *, account_id: str, reason: str,
         market_id=market_id,
         resolution_id=_known_id(resolution_id),
         account_id=account_id,
-        reason=checked_text(reason, field="reason", most=TEXT_MAX, least=1),
+        reason=checked_text(reason, field="reason", most=OBJECTION_MAX, least=1),
     )
     return _submitted(command, actor)
 
@@ -149,13 +153,16 @@ def reverse(market_id: str, resolution_id: str, *, evidence: str, actor: Actor) 
         raise NotFound("The market has no settled resolution of this id.")
     if ended.status != "done":
         raise Refused("market_not_open", "Its settlement is not done yet.")
-    undoing = new_id()
+    if not can_be_undone(resolution_id):
+        raise Refused("not_supported", "It was settled by a version that did not keep what undoing takes.")
+    undoing, signed = new_id(), Resolution.objects.filter(resolution_id=resolution_id).first()
     command = ReverseResolution(
         market_id=market_id,
         settlement_id=undoing,
         evidence=_evidence(evidence),
         by=actor.name,
-        approvals=settings.RESOLUTION_APPROVALS,
+        approvals=max(settings.RESOLUTION_APPROVALS, 0 if signed is None else signed.approvals_needed),
+        reverses=resolution_id,
     )
     change = _sign_and_submit(command, resolution_id, Act.REVERSE, Role.APPROVER, actor)
     return replace(change, settlement_id=undoing if change.status == "reversed" else None)
@@ -178,6 +185,13 @@ def payout_vector(
     if total != SHARE_PIPS or min(payouts.values()) < 0:
         raise InvalidRequest(errors={"payouts": [f"Must sum to 1.0000, not {format_pips(total)}."]})
     return tuple(payouts.get(name, 0) for name in names)
+
+
+def _with_settlement(change: Change, resolution_id: str, *, kind: str) -> Change:
+    """The change with its settlement's id, which is not unknown from the moment on at which the market is ending."""
+    if change.status in ENDING:
+        note_accepted(settlement_id=resolution_id, market_id=change.market_id, kind=kind)
+    return replace(change, settlement_id=resolution_id)
 
 
 def _require_direct_way() -> None:

@@ -10,6 +10,7 @@ from rest_framework import serializers
 from markets.models import OUTCOME_NAME_MAX, OUTCOMES_MAX, OUTCOMES_MIN, QUESTION_MAX, QUESTION_MIN, TEXT_MAX
 from markets.new_market import DEFAULT_TICK_PIPS, MAX_FEE_E4, NewMarket
 from markets.resolution_reads import STATUSES as RESOLUTION_STATUSES
+from markets.resolutions import OBJECTION_MAX
 from markets.selectors import STATUSES
 from markets.services import OPERATOR, PHASE_MAX_S, PHASES, REASON_MAX, SUSPENSION_CODES
 from trading.api.strict import (
@@ -109,7 +110,7 @@ class ProposeRequestSerializer(ResolveRequestSerializer):
 class ReasonRequestSerializer(StrictSerializer):
     """POST …/dispute and …/withdraw."""
 
-    reason = StrictCharField(max_length=TEXT_MAX)
+    reason = StrictCharField(max_length=OBJECTION_MAX)
 
 
 class OutcomeSerializer(serializers.Serializer):

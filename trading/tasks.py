@@ -124,8 +124,11 @@ def publish_heads() -> bool:
 def _due_commands() -> list[Command]:
     with connection.cursor() as cursor:
         cursor.execute(
+            # One under review is closed for the sake of its book: once that is empty there is nothing to do.
             "SELECT market_id::text, closes_at <= now() FROM market "
             "WHERE (status IN ('draft', 'open', 'suspended') AND closes_at <= now()) "
+            "OR (status IN ('proposed', 'disputed') AND closes_at <= now() AND EXISTS ("
+            "SELECT FROM \"order\" o WHERE o.market_id = market.market_id AND o.status = 'open')) "
             "OR (status = 'draft' AND opens_at <= now()) ORDER BY least(closes_at, opens_at) LIMIT %s",
             [DUE_MARKETS],
         )

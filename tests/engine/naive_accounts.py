@@ -28,6 +28,7 @@ class NaiveAccounts:
     friends: list[str] = field(default_factory=list)
     objectors: list[str] = field(default_factory=list)
     window_ends_us: int | None = None
+    contested: bool = False
     undoing: cmd.ReverseResolution | None = None
     undoers: list[str] = field(default_factory=list)
     orders: list[OpenOrder] = field(default_factory=list)

@@ -1,5 +1,7 @@
 """The naive exchange's view of a market's own life: from its creation to its end, and the way by proposals."""
 
+import msgspec
+
 from tests.engine.naive_accounts import NaiveAccounts
 from tests.engine.naive_book import DOLLAR
 from trading.engine import commands as cmd
@@ -93,11 +95,13 @@ class NaiveLife(NaiveAccounts):
                 return [refused(verb, no)]
             if not any(self.shares.get(command.account_id, [])):
                 return [refused(verb, RejectReason.NOT_A_HOLDER)]
+            if len(self.objectors) >= 50:
+                return [refused(verb, RejectReason.EXCEEDS_LIMITS)]
             if command.account_id in self.objectors:
                 return [refused(verb, RejectReason.NOT_SUPPORTED)]
             if self.status == "proposed":
                 self.friends, self.window_ends_us = [], None
-            self.status = "disputed"
+            self.status, self.contested = "disputed", True
             self.objectors.append(command.account_id)
             return [ev.ResolutionDisputed(
                 account=command.account_id, reason=command.reason, resolution=command.resolution_id
@@ -126,6 +130,8 @@ class NaiveLife(NaiveAccounts):
             return [refused("propose", RejectReason.NOT_SUPPORTED)]
         if self.status not in ("proposed", "disputed"):
             self.before = self.status
+        if self.contested and not command.approvals:
+            command = msgspec.structs.replace(command, approvals=1)
         self.status, self.proposed, self.friends, self.objectors = "proposed", command, [], []
         self.window_ends_us = None if command.approvals else self.now_us + command.window_us
         said = ev.ResolutionProposed(
@@ -148,6 +154,8 @@ class NaiveLife(NaiveAccounts):
     def reverse(self, command: cmd.ReverseResolution) -> list[ev.Event]:
         if self.status not in ("resolved", "voided"):
             return [refused("reverse", RejectReason.MARKET_NOT_OPEN)]
+        if command.reverses is not None and self.closing and command.reverses != self.closing.settlement:
+            return [refused("reverse", RejectReason.NOT_FOUND)]
         if command.by in self.undoers:
             return [refused("reverse", RejectReason.SECOND_PERSON_NEEDED)]
         if not self.undoers:
@@ -173,7 +181,9 @@ class NaiveLife(NaiveAccounts):
         allowed = (self.closing is None or self.closing.reason == "time") and not reviewed
         if isinstance(command, cmd.CloseMarket):
             verb, closed = "close", ev.MarketClosed(reason="time")
-            allowed = self.status in ("draft", "open", "suspended")
+            allowed = self.closing is None and self.status in (
+                "draft", "open", "suspended", "proposed", "disputed"
+            )  # fmt: skip
         elif isinstance(command, cmd.ResolveMarket):
             verb, closed = "resolve", ev.MarketClosed(
                 reason="resolution", payouts=command.payouts_pips, settlement=command.settlement_id,
@@ -186,7 +196,11 @@ class NaiveLife(NaiveAccounts):
             )  # fmt: skip
         if not allowed:
             return [refused(verb, RejectReason.MARKET_NOT_OPEN)]
-        self.status, self.closing = "closed", closed
+        self.closing = closed
+        if reviewed:
+            self.before = "closed"
+        else:
+            self.status = "closed"
         return [closed, *self.sweep()]
 
     def turn(self, verb: str, where: tuple[str, ...], status: str, event: ev.Event) -> list[ev.Event]:
@@ -205,6 +219,7 @@ class NaiveLife(NaiveAccounts):
         said = [self.end(order, "market_closed") for order in self.orders[: self.sweep_size]]
         if self.orders or closing.settlement is None:
             return said
+        self.contested = False
         ends = {"settlement": closing.settlement, "evidence": closing.evidence,
                 "sets": self.pot // DOLLAR, "fees": self.fees}  # fmt: skip
         if closing.payouts is not None:

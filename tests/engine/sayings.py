@@ -83,8 +83,10 @@ def settle(resolution: str = "r1") -> cmd.SettleResolution:
     return cmd.SettleResolution("m", resolution)
 
 
-def reverse(by: str, *, settlement: str = "u1", approvals: int = 0) -> cmd.ReverseResolution:
-    return cmd.ReverseResolution("m", settlement, "wrong", by, approvals)
+def reverse(
+    by: str, *, settlement: str = "u1", approvals: int = 0, reverses: str | None = None
+) -> cmd.ReverseResolution:
+    return cmd.ReverseResolution("m", settlement, "wrong", by, approvals, reverses)
 
 
 def close() -> cmd.CloseMarket:

@@ -91,7 +91,7 @@ COMMANDS: list[cmd.Command] = [
     cancel_all("ann", side="buy"), cancel_all("ann", by="key", fence="f", until_us=3, reason="heartbeat"),
     create(outcomes=("A", "B", "C")), cmd.OpenMarket("m"), suspend(), resume(), close(), resolve(2_500, 7_500),
     void(), resume("post_only", 7), propose(), propose(4_000, 6_000, window_us=5), approve("bea"), dispute("ann"),
-    withdraw(), settle(), reverse("bea", approvals=1), sweep(), expire(),
+    withdraw(), settle(), reverse("bea", approvals=1, reverses="r"), sweep(), expire(),
 ]  # fmt: skip
 # Stored for ever: a name may be added, none may change or go.
 EVENT_FIELDS = {

@@ -186,7 +186,6 @@ def test_a_market_under_review_is_not_decided_past_its_reviewers(market: MarketU
     for verb, command in (
         ("resolve", resolve()),
         ("void", void()),
-        ("close", close()),
         ("suspend", suspend()),
     ):
         assert market.run(command) == (refused(None, verb, None, NOT_OPEN),)
@@ -213,6 +212,44 @@ def test_a_void_is_proposed_like_any_other_end(market: MarketUnderTest) -> None:
     )
 
 
+def test_a_market_whose_time_comes_under_review_loses_its_book_and_stays_under_review(
+    market: MarketUnderTest,
+) -> None:
+    market.given(create(), place("b1", "bob", "buy", 10, 6000), propose(*YES))
+    assert market.run(close()) == (
+        ev.MarketClosed(reason="time"),
+        cancelled("b1", "bob", "market_closed", 10, cash=60_000),
+    )
+    assert market.run(close()) == (refused(None, "close", None, NOT_OPEN),)
+    assert market.run(withdraw())[0].status == "closed"
+    market.given(propose(*YES))
+    assert market.run(approve("bea")) == (approved("bea"), *ENDED_YES)
+
+
+def test_after_an_objection_somebody_else_has_to_look_whatever_is_proposed(market: MarketUnderTest) -> None:
+    given_holders(market)
+    market.given(propose(*YES, approvals=0, window_us=50), dispute("cat"), withdraw())
+    assert market.run(propose(*YES, approvals=0, window_us=50)) == (proposed(approvals=1, window_us=50),)
+    market.now_us += 100
+    assert market.run(settle()) == (refused(None, "settle", None, NOT_OPEN),)
+    assert market.run(approve("ann")) == (refused(None, "approve", None, "second_person_needed"),)
+    market.given(approve("bea"))
+    market.now_us += 50
+    assert isinstance(market.run(settle())[-1], ev.MarketResolved)
+    # Decided is decided: the next time nobody has objected yet.
+    market.given(reverse("ann"))
+    assert isinstance(market.run(propose(*YES, resolution="r2", approvals=0))[-1], ev.MarketResolved)
+
+
+def test_only_so_many_holders_are_heard(market: MarketUnderTest) -> None:
+    for number in range(51):
+        market.deposit(f"h{number}", 10_000)
+    market.given(create(), place("b0", "bob", "buy", 60, 6000))
+    market.given(*(place(f"h{n}", f"h{n}", "sell", 1, 6000) for n in range(51)), propose(*YES))
+    market.given(*(dispute(f"h{n}") for n in range(50)))
+    assert market.run(dispute("h50")) == (refused(None, "dispute", None, "exceeds_limits"),)
+
+
 # --- Undone -----------------------------------------------------------------------------------
 
 
@@ -234,6 +271,15 @@ def test_a_reversed_market_has_its_shares_still_and_is_decided_anew(market: Mark
         ev.MarketResolved(payouts=(0, 10_000), settlement="r1", evidence="seen", sets=10, fees=0),
     )
     assert market.run(reverse("ann", settlement="u2")) == (undone("ann", settlement="u2", reverses="r1"),)
+
+
+def test_only_the_end_that_stands_is_undone(market: MarketUnderTest) -> None:
+    given_holders(market)
+    market.given(resolve(*YES), reverse("ann", reverses="s1"), propose(*YES, approvals=0))
+    assert market.run(reverse("ann", reverses="s1")) == (refused(None, "reverse", None, "not_found"),)
+    assert market.run(reverse("ann", settlement="u2", reverses="r1")) == (
+        undone("ann", settlement="u2", reverses="r1"),
+    )
 
 
 def test_a_reversal_takes_as_many_persons_as_it_needs(market: MarketUnderTest) -> None:

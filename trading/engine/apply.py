@@ -58,18 +58,22 @@ def _resumed(market: Market, event: ev.MarketResumed, at_us: int) -> None:
 
 
 def _closed(market: Market, event: ev.MarketClosed, at_us: int) -> None:
-    market.status = "closed"
+    if event.reason == "time" and market.proposal is not None:
+        # Its time has come under review, which goes on; there is no way back to trading.
+        market.proposal = market.proposal._replace(status_before="closed")
+    else:
+        market.status = "closed"
     market.closing = Closing(event.reason, event.payouts, event.settlement, event.evidence)
 
 
 def _resolved(market: Market, event: ev.MarketResolved, at_us: int) -> None:
     market.status = "resolved"
-    market.proposal = None
+    market.proposal, market.is_contested = None, False
 
 
 def _voided(market: Market, event: ev.MarketVoided, at_us: int) -> None:
     market.status = "voided"
-    market.proposal = None
+    market.proposal, market.is_contested = None, False
 
 
 def _proposed(market: Market, event: ev.ResolutionProposed, at_us: int) -> None:
@@ -96,7 +100,7 @@ def _disputed(market: Market, event: ev.ResolutionDisputed, at_us: int) -> None:
     if market.status == "proposed":
         proposal = proposal._replace(approved_by=(), until_us=None)
     market.proposal = proposal._replace(disputed_by=disputed_by)
-    market.status = "disputed"
+    market.status, market.is_contested = "disputed", True
 
 
 def _withdrawn(market: Market, event: ev.ResolutionWithdrawn, at_us: int) -> None:

@@ -192,6 +192,7 @@ class ReverseResolution(msgspec.Struct, frozen=True, gc=False, array_like=True, 
     evidence: str
     by: str
     approvals: int
+    reverses: str | None = None  # the settlement that is to be undone; not asked of whoever does not say
 
 
 class SweepOrders(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="sweep_orders"):

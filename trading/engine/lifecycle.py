@@ -23,7 +23,7 @@ ALLOWED_FROM: dict[str, tuple[str, ...]] = {
     "open": ("draft",),
     "suspend": ("open",),
     "resume": ("suspended",),
-    "close": ("draft", "open", "suspended"),
+    "close": ("draft", "open", "suspended", *UNDER_REVIEW),
     "resolve": UNDECIDED,
     "void": UNDECIDED,
     "propose": UNDECIDED + UNDER_REVIEW,
@@ -39,7 +39,7 @@ LEADS_TO: dict[str, tuple[str, ...]] = {
     "open": ("open",),
     "suspend": ("suspended",),
     "resume": ("open",),
-    "close": ("closed",),
+    "close": ("closed", "proposed", "disputed"),
     "resolve": ("closed", "resolved"),
     "void": ("closed", "voided"),
     "propose": ("proposed", "closed", "resolved", "voided"),
@@ -107,7 +107,7 @@ def resume(market: Market, command: cmd.ResumeMarket, budget_pips: int, now_us: 
 
 
 def close(market: Market, command: cmd.CloseMarket, budget_pips: int, now_us: int) -> Iterator[ev.Event]:
-    if not may(market, "close"):
+    if not may(market, "close") or market.closing is not None:
         yield not_now("close")
         return
     yield ev.MarketClosed(reason="time")

@@ -160,6 +160,7 @@ class Market:
         self.phase: Phase | None = None
         self.proposal: Proposal | None = None
         self.reversal: Reversal | None = None
+        self.is_contested = False  # holders have objected since the market was last decided
         self.books: list[Book] = []
         self.orders: dict[str, Order] = {}
         self.client_orders: dict[tuple[str, str], Order] = {}

@@ -12,6 +12,8 @@ from trading.engine.lifecycle import end, may, not_now, sweep
 from trading.engine.market import Market, Proposal
 from trading.engine.rejection import RejectReason
 
+MAX_OBJECTIONS = 50  # to one proposal: more of them say nothing new
+
 
 def propose(
     market: Market, command: cmd.ProposeResolution, budget_pips: int, now_us: int
@@ -23,12 +25,14 @@ def propose(
     if proposal is not None and proposal.resolution_id == command.resolution_id:
         yield not_now("propose", RejectReason.NOT_SUPPORTED)
         return
-    until_us = None if command.approvals else now_us + command.window_us
+    # Where holders have objected, somebody else has to look, whatever is proposed next and by whom.
+    approvals = max(command.approvals, 1) if market.is_contested else command.approvals
+    until_us = None if approvals else now_us + command.window_us
     yield ev.ResolutionProposed(
-        approvals=command.approvals, by=command.by, evidence=command.evidence, payouts=command.payouts_pips,
+        approvals=approvals, by=command.by, evidence=command.evidence, payouts=command.payouts_pips,
         resolution=command.resolution_id, until_us=until_us, window_us=command.window_us,
     )  # fmt: skip
-    if command.approvals == 0 and command.window_us == 0:
+    if approvals == 0 and command.window_us == 0:
         yield from _end_as_proposed(market)
     else:
         yield from sweep(market)
@@ -88,6 +92,8 @@ def _refuse_dispute(market: Market, command: cmd.DisputeResolution, now_us: int)
     holding = market.holdings.get(command.account_id)
     if holding is None or not (any(holding.free) or any(holding.held)):
         return RejectReason.NOT_A_HOLDER
+    if len(proposal.disputed_by) >= MAX_OBJECTIONS:
+        return RejectReason.EXCEEDS_LIMITS
     return RejectReason.NOT_SUPPORTED if command.account_id in proposal.disputed_by else None
 
 
@@ -128,8 +134,12 @@ def settle(
 def reverse(
     market: Market, command: cmd.ReverseResolution, budget_pips: int, now_us: int
 ) -> Iterator[ev.Event]:
-    if not may(market, "reverse"):
+    closing = market.closing
+    if not may(market, "reverse") or closing is None or closing.settlement is None:
         yield not_now("reverse")
+        return
+    if command.reverses not in (None, closing.settlement):
+        yield not_now("reverse", RejectReason.NOT_FOUND)
         return
     asked = market.reversal
     if asked is not None and command.by in asked.by:
@@ -139,9 +149,6 @@ def reverse(
     if missing > 0:
         yield ev.ReversalRequested(approvals=missing, by=command.by, evidence=command.evidence)
         return
-    closing = market.closing
-    assert closing is not None, "an ended market has been closed"
-    assert closing.settlement is not None, "an ended market has a settlement"
     yield ev.ResolutionReversed(
         by=command.by, evidence=command.evidence, reverses=closing.settlement, settlement=command.settlement_id,
         sets=market.sets,

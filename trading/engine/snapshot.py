@@ -23,7 +23,7 @@ LAYOUT = 2
 MARKET_FIELDS = (
     "market_id", "seq", "status", "outcomes", "is_binary", "tick_pips", "taker_fee_e4", "maker_fee_e4",
     "highest_fee_e4", "closes_us", "opens_us", "closing", "phase",
-    "proposal", "reversal", "fences", "sets", "fees_pips", "volume_pips", "last_prices",
+    "proposal", "reversal", "is_contested", "fences", "sets", "fees_pips", "volume_pips", "last_prices",
 )  # fmt: skip
 ORDER_FIELDS = (
     "order_id", "account_id", "by", "client_order_id", "outcome", "side", "order_type", "price_pips", "quantity_shares",

@@ -4,6 +4,7 @@
 of its last event of any kind. Open interest stays as the market's end left it.
 """
 
+import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -35,6 +36,8 @@ INSERT INTO market_step (market_id, seq, slot, slot_offset, type, data, recorded
 VALUES (%s, %s, %s, %s, %s, %s::jsonb, %s)
 """
 SETTLE_JOB = "trading.settle"
+SETTLEMENT_WAITS = dt.timedelta(days=30)
+"""For an earlier settlement that failed, or for positions that stand still, until somebody has mended it."""
 SETTLEMENT_SHARES = 4
 """More than there are workers do no harm: who finds nothing to do looks again a little later."""
 
@@ -151,7 +154,10 @@ def _settlement_jobs(settlement_id: str) -> list[NewJob]:
     """What pays it out: several jobs, among which its account slots are shared out."""
     return [
         new_job(
-            SETTLE_JOB, {"settlement": settlement_id, "share": share}, key=f"settle:{settlement_id}:{share}"
+            SETTLE_JOB,
+            {"settlement": settlement_id, "share": share},
+            key=f"settle:{settlement_id}:{share}",
+            give_up_after=SETTLEMENT_WAITS,
         )
         for share in range(SETTLEMENT_SHARES)
     ]
@@ -194,6 +200,11 @@ def _status(status: str) -> Callable[[Any, LoggedEvent], list[str]]:
     return change
 
 
+def _closed(connection: Any, event: LoggedEvent) -> list[str]:
+    resolutions.close(connection, event)
+    return []
+
+
 def _matched(change: _Change, data: dict[str, Any]) -> None:
     if len(data["legs"]) == 2:
         change.volume_pips += data["price"] * data["quantity"]
@@ -227,7 +238,7 @@ _LIFECYCLE: dict[str, resolutions.Applier] = {
     "market_opened/1": _status("open"),
     "market_suspended/1": _status("suspended"),
     "market_resumed/1": _status("open"),
-    "market_closed/1": _status("closed"),
+    "market_closed/1": _closed,
     **resolutions.APPLIERS,
 }
 

@@ -13,6 +13,11 @@ from trading.projections.projection import BrokenLog
 from trading.projections.rows import moment
 
 _CHANGE_STATUS = "UPDATE market SET status = %s, seq = %s WHERE market_id = %s RETURNING 1"
+_CLOSE = """
+UPDATE market SET seq = %s,
+       status = CASE WHEN status IN ('proposed', 'disputed') AND NOT %s THEN status ELSE 'closed' END
+WHERE market_id = %s RETURNING 1
+"""
 _END_MARKET = """
 UPDATE market SET status = %s, resolved_at = %s, resolution = %s::jsonb, settlement_id = %s, seq = %s
 WHERE market_id = %s RETURNING 1
@@ -56,6 +61,12 @@ Applier = Callable[[Any, LoggedEvent], list[str]]
 def change_status(connection: Any, event: LoggedEvent, status: str) -> None:
     """Give the event's market a status. Raises BrokenLog if it was never created."""
     _change_one(connection, event, _CHANGE_STATUS, [status, event.version, event.stream_id])
+
+
+def close(connection: Any, event: LoggedEvent) -> None:
+    """Close the event's market; one whose time comes under review stays under review."""
+    is_over = event.data["reason"] != "time"
+    _change_one(connection, event, _CLOSE, [event.version, is_over, event.stream_id])
 
 
 def _proposed(connection: Any, event: LoggedEvent) -> list[str]:

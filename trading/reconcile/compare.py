@@ -126,7 +126,7 @@ def _compare_holdings(
     shares = fold.shares.get(market_id, _NOTHING)
     flows = fold.flows.get(market_id, _NOTHING)
     positions = rows.positions.get(market_id, _NOTHING)
-    closed = closings.closed.get(market_id, set())
+    closed = closings.closed.get(market_id, _NOTHING)
     found = []
     in_table = rows.flows.get(market_id, _NOTHING)
     for account_id in sorted(flows.keys() | in_table.keys()):
@@ -144,7 +144,7 @@ def _compare_holdings(
     for account_id in sorted(flows.keys() | earned.keys()):
         expected = flows.get(account_id, [0])[0] + closings.refunds.get((market_id, account_id), 0)
         if account_id in closed:
-            payouts = fold.payouts.get(market_id, [0] * fold.outcomes[market_id])
+            payouts = fold.payouts.get(closed[account_id], [0] * fold.outcomes[market_id])
             expected += sum(shares.get((account_id, index), 0) * pays for index, pays in enumerate(payouts))
         found += _differ(
             f"{named}: realized less cost of account {account_id}", earned.get(account_id, 0), expected

@@ -136,6 +136,7 @@ class HoldingsFold:
     )
     outcomes: dict[str, int] = field(default_factory=dict)
     payouts: dict[str, list[int]] = field(default_factory=dict)
+    """By settlement; a void has none."""
 
     def take(self, event: StoredEvent) -> None:
         data, market_id = event.data, event.stream_id
@@ -143,9 +144,7 @@ class HoldingsFold:
             case "market_created/1":
                 self.outcomes[market_id] = len(data["outcomes"])
             case "market_resolved/1":
-                self.payouts[market_id] = data["payouts"]
-            case "resolution_reversed/1":
-                self.payouts.pop(market_id, None)
+                self.payouts[data["settlement"]] = data["payouts"]
             case "order_matched/1":
                 for leg in data["legs"]:
                     self._leg(market_id, leg)
@@ -206,7 +205,8 @@ class MarketsFold:
             case "market_suspended/1":
                 market["status"] = "suspended"
             case "market_closed/1":
-                market["status"] = "closed"
+                if data["reason"] != "time" or market["status"] not in ("proposed", "disputed"):
+                    market["status"] = "closed"
             case "resolution_proposed/1":
                 market["status"] = "proposed"
             case "resolution_disputed/1":

@@ -48,15 +48,16 @@ class Closings:
     """What account streams say of positions, by market: who was closed, and what was given and taken besides."""
 
     def __init__(self) -> None:
-        self.closed: dict[str, set[str]] = defaultdict(set)
+        self.closed: dict[str, dict[str, str]] = defaultdict(dict)
+        """By account, the settlement that closed it."""
         self.refunds: dict[tuple[str, str], int] = defaultdict(int)
 
     def take(self, event: StoredEvent) -> None:
         data = event.data
         if event.type == "position_closed/1":
-            self.closed[data["market"]].add(event.stream_id)
+            self.closed[data["market"]][event.stream_id] = data["settlement"]
         elif event.type == "position_reopened/1":
-            self.closed[data["market"]].discard(event.stream_id)
+            self.closed[data["market"]].pop(event.stream_id, None)
         elif event.type == "payout_reversed/2" and data["kind"] != "win":
             self.refunds[data["market"], event.stream_id] -= data["amount"]
         elif event.type == "payout_issued/1" and data["kind"] != "win":

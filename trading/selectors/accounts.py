@@ -300,9 +300,11 @@ FROM (SELECT DISTINCT market_id FROM position WHERE account_id = %(account)s
       AND (%(market)s::uuid IS NULL OR market_id = %(market)s)) AS traded
 JOIN settlement s USING (market_id)
 LEFT JOIN settlement_account paid
-    ON paid.settlement_id = s.settlement_id AND paid.account_id = %(account)s AND paid.step = 'pay'
+    ON paid.settlement_id = s.settlement_id AND paid.account_id = %(account)s
+    AND paid.step IN ('pay', 'undo_take_back')
 LEFT JOIN settlement_account taken
-    ON taken.settlement_id = s.settlement_id AND taken.account_id = %(account)s AND taken.step = 'take_back'
+    ON taken.settlement_id = s.settlement_id AND taken.account_id = %(account)s
+    AND taken.step IN ('take_back', 'undo_pay')
 WHERE %(id)s::uuid IS NULL
    OR (s.created_at, s.settlement_id) < (to_timestamp(0) + %(created_us)s * interval '1 microsecond', %(id)s)
 ORDER BY s.created_at DESC, s.settlement_id DESC LIMIT %(limit)s

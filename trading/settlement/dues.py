@@ -148,6 +148,17 @@ def count_accounts(cursor: Any, settlement: Settlement) -> int:
     return int(accounts)
 
 
+def can_be_undone(settlement_id: str) -> bool:
+    """Whether the marks of a settlement say what was closed; those of before there were reversals do not."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM settlement_account "
+            "WHERE settlement_id = %s AND step = 'pay' AND quantities IS NULL)",
+            [settlement_id],
+        )
+        return not cursor.fetchone()[0]
+
+
 def _check_shares(cursor: Any, settlement: Settlement) -> None:
     """Every outcome must have as many shares as there are sets, and the pay-outs of a set must be $1."""
     if len(settlement.payouts) != settlement.outcomes or sum(settlement.payouts) != SHARE_PIPS:

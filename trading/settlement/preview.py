@@ -87,7 +87,7 @@ _HOLDINGS = """
     WHERE n.market_id = %(market)s AND n.account_id > %(after)s
 """
 _OF_A_RESOLUTION = f"""
-SELECT account_id::text, 0::bigint AS taken_pips, coalesce(paid_pips, pays_pips)::bigint AS payout_pips,
+SELECT holdings.account_id::text, 0::bigint AS taken_pips, coalesce(paid_pips, pays_pips)::bigint AS payout_pips,
        (flow_pips + coalesce(paid_pips, pays_pips))::bigint AS profit_pips, sets::bigint FROM ({_HOLDINGS}) holdings
 """  # noqa: S608
 _OF_A_VOID = f"""
@@ -135,7 +135,9 @@ def _of_a_resolution(
     )
     accounts, paid, sets = cursor.fetchone()
     totals = _totals(cursor, arguments, accounts=accounts, paid=paid, sets=sets, taken=0, returns_fees=False)
-    page = ask("ORDER BY account_id LIMIT %(limit)s", after=after or BEFORE_ALL_ACCOUNTS, limit=limit)
+    page = ask(
+        "ORDER BY holdings.account_id LIMIT %(limit)s", after=after or BEFORE_ALL_ACCOUNTS, limit=limit
+    )
     best = ask("ORDER BY profit_pips DESC, account_id LIMIT %(limit)s", limit=TOP)
     worst = ask("ORDER BY profit_pips, account_id LIMIT %(limit)s", limit=TOP)
     shares = _quantities(cursor, decision, [*page, *best, *worst])
