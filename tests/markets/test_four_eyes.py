@@ -203,6 +203,8 @@ def test_a_result_is_undone_by_two_and_what_was_spent_is_owed(cast: Cast) -> Non
     assert cast.yan.post(f"{second}/dispute", {"reason": "Yes won."})[0] == 202
     assert cast.ann.post(f"{second}/approve")[1]["status"] == "resolved"
     wait_until(lambda: cast.noa.cash() == ("16.0000", "0.0000"), "noa is paid")
+    # What was undone once is not undone again in the place of what stands now.
+    assert cast.ann.refused(f"{resolution}/reverse", wrong) == "404 not_found"
     assert cast.yan.post("/account/deposit", {"amount": "7.0000"})[0] == 201
     assert cast.yan.cash() == ("2.0000", "0.0000")
 

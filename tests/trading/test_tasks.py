@@ -118,3 +118,18 @@ def test_a_settlement_that_comes_late_or_twice_is_refused_and_keeps_no_other_bac
 
 def test_partitions_are_there_already():
     assert tasks.make_partitions() == []
+
+
+def test_a_market_whose_time_comes_under_review_is_closed_while_it_has_a_book(gateway):
+    with_book, _, _ = (add_market(status, closes=-HOUR) for status in ("disputed", "proposed", "disputed"))
+    later = add_market("proposed", closes=HOUR)
+    with connection.cursor() as cursor:
+        for market_id in (with_book, later):
+            cursor.execute(
+                'INSERT INTO "order" (order_id, market_id, account_id, outcome, side, type, price_pips, quantity, '
+                "time_in_force, status, created_at, updated_at, seq) "
+                "VALUES (%s, %s, %s, 0, 'buy', 'limit', 100, 1, 'GTC', 'open', now(), now(), 1)",
+                [new_id(), market_id, new_id()],
+            )
+    assert tasks.close_due_markets() == 1
+    assert gateway.commands == [CloseMarket(with_book)]
