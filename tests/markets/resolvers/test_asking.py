@@ -456,6 +456,34 @@ def test_settings_that_do_not_hold_any_more_are_a_dead_letter(asked: EngineAtHan
     assert "settings are not valid" in letter().error
 
 
+def test_staff_is_told_that_a_market_is_due_once_its_resolver_is_not_asked_any_more(
+    engine: EngineAtHand, source: Any
+) -> None:
+    from markets import reminders
+    from markets.resolvers import asking
+
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE market SET closes_at = now()")
+    asking.configure(listing(engine), "json_url", {**BY_VALUE, "url": source.url})
+    close(engine)
+    assert reminders.remind() == 0
+    asking.start()
+    source.says({})
+    assert (run_jobs(), reminders.remind()) == (["postponed"], 0)
+    source.says({"result": "abandoned"})
+    assert (run_jobs(HOUR), reminders.remind()) == (["dead"], 1)
+
+
+def test_staff_is_told_that_a_market_is_overdue_whoever_is_asked(
+    asked: EngineAtHand, source: Any, settings: Any
+) -> None:
+    from markets import reminders
+
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE market SET closes_at = now() - interval '25 hours'")
+    assert reminders.remind() == 1
+
+
 # Plug-ins -----------------------------------------------------------------------------------------
 
 
