@@ -177,8 +177,8 @@ def test_other_settings_mean_another_question_and_the_older_one_comes_to_nothing
     asking.configure(
         listing(asked), "json_url", {**BY_VALUE, "path": "$.other", "values": "home => No", "url": source.url}
     )
-    assert asking.start() == 1
-    assert run_jobs() == ["done", "done"]
+    assert (run_jobs(), source.server.asked, proposals()) == (["done"], [], [])
+    assert (asking.start(), run_jobs()) == (1, ["done"])
     assert proposals() == [("system", "settled", [0, 10_000])]
 
 
@@ -373,6 +373,8 @@ def test_a_proposal_that_was_withdrawn_is_not_made_again(
     ask_again(asked)
     assert asking.start() == 0
     assert [status for _, status, _ in proposals()] == ["withdrawn"]
+    # A second one of that id would be taken by the engine, and the table has its id already.
+    assert [type(command) for _, command in asked.commands] == [cmd.ProposeResolution, cmd.WithdrawResolution]
 
 
 def test_while_the_read_models_are_behind_it_waits(
