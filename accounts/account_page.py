@@ -1,16 +1,18 @@
 """The page /account: what it shows, whoever of the forms on it has been sent."""
 
+import datetime as dt
 from typing import Any, NamedTuple
 
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 
 from accounts import selectors, services
 from accounts.forms import EmailForm, KeyForm, MoneyForm, WebhookForm
 from accounts.models import Notification, NotificationPreferences, PriceAlert, User, Webhook, WebhookDelivery
 from accounts.notifications import addresses, alerts, preferences, webhooks
-from accounts.notifications.texts import ABOUT
+from accounts.notifications.texts import ABOUT, LABELS
 from trading.eventlog.read import read_creations
 from trading.replicas import reading
 
@@ -56,7 +58,10 @@ def account_page(
     user = request.user
     assert isinstance(user, User), "login_required stands above every caller"
     account_id = str(user.account_id)
+    today = timezone.now().date()
     context = {
+        "today": today,
+        "statement_day": today - dt.timedelta(days=1),
         "account": selectors.account_figures(account_id),
         "keys": selectors.keys_of(user)[:KEYS_SHOWN],
         "notifications": selectors.notifications_of(account_id)[:NOTIFICATIONS_SHOWN],
@@ -78,7 +83,7 @@ def _channels(user: User) -> dict[str, Any]:
     account_id = str(user.account_id)
     grid, digest = preferences.grid_of(account_id)
     return {
-        "grid": [_GridRow(str(kind), ABOUT[kind], grid[kind]) for kind in ABOUT],
+        "grid": [_GridRow(kind, label, grid[kind]) for kind, label in LABELS.items()],
         "digest": digest,
         "digests": NotificationPreferences.Digest.choices,
         "email_form": EmailForm(initial={"email": user.email}),

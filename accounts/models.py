@@ -279,3 +279,24 @@ class ToldMarket(models.Model):
 
     def __str__(self) -> str:
         return str(self.market_id)
+
+
+class DailyStatement(models.Model):
+    """A UTC day's statement that an account is to be mailed, or was.
+
+    The row is there before it is made, so that nobody asks for it twice. `closing_pips` is what it has proven.
+    """
+
+    account_id = models.UUIDField()
+    day = models.DateField()
+    mailed_at = models.DateTimeField(null=True, blank=True)
+    closing_pips = models.BigIntegerField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["account_id", "day"], name="accounts_statement_of_day")
+        ]
+        indexes = [models.Index(fields=["day"], name="accounts_statement_age")]
+
+    def __str__(self) -> str:
+        return f"{self.day} of {self.account_id}"

@@ -7,16 +7,19 @@ from rest_framework import serializers
 
 from accounts.models import Notification, NotificationPreferences, PriceAlert, Webhook, WebhookDelivery
 from accounts.notifications.alerts import outcome_name
-from accounts.notifications.preferences import CHANNELS
+from accounts.notifications.preferences import KINDS, channels_of
 from trading.api.strict import PipsField, StrictCharField, StrictSerializer
 from trading.money import SHARE_PIPS
 from trading.outside.address import MAX_URL
 
-_KINDS = list(Notification.Kind.values)
-_CELLS = {"type": "object", "properties": {channel: {"type": "boolean"} for channel in CHANNELS}}
+
+def _cells(kind: str) -> dict[str, Any]:
+    return {"type": "object", "properties": {channel: {"type": "boolean"} for channel in channels_of(kind)}}
+
+
 _GRID = {
     "type": "object",
-    "properties": dict.fromkeys(_KINDS, _CELLS),
+    "properties": {kind: _cells(kind) for kind in KINDS},
     "example": {"market_resolved": {"in_app": True, "email": False, "webhook": True}},
 }
 
@@ -47,12 +50,12 @@ class GridField(serializers.Field):
         if not isinstance(data, dict):
             raise serializers.ValidationError("Must be an object of kinds.")
         for kind, channels in data.items():
-            if kind not in _KINDS:
+            if kind not in KINDS:
                 raise serializers.ValidationError(f"There is no kind {str(kind)[:64]!r}.")
             if not isinstance(channels, dict):
                 raise serializers.ValidationError(f"{kind} must be an object of channels.")
             for channel, is_on in channels.items():
-                if channel not in CHANNELS:
+                if channel not in channels_of(kind):
                     raise serializers.ValidationError(f"There is no channel {str(channel)[:64]!r}.")
                 if type(is_on) is not bool:
                     raise serializers.ValidationError(f"{kind}.{channel} must be true or false.")
@@ -114,7 +117,7 @@ class _KindsField(serializers.ListField):
     child = StrictChoiceField(choices=Notification.Kind.choices)
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(allow_empty=False, max_length=len(_KINDS), **kwargs)
+        super().__init__(allow_empty=False, max_length=len(Notification.Kind.values), **kwargs)
 
 
 class WebhookRequestSerializer(StrictSerializer):

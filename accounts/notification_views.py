@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from accounts import page_limits
 from accounts.account_page import account_page
 from accounts.forms import EmailForm, WebhookForm, add_errors
-from accounts.models import Notification, NotificationPreferences, User
+from accounts.models import NotificationPreferences, User
 from accounts.notifications import addresses, alerts, preferences, unsubscribe, webhooks
 from trading.errors import ExchangeError, NotFound
 
@@ -25,8 +25,8 @@ PART = "/account#channels"
 def change_preferences(request: HttpRequest) -> HttpResponse:
     """The whole grid: a box that is not ticked is not sent."""
     cells = {
-        str(kind): {channel: f"{kind}.{channel}" in request.POST for channel in preferences.CHANNELS}
-        for kind in Notification.Kind.values
+        kind: {channel: f"{kind}.{channel}" in request.POST for channel in preferences.channels_of(kind)}
+        for kind in preferences.KINDS
     }
     digest = request.POST.get("digest")
     if digest not in NotificationPreferences.Digest.values:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from accounts import api, notification_api, notification_views, views
+from accounts import api, notification_api, notification_views, statement_api, views
 
 api_urlpatterns = [
     path("register", api.RegisterView.as_view(), name="api-register"),
@@ -11,6 +11,7 @@ api_urlpatterns = [
     path("account", api.AccountView.as_view(), name="api-account"),
     path("account/deposit", api.DepositView.as_view(), name="api-deposit"),
     path("account/withdraw", api.WithdrawView.as_view(), name="api-withdraw"),
+    path("account/statement", statement_api.StatementView.as_view(), name="api-statement"),
     path("leaderboard", api.LeaderboardView.as_view(), name="api-leaderboard"),
     path("ws-ticket", api.TicketView.as_view(), name="api-ws-ticket"),
     path("notifications", api.NotificationsView.as_view(), name="api-notifications"),

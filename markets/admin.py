@@ -12,7 +12,7 @@ from django.contrib import admin, messages
 from django.contrib.admin import helpers
 from django.core.exceptions import PermissionDenied
 from django.db.models import OuterRef, QuerySet, Subquery
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -20,12 +20,13 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from markets import selectors, services
+from markets.admin_audit import AuditFileAdmin
 from markets.admin_forms import COMMAND_FORMS, NewMarketForm, add_errors
 from markets.awaiting_admin import AwaitingMarketAdmin
 from markets.figures import compact_money_text, price_text, rate_text
 from markets.models import AwaitingMarket, Market
 from markets.quotes import quotes_of
-from markets.resolution_admin import ResolutionPages, actor_of, to_page
+from markets.resolution_admin import PAGE, ResolutionPages, actor_of, to_page, wait_for_reads
 from markets.resolver_admin import PAGE as RESOLVER_PAGE
 from markets.resolver_admin import ResolverPages, resolver_line
 from markets.selectors import STATUSES, Listing
@@ -35,6 +36,7 @@ from trading.resolution_view import winner_of
 
 admin.site.register(AwaitingMarket, AwaitingMarketAdmin)
 
+CHANGE_PAGE = "admin:markets_market_change"
 MOST_AT_ONCE = 20
 ENDS = ("propose", "resolve", "void")
 """Commands after which one looks at how the market ends."""
@@ -56,7 +58,7 @@ class StatusFilter(admin.SimpleListFilter):
 
 
 @admin.register(Market)
-class MarketAdmin(admin.ModelAdmin):
+class MarketAdmin(AuditFileAdmin):
     """The catalogue and its lifecycle."""
 
     list_display = ("question", "category", "status", "closes_at", "volume", "trades")
@@ -67,8 +69,8 @@ class MarketAdmin(admin.ModelAdmin):
     actions = ("suspend_markets", "resume_markets", "propose_resolution", "resolve_market", "void_market")
     fields = (
         "question", "slug", "market_id", "category", "outcome_table", "status", "verdict", "resolver_answer",
-        "resolution_criteria",
-        "description", "terms", "closes_at", "volume", "trades", "created_by", "created_at",
+        "resolution_criteria", "description", "terms", "closes_at", "volume", "trades", "audit_file", "created_by",
+        "created_at",
     )  # fmt: skip
     readonly_fields = fields
     change_form_template = "admin/markets/market/change_form.html"
@@ -196,6 +198,7 @@ class MarketAdmin(admin.ModelAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """Everything as it is, nothing to save."""
+        wait_for_reads(request)
         hidden = dict.fromkeys(("show_save", "show_save_and_continue", "show_save_and_add_another"), False)
         # Where others have to agree there is no shorter way.
         offers = {"ends_at_once": not (settings.RESOLUTION_APPROVALS or settings.DISPUTE_WINDOW_S)}
@@ -238,7 +241,7 @@ class MarketAdmin(admin.ModelAdmin):
                 add_errors(form, error)
             else:
                 self.message_user(request, f"“{row.question}” is {form.done}.", messages.SUCCESS)
-                return to_page(row.market_id, change.as_of) if name in ENDS else _back_to(row)
+                return to_page(PAGE if name in ENDS else CHANGE_PAGE, row.market_id, change.as_of)
         context = {
             **self.admin_site.each_context(request),
             "title": "Propose result" if name == "propose" else f"{name.capitalize()} market",
@@ -314,7 +317,3 @@ class MarketAdmin(admin.ModelAdmin):
 def _admin_form(form: Any, model_admin: admin.ModelAdmin) -> helpers.AdminForm:
     """The admin's dress for a form that belongs to no model."""
     return helpers.AdminForm(form, [(None, {"fields": list(form.fields)})], {}, model_admin=model_admin)
-
-
-def _back_to(row: Listing) -> HttpResponseRedirect:
-    return HttpResponseRedirect(reverse("admin:markets_market_change", args=[row.market_id]))

@@ -9,7 +9,6 @@ from django.contrib import messages
 from django.contrib.admin import ModelAdmin
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
-from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.http import urlencode
@@ -56,13 +55,7 @@ class ResolutionPages:
 
     def page(self, request: HttpRequest, market_id: Any) -> HttpResponse:
         """Everything about how the market ends, waiting a moment for what has just been done to be readable."""
-        if as_of := request.GET.get("as_of"):
-            try:
-                wait_for(as_of, PROJECTIONS)
-            except InvalidRequest:
-                return redirect(PAGE, market_id)
-            except ReadLag:
-                messages.warning(request, "What is shown is a little behind. Reload in a moment.")
+        wait_for_reads(request)
         row = self._market(request, market_id)
         found = resolutions_of(row.market_id)
         current = found[0] if found else None
@@ -95,7 +88,7 @@ class ResolutionPages:
         else:
             as_of = change.as_of
             messages.success(request, said)
-        return to_page(row.market_id, as_of)
+        return to_page(PAGE, row.market_id, as_of)
 
     def _market(self, request: HttpRequest, market_id: Any) -> Listing:
         if not self._admin.has_change_permission(request):
@@ -112,10 +105,20 @@ def actor_of(request: HttpRequest) -> Actor:
     return Actor(int(request.user.pk), request_id_of(request))
 
 
-def to_page(market_id: str, as_of: str) -> HttpResponseRedirect:
-    """On to a market's page, which shows what a change has left once reads are as far."""
-    url = reverse(PAGE, args=[market_id])
+def to_page(name: str, market_id: str, as_of: str) -> HttpResponseRedirect:
+    """On to a page of a market, which shows what a change has left: see `wait_for_reads`."""
+    url = reverse(name, args=[market_id])
     return HttpResponseRedirect(f"{url}?{urlencode({'as_of': as_of})}" if as_of else url)
+
+
+def wait_for_reads(request: HttpRequest) -> None:
+    """Let reads come to where the page before this one has left the market, or say that they have not."""
+    try:
+        wait_for(request.GET.get("as_of", ""), PROJECTIONS)
+    except InvalidRequest:
+        messages.warning(request, "The address of this page is not whole.")
+    except ReadLag:
+        messages.warning(request, "What is shown is a little behind. Reload in a moment.")
 
 
 def _take(step: str, row: Listing, resolution_id: str, request: HttpRequest) -> tuple[Change, str]:

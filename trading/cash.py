@@ -97,7 +97,10 @@ def deposit(
 def withdraw(
     *, account_id: str, amount_pips: int, client_id: str | None, actor: str, request_id: str | None = None
 ) -> CashAnswer:
-    """Take free cash out. Arguments and errors as `deposit`; Refused with `exceeds_available_cash`."""
+    """Take free cash out, of which what the account owes stays. Arguments and errors as `deposit`.
+
+    Refused with `exceeds_available_cash`.
+    """
     return _move_funds(
         _MoveFunds(
             op="withdraw", account_id=account_id, amount_pips=amount_pips, client_id=client_id,
@@ -203,7 +206,7 @@ def _lock(cursor: Any, command: _MoveFunds) -> _Cash:
 
 
 def _refusal(command: _MoveFunds, cash: _Cash) -> str | None:
-    if command.op == "withdraw" and command.amount_pips > cash.cash_pips:
+    if command.op == "withdraw" and command.amount_pips > cash.cash_pips - cash.debt_pips:
         return EXCEEDS_AVAILABLE_CASH
     if command.op == "deposit" and cash.cash_pips + command.amount_pips > MAX_CASH_PIPS:
         return EXCEEDS_LIMITS

@@ -12,7 +12,7 @@ from celery import shared_task
 from django.conf import settings
 from django.db import connection, transaction
 
-from trading import dead_man
+from trading import dead_man, debts
 from trading.connection import own_connection
 from trading.engine.commands import CloseMarket, Command, OpenMarket, SettleResolution
 from trading.errors import ExchangeError, Refused
@@ -99,6 +99,12 @@ def take_snapshots() -> int:
 def forget_old_switches() -> int:
     """Delete the dead-man switches of which no engine has to know any more."""
     return dead_man.forget_old()
+
+
+@shared_task
+def collect_debts() -> int:
+    """Let accounts in debt repay out of what trading has brought them. Answers how many did."""
+    return debts.collect_debts()
 
 
 @shared_task

@@ -4,7 +4,8 @@ In the app everything is shown, since it costs nobody anything. Webhooks are tol
 where a user has made them, and each names its own kinds. E-mail is for what changes an account while nobody trades: a
 market that ends, a sign-in that the owner may not have made, a webhook that is no longer told. A deposit comes from the
 owner's own hand, fills come by the hundred, and an alert or a market that closes soon is of use for minutes; whoever
-wants those by e-mail switches them on.
+wants those by e-mail switches them on. The daily statement (accounts.statements) is no notification, but has a row of
+the grid: e-mail is its one channel, off until it is switched on, and digests leave it alone.
 """
 
 import json
@@ -12,13 +13,18 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from accounts.models import Notification, NotificationPreferences
+from accounts.notifications.texts import STATEMENT
 from trading.array_literals import array_of
 
 Kind = Notification.Kind
 IN_APP, EMAIL, WEBHOOK = "in_app", "email", "webhook"
 CHANNELS = (IN_APP, EMAIL, WEBHOOK)
+KINDS = (*Kind.values, STATEMENT)
+"""The rows of the grid."""
+
 MAILED_BY_DEFAULT = frozenset(
     {Kind.MARKET_RESOLVED, Kind.MARKET_VOIDED, Kind.MARKET_REVERSED, Kind.SIGN_IN, Kind.WEBHOOK_OFF}
 )
@@ -57,6 +63,11 @@ class Wishes(NamedTuple):
         return [webhook_id for webhook_id, kinds in self.webhooks if kind in kinds]
 
 
+def channels_of(kind: str) -> tuple[str, ...]:
+    """The channels that there are for a kind."""
+    return (EMAIL,) if kind == STATEMENT else CHANNELS
+
+
 def is_default(kind: str, channel: str) -> bool:
     """Whether the channel is on for the kind unless the user says otherwise."""
     return channel != EMAIL or kind in MAILED_BY_DEFAULT
@@ -85,9 +96,10 @@ def grid_of(account_id: str) -> tuple[Grid, str]:
     choices: dict[str, bool] = row.choices if row else {}
     grid = {
         str(kind): {
-            channel: choices.get(_cell(kind, channel), is_default(kind, channel)) for channel in CHANNELS
+            channel: choices.get(_cell(kind, channel), is_default(kind, channel))
+            for channel in channels_of(kind)
         }
-        for kind in Kind.values
+        for kind in KINDS
     }
     return grid, row.digest if row else str(NotificationPreferences.Digest.OFF)
 
@@ -110,9 +122,14 @@ def change(
     row.save()
 
 
+def wanting_statements() -> QuerySet[NotificationPreferences]:
+    """Who has switched daily statements on."""
+    return NotificationPreferences.objects.filter(**{f"choices__{_cell(STATEMENT, EMAIL)}": True})
+
+
 def end_email(account_id: str, kind: str | None) -> None:
     """No more e-mails of a kind, or of any."""
-    kinds = [kind] if kind is not None else Kind.values
+    kinds = [kind] if kind is not None else KINDS
     change(account_id, cells={each: {EMAIL: False} for each in kinds})
 
 

@@ -1,7 +1,7 @@
 """Notifications as a projection of the log.
 
     an order is filled, or expires            order_matched/1, order_expired/1    order_filled, order_expired
-    its market closed over it                 order_cancelled/1                   order_cancelled
+    its market closed or was suspended        order_cancelled/1                   order_cancelled
     a market it held resolved                 position_closed/1                   market_resolved
     a market it traded was voided             payout_issued/1, payout_reversed/2  market_voided
     how a market ended was undone             payout_issued/1, payout_reversed/2  market_reversed
@@ -35,7 +35,7 @@ WISHES_S = 2.0
 
 _READ_ORDERS = """
 SELECT order_id::text, market_id::text, account_id::text, outcome, side, status, quantity, filled, cost_pips, fees_pips,
-       (extract(epoch FROM updated_at) * 1000000)::bigint
+       reason, (extract(epoch FROM updated_at) * 1000000)::bigint
 FROM "order" WHERE order_id = ANY(%s::uuid[])
 """
 _READ_ORDERS_REACHED = "SELECT slot, next_offset FROM projection_checkpoint WHERE projection = 'orders'"
@@ -140,6 +140,7 @@ class NotificationsProjection:
             _ENDED[order.status](order, self._market(connection, order.market_id))
             for order in (rows[order_id] for order_id in order_ids)
             if order.status in _ENDED
+            and (order.status != "cancelled" or order.reason in texts.CANCELLED_BECAUSE)
         ]
 
     def _alert_note(self, connection: Any, alert: alerts.Fired) -> Note:
@@ -206,7 +207,7 @@ def _sort(events: Sequence[LoggedEvent]) -> _News:
             news.orders.update({leg["order"]: leg["account"] for leg in event.data["legs"]})
             news.trades.append(event)
         elif kind == "order_cancelled/1":
-            if event.data["reason"] == "market_closed":
+            if event.data["reason"] in texts.CANCELLED_BECAUSE:
                 news.orders[event.data["order"]] = event.data["account"]
         elif kind == "order_expired/1":
             news.orders[event.data["order"]] = event.data["account"]

@@ -8,10 +8,11 @@ from accounts.models import Notification, PriceAlert
 from trading.money import format_pips
 
 Kind = Notification.Kind
+STATEMENT = "statement"
 
 ABOUT = {
     Kind.ORDER_FILLED: "Order filled",
-    Kind.ORDER_CANCELLED: "Order cancelled by its market's end",
+    Kind.ORDER_CANCELLED: "Order cancelled by its market's end or halt",
     Kind.ORDER_EXPIRED: "Order expired",
     Kind.MARKET_CLOSING: "Market closing soon",
     Kind.RESOLUTION_PROPOSED: "Resolution proposed",
@@ -24,6 +25,12 @@ ABOUT = {
     Kind.WEBHOOK_OFF: "Webhook switched off",
 }
 """How a person calls each kind, in the order in which they are listed."""
+
+LABELS = {**{str(kind): label for kind, label in ABOUT.items()}, STATEMENT: "Daily statement"}
+"""The same of all rows of the grid."""
+
+CANCELLED_BECAUSE = {"market_closed": "Market closed", "market_suspended": "Market suspended"}
+"""Reasons for which an order ends without its owner's doing: he is told."""
 
 
 class Note(NamedTuple):
@@ -59,6 +66,7 @@ class Order(NamedTuple):
     filled: int
     cost_pips: int
     fees_pips: int
+    reason: str | None
     updated_us: int
 
     @property
@@ -82,7 +90,8 @@ def order_filled(order: Order, market: Market) -> Note:
 
 
 def order_cancelled(order: Order, market: Market) -> Note:
-    return _ended(order, market, Kind.ORDER_CANCELLED, "Market closed: your order to {} was cancelled")
+    because = CANCELLED_BECAUSE[order.reason or ""]
+    return _ended(order, market, Kind.ORDER_CANCELLED, f"{because}: your order to {{}} was cancelled")
 
 
 def order_expired(order: Order, market: Market) -> Note:

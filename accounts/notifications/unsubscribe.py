@@ -6,8 +6,7 @@ from django.conf import settings
 from django.core import signing
 from django.urls import reverse
 
-from accounts.models import Notification
-from accounts.notifications.texts import ABOUT
+from accounts.notifications.texts import LABELS
 from trading.errors import NotFound
 
 _SALT = "accounts.notifications.unsubscribe"
@@ -21,9 +20,7 @@ class Subscription(NamedTuple):
 
     @property
     def text(self) -> str:
-        return (
-            "all e-mails" if self.kind is None else f"e-mails about “{ABOUT[Notification.Kind(self.kind)]}”"
-        )
+        return "all e-mails" if self.kind is None else f"e-mails about “{LABELS[self.kind]}”"
 
 
 def link(account_id: str, kind: str | None) -> str:

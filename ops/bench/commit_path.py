@@ -209,7 +209,7 @@ def create_markets(load: Load) -> list[str]:
         command = CreateMarket(
             market_id, f"Bench {number}?", ("Yes", "No"), "bench", 100, 0, 0, None, closes_us
         )
-        frames.append(_frame(load.gateway_id, market_slot(market_id), [_sealed(command, new_id(), "")]))
+        frames.append(frame_of(load.gateway_id, market_slot(market_id), [sealed(command, new_id(), "")]))
     load.prepare(frames)
     load.run(warm_up_s=0, seconds=10)
     load.drain()
@@ -243,9 +243,9 @@ def flow_frames(
             command = CancelOrder(market_id, account_id, order_ids.pop(step.number), None)
         slot = market_slot(market_id)
         rows = waiting.setdefault(slot, [])
-        rows.append(_sealed(command, command_id, account_id, client_id))
+        rows.append(sealed(command, command_id, account_id, client_id))
         if len(rows) == frame_commands:
-            frames.append(_frame(gateway_id, slot, waiting.pop(slot)))
+            frames.append(frame_of(gateway_id, slot, waiting.pop(slot)))
     return frames
 
 
@@ -261,11 +261,12 @@ def resting_orders(
             market_id, account_id, command_id, 0, "buy" if buys else "sell", "limit",
             100 + 100 * step if buys else 9_900 - 100 * step, 10, "GTC", client_order_id=None, by=ACTOR,
         )  # fmt: skip
-        envelopes.append(_sealed(command, command_id, account_id))
-    return _frame(gateway_id, market_slot(market_id), envelopes)
+        envelopes.append(sealed(command, command_id, account_id))
+    return frame_of(gateway_id, market_slot(market_id), envelopes)
 
 
-def _sealed(command: Command, command_id: str, account_id: str, client_id: str | None = None) -> Envelope:
+def sealed(command: Command, command_id: str, account_id: str, client_id: str | None = None) -> Envelope:
+    """A command as a gateway would send it, with a deadline of an hour."""
     envelope = seal(
         command,
         command_id=command_id,
@@ -278,7 +279,8 @@ def _sealed(command: Command, command_id: str, account_id: str, client_id: str |
     return structs.replace(envelope, deadline_us=envelope.deadline_us + HOUR_US)
 
 
-def _frame(gateway_id: str, slot: int, envelopes: list[Envelope]) -> Frame:
+def frame_of(gateway_id: str, slot: int, envelopes: list[Envelope]) -> Frame:
+    """A stream entry of commands for markets of that slot."""
     return Frame(command_stream(slot), encode_frame(gateway_id, envelopes), len(envelopes))
 
 

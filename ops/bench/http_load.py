@@ -72,9 +72,11 @@ class HttpStage:
         self._connection: psycopg.Connection[Any] = stage.connect(database)
         self._targets = stage.folder / "targets.txt"
         staff = stage.manage(database, "create_api_key", OPERATOR, "--scopes", "read,trade,admin").split()[-1]
-        with httpx.Client(base_url=f"{stage.base_url('web')}/api/v1", timeout=30) as client:
+        self.web_url = stage.base_url("web")
+        self.staff_headers = {"Authorization": f"Bearer {staff}"}
+        with httpx.Client(base_url=f"{self.web_url}/api/v1", timeout=30) as client:
             self._keys = [_new_trader(client) for _ in range(KEYS)]
-            self._markets = [_new_market(client, staff, number) for number in range(MARKETS)]
+        self._markets = [new_market(self, str(number)) for number in range(MARKETS)]
         self._targets.write_text(f"{' '.join(self._keys)}\n{' '.join(self._markets)}\n")
 
     def close(self) -> None:
@@ -91,9 +93,13 @@ class HttpStage:
     def at_rate(self, lane: str, *, per_s: float, seconds: float) -> tuple[RateRun, int]:
         """Single orders at a fixed rate, and the order events that came of them."""
         prefix = f"r{secrets.token_hex(4)}"
-        url = self._stage.base_url(lane)
-        run = offer(url, keys=self._keys, markets=self._markets, per_s=per_s, seconds=seconds, prefix=prefix)
+        run = self.offer(lane, keys=self._keys, per_s=per_s, seconds=seconds, prefix=prefix)
         return run, self._committed(prefix)
+
+    def offer(self, lane: str, *, keys: list[str], per_s: float, seconds: float, prefix: str = "") -> RateRun:
+        """The same by others, without a look at the log."""
+        url, prefix = self._stage.base_url(lane), prefix or f"r{secrets.token_hex(4)}"
+        return offer(url, keys=keys, markets=self._markets, per_s=per_s, seconds=seconds, prefix=prefix)
 
     def reads(self, lane: str, path: str, *, connections: int, seconds: float) -> HttpRun:
         """Reads of a path below /api/v1; MARKET in it is each of the markets in turn."""
@@ -161,16 +167,18 @@ def _new_trader(client: httpx.Client) -> str:
     return key
 
 
-def _new_market(client: httpx.Client, staff_key: str, number: int) -> str:
+def new_market(stage: HttpStage, name: str) -> str:
+    """A market of its own, through the API; answers its id."""
     body = {
-        "question": f"Will benchmark market {number} be settled by its closing time?",
+        "question": f"Will benchmark market {name} be settled by its closing time?",
         "resolution_criteria": "It never is: the servers it lives on are thrown away.",
         "category": "bench",
         "outcomes": ["Yes", "No"],
         "closes_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 86_400)),
     }
-    headers = {"Authorization": f"Bearer {staff_key}"}
-    return str(_created(client.post("/markets", json=body, headers=headers))["market_id"])
+    url = f"{stage.web_url}/api/v1/markets"
+    made = _created(httpx.post(url, json=body, headers=stage.staff_headers, timeout=30))
+    return str(made["market_id"])
 
 
 def _created(response: httpx.Response) -> dict[str, Any]:

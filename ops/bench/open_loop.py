@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 CONNECTIONS = 64
@@ -23,6 +23,7 @@ class RateRun:
     lost: int
     p50_ms: float
     p99_ms: float
+    took_ms: list[float] = field(default_factory=list, repr=False)
 
 
 def offer(
@@ -95,7 +96,7 @@ async def _offer(host: str, port: int, requests: list[bytes], per_s: float) -> R
     accepted = sum(200 <= status < 300 for status in statuses)
     return RateRun(
         len(requests), accepted, len(statuses) - accepted, len(requests) - len(statuses),
-        percentile(took_ms, 50), percentile(took_ms, 99),
+        percentile(took_ms, 50), percentile(took_ms, 99), took_ms,
     )  # fmt: skip
 
 

@@ -241,23 +241,25 @@ class Stage:
         return (self.folder / "logs" / "all.txt").read_text()[-2000:]
 
 
-def fund_accounts(connection: psycopg.Connection[Any], count: int) -> list[str]:
-    """Accounts with ACCOUNT_CASH_PIPS each, by deposits in the log, a transaction a slot."""
+def fund_accounts(
+    connection: psycopg.Connection[Any], count: int, *, cash_pips: int = ACCOUNT_CASH_PIPS
+) -> list[str]:
+    """Accounts with that much each, by deposits in the log, a transaction a slot."""
     account_ids = sorted((new_id() for _ in range(count)), key=account_slot)
     by_slot: dict[int, list[str]] = {}
     for account_id in account_ids:
         by_slot.setdefault(account_slot(account_id), []).append(account_id)
-    data = {"amount": ACCOUNT_CASH_PIPS, "client_id": None, "repaid": 0}
+    data = {"amount": cash_pips, "client_id": None, "repaid": 0}
     for slot, accounts in by_slot.items():
         at_us = time.time_ns() // 1000
-        command = {"op": "deposit", "amount": ACCOUNT_CASH_PIPS, "client_id": None}
+        command = {"op": "deposit", "amount": cash_pips, "client_id": None}
         metadata = {"command": command, "actor": "bench", "request_id": None, "at_us": at_us}
         event = NewEvent("funds_deposited/1", data, metadata)
         with connection.transaction(), connection.cursor() as cursor:
             append_to_accounts(cursor, slot=slot, events=[(each, event) for each in accounts], at_us=at_us)
             cursor.execute(
                 "INSERT INTO cash_account (account_id, cash_pips) SELECT unnest(%s::uuid[]), %s",
-                [accounts, ACCOUNT_CASH_PIPS],
+                [accounts, cash_pips],
             )
     return account_ids
 

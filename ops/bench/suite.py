@@ -26,10 +26,11 @@ from ops.bench.reads_table import reads_part
 from ops.bench.replay_table import replay_part
 from ops.bench.report import Count, Figure, Report
 from ops.bench.rival_gateway import rival_gateway
+from ops.bench.settlement_table import HOLDERS, settlement_part
 from ops.bench.stage import Stage, StageError
 from ops.bench.yardsticks import durable_commits, raw_copy, recorded_events, recorder_inserts
 
-PARTS = ("matching", "commit", "http", "rate", "batch", "reads", "staleness", "feed", "replay")
+PARTS = ("matching", "commit", "http", "rate", "batch", "reads", "staleness", "feed", "replay", "settlement")
 BATCH_ITEMS = 100
 BATCH_CONNECTIONS = 8
 CONNECTIONS = (16, 64)
@@ -57,6 +58,7 @@ class Options:
     seconds: float = 6.0
     repetitions: int = 3
     output: Path = Path("bench.json")
+    holders: int = HOLDERS
 
 
 def run_suite(options: Options, *, say: Callable[[str], None]) -> Report:
@@ -81,6 +83,8 @@ def run_suite(options: Options, *, say: Callable[[str], None]) -> Report:
             feed_part(stage, *each, report=report, say=say)
         if "replay" in options.parts:
             replay_part(stage, report=report, say=say)
+        if "settlement" in options.parts:
+            settlement_part(stage, *each, holders=options.holders, report=report, say=say)
     return report
 
 

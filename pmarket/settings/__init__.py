@@ -31,6 +31,7 @@ DISPUTE_WINDOW_S = env.number("DISPUTE_WINDOW", 0)
 # How long a closed market may wait for a proposal before more of staff is told.
 RESOLUTION_OVERDUE = timedelta(hours=env.number("RESOLUTION_OVERDUE_HOURS", 24))
 RESOLUTION_ESCALATION = timedelta(hours=env.number("RESOLUTION_ESCALATION_HOURS", 72))
+SETTLEMENT_CHUNK = env.number("SETTLEMENT_CHUNK", 100)
 # What can find out by itself how a market has ended.
 RESOLVERS = env.words(
     "RESOLVERS", "markets.resolvers.json_url.JsonUrl,markets.resolvers.price_feed.PriceFeed"
@@ -39,6 +40,7 @@ RESOLVERS = env.words(
 # The log's proofs. Its signed heads and its archive prove something, or survive something, on another disk or host.
 HEADS_DIR = env.folder("HEADS_DIR", "heads")
 ARCHIVE_DIR = env.folder("ARCHIVE_DIR", "archive")
+AUDIT_DIR = DATA_DIR / "audits"
 HEADS_KEY = env.text("HEADS_KEY")
 HEADS_KEY_FILE = DATA_DIR / "heads_key"
 # Further keys whose published heads are believed: other hosts' and older ones.

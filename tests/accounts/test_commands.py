@@ -86,10 +86,10 @@ def test_the_document_tells_of_every_path_with_its_errors():
     assert schema["paths"].keys() == {
         f"/api/v1/{path}"
         for path in (
-            "register", "keys", "keys/{key_id}", "account", "account/deposit", "account/withdraw", "leaderboard",
-            "ws-ticket", "notifications", "notifications/read", "notification-preferences", "price-alerts",
-            "price-alerts/{alert_id}", "webhooks", "webhooks/{webhook_id}", "webhooks/{webhook_id}/secret",
-            "webhooks/{webhook_id}/test", "webhooks/{webhook_id}/deliveries",
+            "register", "keys", "keys/{key_id}", "account", "account/deposit", "account/withdraw", "account/statement",
+            "leaderboard", "ws-ticket", "notifications", "notifications/read", "notification-preferences",
+            "price-alerts", "price-alerts/{alert_id}", "webhooks", "webhooks/{webhook_id}",
+            "webhooks/{webhook_id}/secret", "webhooks/{webhook_id}/test", "webhooks/{webhook_id}/deliveries",
         )
     }  # fmt: skip
     for path, methods in schema["paths"].items():

@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.conftest import POSTGRES_VARIABLE
+from tests.markets.reviewers import wait_until
 from tests.running_exchange import RunningExchange
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -66,6 +67,26 @@ def trader(exchange: RunningExchange) -> tuple[str, httpx.Client]:
     client.headers["Authorization"] = f"Bearer {made.json()['api_key']}"
     assert client.post("/account/deposit", json={"amount": "1000.0000"}).status_code == 201
     return name, client
+
+
+def set_aside(exchange: RunningExchange) -> str:
+    """A dead letter of work whose cause is mended by now; answers its job's key."""
+    with exchange.connect() as connection:
+        row = connection.execute(
+            "INSERT INTO dead_letter (id, source, payload, error, trace, job_name, job_queue, job_key, tries) "
+            "SELECT gen_random_uuid(), 'job', jsonb_build_object('settlement', settlement_id, 'share', 9), "
+            "'The database was away.', 'Traceback: …', 'trading.settle', 'settlement', "
+            "'settle:' || settlement_id || ':9', 6 FROM settlement WHERE status = 'done' LIMIT 1 RETURNING job_key"
+        ).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def jobs_of(exchange: RunningExchange, key: str) -> int:
+    with exchange.connect() as connection:
+        row = connection.execute("SELECT count(*) FROM job WHERE key = %s", [key]).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def order(client: httpx.Client, slug: str, **fields: Any) -> None:
@@ -143,6 +164,17 @@ def test_a_market_is_made_halted_proposed_disputed_upheld_paid_and_undone(
     expect(settlement).to_contain_text("2 of 2 accounts, $30.0000")
     expect(bea.locator("#market-status")).to_have_text("Resolved")
     picture(bea, "08-settled")
+    # A dead letter whose cause is mended is requeued, runs, and leaves nothing behind.
+    key = set_aside(exchange)
+    bea.goto(f"{exchange.http}/admin/trading/deadletter/")
+    bea.get_by_role("link", name="trading.settle").first.click()
+    expect(bea.locator("#content")).to_contain_text("The database was away.")
+    picture(bea, "11-dead-letter")
+    bea.get_by_role("button", name="Requeue").click()
+    expect(bea.locator(".messagelist")).to_contain_text("is a job again")
+    expect(bea.locator("#content")).to_contain_text("requeued by")
+    picture(bea, "12-requeued")
+    wait_until(lambda: jobs_of(exchange, key) == 0, "the job has run")
     # Two persons undo it.
     for person, told in ((bea, "You have asked"), (ann, "It is being undone")):
         person.goto(resolution_page)

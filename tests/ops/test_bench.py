@@ -9,6 +9,7 @@ import pytest
 from ops.bench import suite
 from ops.bench.commit_path import FRAME_COMMANDS, array_length, flow_frames
 from ops.bench.flow import Cancel, Place, mixed_flow
+from ops.bench.holders import pair_frames
 from ops.bench.report import Count, Figure, Report
 from trading.engine.commands import CancelOrder, PlaceOrder
 from trading.ids import market_slot, new_id
@@ -126,3 +127,15 @@ def test_every_acknowledged_order_must_be_committed(acknowledged, committed, in_
     report = Report({}, counts=[Count("part", acknowledged, committed, in_flight)])
     assert report.is_right is right
     assert ("WRONG" in report.table()) is not right
+
+
+def test_holders_are_made_in_pairs_whose_prices_make_a_dollar():
+    market_id, accounts = new_id(), [new_id() for _ in range(60)]
+    frames = list(pair_frames("gateway", market_id, accounts, seed=1))
+    orders = [envelope.command for frame in frames for envelope in decode_frame(frame.body)[1]]
+    assert {frame.stream for frame in frames} == {command_stream(market_slot(market_id))}
+    assert [order.account_id for order in orders] == accounts
+    for yes, no in zip(orders[::2], orders[1::2], strict=True):
+        assert (yes.outcome, no.outcome, yes.side, no.side) == (0, 1, "buy", "buy")
+        assert yes.price_pips + no.price_pips == 10_000
+        assert yes.quantity_shares == no.quantity_shares >= 1

@@ -9,7 +9,7 @@ file's SHA-256, the number of events, and where each slot begins and ends. The s
 import gzip
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import file_digest
 from pathlib import Path
@@ -70,12 +70,12 @@ def write_archive(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{month.partition}{SUFFIX}"
     parts: dict[int, SlotPart] = {}
-    with _appearing(path) as file:
-        with _member(file) as member:
-            member.write(_line({"format": FORMAT, **month._asdict()}))
+    with appearing(path) as file:
+        with gzip_member(file) as member:
+            member.write(json_line({"format": FORMAT, **month._asdict()}))
         for slot, events in slots:
             at = file.tell()
-            with _member(file) as member:
+            with gzip_member(file) as member:
                 found = _write_slot(member, slot, events)
             if found is None:
                 file.seek(at)
@@ -83,12 +83,12 @@ def write_archive(
                 continue
             parts[slot] = SlotPart(found, at)
     manifest = {
-        "format": FORMAT, **month._asdict(), "file": path.name, "sha256": _sha256(path),
+        "format": FORMAT, **month._asdict(), "file": path.name, "sha256": sha256_of(path),
         "events": sum(part.range.next_offset - part.range.first_offset for part in parts.values()),
         "slots": [[*part.range, part.at] for part in parts.values()],
     }  # fmt: skip
-    with _appearing(manifest_path(path)) as file:
-        file.write(_line(manifest))
+    with appearing(manifest_path(path)) as file:
+        file.write(json_line(manifest))
     return open_archive(path)
 
 
@@ -100,7 +100,7 @@ def open_archive(path: Path) -> ArchiveFile:
             path, Month(manifest["partition"], manifest["low"], manifest["high"]), manifest["events"],
             manifest["sha256"], {row[0]: SlotPart(SlotRange(*row[:3]), row[3]) for row in manifest["slots"]},
         )  # fmt: skip
-        digest = _sha256(path)
+        digest = sha256_of(path)
     except OSError as error:
         raise BadArchive(f"{error.filename} cannot be read: {error.strerror}") from None
     except (msgspec.DecodeError, KeyError, TypeError, ValueError):
@@ -122,7 +122,7 @@ def read_slot_events(archive: ArchiveFile, slot: int) -> Iterator[StoredEvent]:
             file.seek(part.at)
             with gzip.GzipFile(fileobj=file) as member:
                 for offset in range(part.range.first_offset, part.range.next_offset):
-                    event = _event(member.readline())
+                    event = event_of_row(decode_json(member.readline()))
                     if (event.slot, event.slot_offset) != (slot, offset):
                         raise BadArchive(f"{archive.path} holds {event.event_id} instead of {slot}-{offset}")
                     yield event
@@ -143,35 +143,38 @@ def _write_slot(member: IO[bytes], slot: int, events: Iterable[StoredEvent]) -> 
             raise BadArchive(f"offset {beyond} of slot {slot} is missing; see verify_log")
         first = event.slot_offset if first is None else first
         beyond = event.slot_offset + 1
-        member.write(_event_line(event))
+        member.write(json_line(row_of_event(event)))
     return None if first is None or beyond is None else SlotRange(slot, first, beyond)
 
 
-def _event_line(event: StoredEvent) -> bytes:
-    return _line([*event[:7], event.hash.hex(), timestamp_text(event.recorded_us)])
+def row_of_event(event: StoredEvent) -> list[Any]:
+    """An event as its line's JSON has it."""
+    return [*event[:7], event.hash.hex(), timestamp_text(event.recorded_us)]
 
 
-def _event(line: bytes) -> StoredEvent:
-    slot, slot_offset, stream_id, version, name, data, metadata, digest, recorded_at = decode_json(line)
+def event_of_row(row: Sequence[Any]) -> StoredEvent:
+    """Reverses `row_of_event`. Raises TypeError and ValueError for what is none."""
+    slot, slot_offset, stream_id, version, name, data, metadata, digest, recorded_at = row
     return StoredEvent(
         slot, slot_offset, stream_id, version, name, data, metadata, bytes.fromhex(digest),
         timestamp_us(recorded_at),
     )  # fmt: skip
 
 
-def _line(value: Any) -> bytes:
+def json_line(value: Any) -> bytes:
+    """A value as a line of canonical JSON."""
     return canonical_json(value) + b"\n"
 
 
 @contextmanager
-def _member(file: IO[bytes]) -> Iterator[IO[bytes]]:
+def gzip_member(file: IO[bytes]) -> Iterator[IO[bytes]]:
     """A gzip member without a name and a time, which would make equal contents different files."""
     with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as member:
         yield member  # type: ignore[misc]
 
 
 @contextmanager
-def _appearing(path: Path) -> Iterator[IO[bytes]]:
+def appearing(path: Path) -> Iterator[IO[bytes]]:
     """A file that gets its name once it is complete and flushed."""
     aside = path.with_name(f"{path.name}.part")
     with open(aside, "w+b") as file:
@@ -182,6 +185,7 @@ def _appearing(path: Path) -> Iterator[IO[bytes]]:
     sync_folder(path.parent)
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal. Raises OSError."""
     with open(path, "rb") as file:
         return file_digest(file, "sha256").hexdigest()

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Mapping
 
+from django.conf import settings
 from django.db import connection, transaction
 
 from trading.ids import ACCOUNT_SLOTS, MARKET_SLOTS
@@ -16,7 +17,6 @@ from trading.settlement.dues import (
     load_settlement,
     next_dues,
     pool_pips,
-    refuse_before_earlier_ones,
     void_refunds,
 )
 from trading.settlement.pay import pay_dues
@@ -25,7 +25,13 @@ log = logging.getLogger(__name__)
 
 WAITING, RUNNING, BUSY, DONE = "waiting", "running", "busy", "done"
 
-CHUNK_ACCOUNTS = 500
+CHUNK_ACCOUNTS: int = settings.SETTLEMENT_CHUNK
+"""Accounts of one transaction: it holds their cash and their slot until it commits."""
+
+_TAKE_SLOT = """
+SELECT slot, after::text FROM settlement_slot WHERE settlement_id = %s AND step = %s AND NOT is_done
+ORDER BY slot FOR UPDATE SKIP LOCKED LIMIT 1
+"""
 
 
 def settle(settlement_id: str, *, time_limit_s: float = 20.0) -> str:
@@ -39,6 +45,8 @@ def settle(settlement_id: str, *, time_limit_s: float = 20.0) -> str:
     settlement = load_settlement(settlement_id)
     if settlement.status == DONE:
         return DONE
+    if settlement.has_to_wait:
+        return WAITING
     deadline = time.monotonic() + time_limit_s
     try:
         if settlement.status in ("pending", "failed"):
@@ -64,7 +72,6 @@ def _begin(settlement: Settlement) -> None:
         )
         if cursor.fetchone()[0] not in ("pending", "failed"):
             return
-        refuse_before_earlier_ones(cursor, settlement)
         cursor.execute(
             "UPDATE settlement SET status = 'running', finished_at = NULL, accounts_total = %s, collateral_pips = %s "
             "WHERE settlement_id = %s",
@@ -95,11 +102,7 @@ def _run_step(settlement: Settlement, step: str, deadline: float) -> str:
 def _settle_chunk(settlement: Settlement, step: str, refunds: Mapping[str, int]) -> bool:
     """Settle the next accounts of a slot that nobody is at; False if there is no such slot."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT slot, after::text FROM settlement_slot WHERE settlement_id = %s AND step = %s AND NOT is_done "
-            "ORDER BY slot FOR UPDATE SKIP LOCKED LIMIT 1",
-            [settlement.settlement_id, step],
-        )
+        cursor.execute(_TAKE_SLOT, [settlement.settlement_id, step])
         row = cursor.fetchone()
         if row is None:
             return False

@@ -32,14 +32,15 @@ class Unbalanced(Exception):
 
 
 class Behind(Exception):
-    """The positions projection has not reached the cause, or is being rebuilt; or an earlier settlement goes on."""
+    """The positions projection has not reached the cause, or is being rebuilt."""
 
 
 class Settlement(NamedTuple):
     """What is to be settled. `fees_pips` is what the market has charged; a void gives it back.
 
     `reaches` is how far the projection has to be in the account slots: where an earlier settlement of the market
-    ended; empty for the first one. A reversal undoes `reverses`, which was of the kind `reversed_kind`.
+    ended; empty for the first one. While an earlier one is not done, the settlement `has_to_wait`. A reversal undoes
+    `reverses`, which was of the kind `reversed_kind`.
     """
 
     settlement_id: str
@@ -55,6 +56,7 @@ class Settlement(NamedTuple):
     reverses: str | None
     reversed_kind: str | None
     reaches: tuple[int, ...]
+    has_to_wait: bool
 
     @property
     def resolves(self) -> bool:
@@ -78,11 +80,15 @@ class Due(NamedTuple):
     costs_pips: tuple[int, ...]
 
 
+# Whether the earlier ones are done and where the last of them ended is of one moment: read one after the other, that
+# one might end in between, and positions would be read without waiting for what it has done to them.
 _LOAD = """
 SELECT s.settlement_id::text, s.market_id::text, s.kind, s.status, s.cause_slot, s.cause_offset, s.reverses::text,
        r.kind, (SELECT e.ended_at_offsets FROM settlement e
                 WHERE e.market_id = s.market_id AND e.cause_offset < s.cause_offset
-                ORDER BY e.cause_offset DESC LIMIT 1)
+                ORDER BY e.cause_offset DESC LIMIT 1),
+       EXISTS (SELECT FROM settlement e
+               WHERE e.market_id = s.market_id AND e.cause_offset < s.cause_offset AND e.status <> 'done')
 FROM settlement s LEFT JOIN settlement r ON r.settlement_id = s.reverses WHERE s.settlement_id = %s
 """
 
@@ -94,9 +100,10 @@ def load_settlement(settlement_id: str) -> Settlement:
         row = cursor.fetchone()
         if row is None:
             raise NotFound("There is no such settlement.")
-        settlement_id, market_id, kind, status, cause_slot, cause_offset, reverses, reversed_kind, reaches = (
-            row
-        )
+        (
+            settlement_id, market_id, kind, status, cause_slot, cause_offset, reverses, reversed_kind, reaches,
+            has_to_wait,
+        ) = row  # fmt: skip
         (decision,) = read_slot(cursor, slot=cause_slot, from_offset=cause_offset, limit=1)
         outcomes = len(read_creations(cursor, [market_id])[market_id]["outcomes"])
     return Settlement(
@@ -113,17 +120,8 @@ def load_settlement(settlement_id: str) -> Settlement:
         reverses=reverses,
         reversed_kind=reversed_kind,
         reaches=tuple(reaches or ()),
+        has_to_wait=has_to_wait,
     )
-
-
-def refuse_before_earlier_ones(cursor: Any, settlement: Settlement) -> None:
-    """Raise Behind while an earlier settlement of the market is not done; called once the row is locked."""
-    cursor.execute(
-        "SELECT FROM settlement WHERE market_id = %s AND cause_offset < %s AND status <> 'done'",
-        [settlement.market_id, settlement.cause_offset],
-    )
-    if cursor.fetchone() is not None:
-        raise Behind
 
 
 def count_accounts(cursor: Any, settlement: Settlement) -> int:

@@ -1,4 +1,4 @@
-"""One chunk of a settlement: a few hundred accounts of one slot, in one transaction.
+"""One chunk of a settlement: SETTLEMENT_CHUNK accounts of one slot, in one transaction.
 
 Owns settlement_account and the position_closed, position_reopened, payout_issued and payout_reversed events. Locks
 the accounts' slot first (so that two workers at the same accounts queue there) and their cash, in id order, after it:

@@ -78,6 +78,25 @@ def newest_market(cursor: Any, market_id: str) -> Iterator[State]:
         raise NotKept(f"The log cannot tell: {error}.") from error
 
 
+def past_shares(cursor: Any, market_id: str, account_id: str, at_us: int) -> tuple[int, ...]:
+    """The account's shares of each outcome at a time, those that back open orders included; empty before the market.
+
+    As trading has left them: what a settlement has closed is not taken off. Raises Overloaded and NotKept as
+    `past_market` does.
+    """
+    try:
+        version = version_at(cursor, market_id, at_us)
+        if version == 0:
+            return ()
+        with _a_replay():
+            holding = _replayed(cursor, market_id, version).market.holdings.get(account_id)
+    except LogUnusable as error:
+        raise NotKept(f"The log cannot tell: {error}.") from error
+    if holding is None:
+        return ()
+    return tuple(free + held for free, held in zip(holding.free, holding.held, strict=True))
+
+
 def state_at(cursor: Any, market_id: str, at_us: int, **options: Any) -> State:
     """The whole state at a time, however far it is from a snapshot; options as of `replay`. Raises LogUnusable."""
     version = version_at(cursor, market_id, at_us)

@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from ops.bench.interpreters import YardstickMissing
 from ops.bench.report import Report
+from ops.bench.settlement_table import HOLDERS
 from ops.bench.stage import StageError
 from ops.bench.suite import PARTS, Options, run_suite
 from ops.embedded import EmbeddedError
@@ -37,6 +38,9 @@ class Command(BaseCommand):
         )
         parser.add_argument("--seconds", type=float, help="of each repetition of each figure (6)")
         parser.add_argument("--repetitions", type=int, help="of each figure (3)")
+        parser.add_argument(
+            "--holders", type=int, default=HOLDERS, help=f"of the market that is settled ({HOLDERS:,})"
+        )
         parser.add_argument("--output", type=Path, default=Path("bench.json"), help="where the JSON goes")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -68,5 +72,13 @@ def _options(options: dict[str, Any]) -> Options:
     repetitions = options["repetitions"] if options["repetitions"] is not None else 2 if quick else 3
     if not 1 <= seconds <= 600 or not 1 <= repetitions <= 50:
         raise CommandError("--seconds must be from 1 to 600, --repetitions from 1 to 50")
+    if not 2 <= options["holders"] <= 2_000_000 or options["holders"] % 2:
+        raise CommandError("--holders must be an even number from 2 to 2,000,000")
     parts = tuple(part for part in PARTS if part in (options["only"] or PARTS))
-    return Options(parts=parts, seconds=seconds, repetitions=repetitions, output=options["output"])
+    return Options(
+        parts=parts,
+        seconds=seconds,
+        repetitions=repetitions,
+        output=options["output"],
+        holders=options["holders"],
+    )

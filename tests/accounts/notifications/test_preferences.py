@@ -24,8 +24,8 @@ def test_by_default_all_is_shown_in_the_app_and_ends_and_sign_ins_are_mailed(mak
     caller = make_caller("mia")
     answer = caller.get("/notification-preferences").json()
     assert {
-        kind for kind, cells in answer["kinds"].items() if not (cells["in_app"] and cells["webhook"])
-    } == set()
+        kind for kind, cells in answer["kinds"].items() if not (cells.get("in_app") and cells.get("webhook"))
+    } == {"statement"}
     assert {kind for kind, cells in answer["kinds"].items() if cells["email"]} == {
         "market_resolved", "market_voided", "market_reversed", "sign_in", "webhook_off",
     }  # fmt: skip

@@ -10,6 +10,8 @@ from tests.accounts.notifications.told import notes_of
 from tests.trading.projections import written_log
 from tests.trading.projections.written_log import WrittenMarket, append_to_account
 from trading.cash import deposit
+from trading.engine import commands as cmd
+from trading.ids import new_id
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -213,3 +215,25 @@ def test_who_was_paid_is_told_when_the_result_is_undone(someone, follow):
         ("market_reversed", "Result undone: $2.0000 was taken back"),
         ("market_reversed", "Result undone: you were given $1.0000 back"),
     ]
+
+
+def test_who_asked_for_it_is_told_that_a_halt_has_cancelled_his_order(someone, follow):
+    one, other = someone("one"), someone("other")
+    market = WrittenMarket()
+    for account_id, on_suspend in ((one, "cancel"), (other, "keep")):
+        market.do(cmd.PlaceOrder(market.market_id, account_id, new_id(), 0, "buy", "limit", 100, 7, "GTC",
+                                 on_suspend=on_suspend))  # fmt: skip
+    market.do(cmd.SuspendMarket(market.market_id, "news"))
+    follow()
+    assert notes_of(one) == [("order_cancelled", "Market suspended: your order to buy 7 Yes was cancelled")]
+    assert notes_of(other) == []
+
+
+def test_what_was_partly_filled_and_then_withdrawn_by_its_owner_is_no_news(someone, follow):
+    one, other = someone("one"), someone("other")
+    market = WrittenMarket()
+    order_id = market.place(one, "buy", 0, 5_000, 7)
+    market.place(other, "sell", 0, 5_000, 3)
+    market.cancel(one, order_id)
+    follow()
+    assert notes_of(one) == []

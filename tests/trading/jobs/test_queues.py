@@ -222,7 +222,10 @@ def test_every_periodic_task_is_acknowledged_late_and_claims_its_rounds():
         assert task.acks_late, name
         assert task.reject_on_worker_lost, name
         assert options["queue"] in QUEUES
-        assert options["headers"] == {"round": name, "every_s": entry["schedule"]}
+        schedule = entry["schedule"]
+        # What goes by the clock begins every hour.
+        every_s = schedule if isinstance(schedule, int) else schedule.minute == {15} and 3600
+        assert options["headers"] == {"round": name, "every_s": every_s}
 
 
 def test_round_of_beat_is_done_once_and_a_call_by_hand_always():

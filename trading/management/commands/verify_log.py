@@ -12,6 +12,7 @@ from trading.connection import own_connection
 from trading.eventlog.archive import open_archived
 from trading.eventlog.archive_file import ArchiveFile, BadArchive
 from trading.eventlog.archived import archived_months
+from trading.eventlog.audit_file import BadAudit, verify_audit
 from trading.eventlog.heads import BadHeads, SlotHead, read_published
 from trading.eventlog.read import slot_heads
 from trading.eventlog.signing import UnusableKey, existing_public_key
@@ -39,8 +40,14 @@ class Command(BaseCommand):
         )  # fmt: skip
         parser.add_argument("--archive", metavar="DIR", type=Path, help="archived months (ARCHIVE_DIR)")
         parser.add_argument("--table-only", action="store_true", help="do without the archived months")
+        parser.add_argument(
+            "--file", metavar="PATH", type=Path, help="only a market's audit file, without any database"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["file"] is not None:
+            self._audit_file(options["file"], options["public_key"])
+            return
         since_us = None if options["since"] is None else moment_us(options["since"], "--since")
         # Before the slots' heads: whatever was published by now must be in the log that is walked.
         published = self._published(options["heads"], options["public_key"])
@@ -76,9 +83,7 @@ class Command(BaseCommand):
 
     def _published(self, path: Path | None, keys: Sequence[str]) -> dict[int, list[SlotHead]]:
         try:
-            own = existing_public_key(given=settings.HEADS_KEY, file=settings.HEADS_KEY_FILE)
-            trusted = frozenset([*keys, *settings.HEADS_PUBLIC_KEYS, *([own] if own else [])])
-            published = read_published(path or settings.HEADS_DIR, trusted)
+            published = read_published(path or settings.HEADS_DIR, _trusted(keys))
         except (BadHeads, UnusableKey) as error:
             raise CommandError(str(error)) from None
         if not published and path is not None:
@@ -89,12 +94,35 @@ class Command(BaseCommand):
             )
         return published
 
+    def _audit_file(self, path: Path, keys: Sequence[str]) -> None:
+        try:
+            manifest = verify_audit(path, trusted=_trusted(keys))
+        except (BadAudit, UnusableKey) as error:
+            raise CommandError(str(error)) from None
+        of_market, of_accounts = manifest.market_events, manifest.account_events
+        self.stdout.write(
+            f"market {manifest.market} as of {manifest.made_at}: {of_market.events} events in one chain from its first "
+            f"to {of_market.last_hash}, {of_accounts.events} of accounts"
+        )
+        if of_accounts.unproven:
+            self.stdout.write(
+                f"{of_accounts.unproven} events of accounts are not proven: what stood before them was archived"
+            )
+        if manifest.heads is None:
+            self.stdout.write("no heads had been published when the file was made")
+
     def _tell(self, breaks: list[Break], slots: int) -> None:
         for each in breaks:
             self.stderr.write(str(each))
         if breaks:
             raise CommandError(f"the log is broken in {len(breaks)} of {slots} slots")
         self.stdout.write(f"the log is as it was written: {slots} slots")
+
+
+def _trusted(keys: Sequence[str]) -> frozenset[str]:
+    """This machine's own key, if it has one, and those that were named. Raises UnusableKey."""
+    own = existing_public_key(given=settings.HEADS_KEY, file=settings.HEADS_KEY_FILE)
+    return frozenset([*keys, *settings.HEADS_PUBLIC_KEYS, *([own] if own else [])])
 
 
 def _holding(archives: Sequence[ArchiveFile], slot: int) -> list[ArchiveFile]:
