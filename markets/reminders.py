@@ -14,13 +14,14 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.mail import EmailMultiAlternatives
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.timesince import timesince
 
 from markets.awaiting import REMINDED, awaiting
 from markets.models import Market, Reminder
+from markets.resolvers.asking import being_asked
 from trading.jobs import enqueue
 from trading.outside.mail import hand_over
 
@@ -70,11 +71,15 @@ def send_reminder(payload: dict[str, Any]) -> None:
 
 
 def _untold() -> QuerySet[Any]:
-    """Of a market that came to a higher level while no round was done only that one is told."""
+    """Of a market that came to a higher level while no round was done only that one is told.
+
+    Where a resolver is being asked nobody has anything to do, unless that takes too long.
+    """
     noted = Reminder.objects.filter(
         market_id=OuterRef("market_id"), since=OuterRef("since"), level=OuterRef("level")
     )
-    return awaiting().filter(~Exists(noted), level__in=REMINDED).order_by("since")[:A_ROUND]
+    is_asked = Q(Exists(being_asked()), level=Reminder.Level.DUE)
+    return awaiting().filter(~Exists(noted), ~is_asked, level__in=REMINDED).order_by("since")[:A_ROUND]
 
 
 def _waiting(reminders: Iterable[Reminder]) -> QuerySet[Any]:

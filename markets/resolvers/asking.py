@@ -14,7 +14,8 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q, QuerySet, TextField, Value
+from django.db.models.functions import Cast, Concat
 from django.utils import timezone
 
 from markets import resolutions, selectors
@@ -30,12 +31,15 @@ from trading.errors import InvalidRequest, NotFound, OutcomeUnknown, Overloaded,
 from trading.ids import market_slot
 from trading.jobs import GiveUp, enqueue
 from trading.jobs.outbox import GIVE_UP_AFTER
-from trading.models import MarketState, Resolution
+from trading.models import Job, MarketState, Resolution
 from trading.outside.alone import alone_at
 
 log = logging.getLogger(__name__)
 
 ASK = "markets.ask_resolver"
+KEY = "resolver:"
+"""And the revision: the key of the job that asks it."""
+
 A_ROUND = 100
 UNSURE_S = 10.0
 """By then a command without an answer has been carried out, or never will be."""
@@ -91,11 +95,18 @@ def start() -> int:
         enqueue(
             ASK,
             {"market": str(row.market_id), "revision": str(row.revision)},
-            key=f"resolver:{row.revision}",
+            key=f"{KEY}{row.revision}",
             # From then on the superusers are asked instead.
             give_up_after=max(settings.RESOLUTION_ESCALATION, GIVE_UP_AFTER),
         )
     return len(rows)
+
+
+def being_asked() -> QuerySet[MarketResolver]:
+    """Of an outer query's market: its resolver while that is about to be asked, or asked until it has an answer."""
+    job = Job.objects.filter(key=Concat(Value(KEY), Cast(OuterRef("revision"), TextField())))
+    found = MarketResolver.objects.filter(market_id=OuterRef("market_id"))
+    return found.filter(Q(started_at=None) | Exists(job))
 
 
 def ask(payload: dict[str, Any]) -> None:

@@ -94,13 +94,12 @@ class ComparisonField(forms.ChoiceField):
     """One of COMPARISONS."""
 
     def __init__(self, **kwargs: Any) -> None:
-        empty = [] if kwargs.get("required", True) else [("", "---------")]
-        super().__init__(choices=[*empty, *((sign, sign) for sign in COMPARISONS)], **kwargs)
+        super().__init__(choices=[("", "---------"), *((sign, sign) for sign in COMPARISONS)], **kwargs)
 
 
 class OutcomeField(forms.ChoiceField):
     """One of the market's outcomes, by its name."""
 
     def offer(self, outcomes: Sequence[str]) -> None:
-        empty = [] if self.required else [("", "---------")]
-        self.choices = [*empty, *((name, name) for name in outcomes)]
+        # None is chosen beforehand: whoever forgets one is told.
+        self.choices = [("", "---------"), *((name, name) for name in outcomes)]

@@ -39,7 +39,7 @@ Literal = tuple[str, Any]
 class JsonUrlForm(SettingsForm):
     """Where the value is, and what it means: by equality, or by comparison."""
 
-    url = UrlField(help_text="Part of the evidence, which everybody may read: no secrets in it.")
+    url = UrlField(label="URL", help_text="Part of the evidence, which everybody may read: no secrets in it.")
     path = forms.CharField(
         max_length=MAX_PATH,
         strip=False,

@@ -177,8 +177,8 @@ def test_other_settings_mean_another_question_and_the_older_one_comes_to_nothing
     asking.configure(
         listing(asked), "json_url", {**BY_VALUE, "path": "$.other", "values": "home => No", "url": source.url}
     )
-    assert asking.start() == 1
-    assert run_jobs() == ["done", "done"]
+    assert (run_jobs(), source.server.asked, proposals()) == (["done"], [], [])
+    assert (asking.start(), run_jobs()) == (1, ["done"])
     assert proposals() == [("system", "settled", [0, 10_000])]
 
 
@@ -373,6 +373,8 @@ def test_a_proposal_that_was_withdrawn_is_not_made_again(
     ask_again(asked)
     assert asking.start() == 0
     assert [status for _, status, _ in proposals()] == ["withdrawn"]
+    # A second one of that id would be taken by the engine, and the table has its id already.
+    assert [type(command) for _, command in asked.commands] == [cmd.ProposeResolution, cmd.WithdrawResolution]
 
 
 def test_while_the_read_models_are_behind_it_waits(
@@ -454,6 +456,34 @@ def test_settings_that_do_not_hold_any_more_are_a_dead_letter(asked: EngineAtHan
     MarketResolver.objects.update(settings={"url": "http://a.example/"})
     assert run_jobs() == ["dead"]
     assert "settings are not valid" in letter().error
+
+
+def test_staff_is_told_that_a_market_is_due_once_its_resolver_is_not_asked_any_more(
+    engine: EngineAtHand, source: Any
+) -> None:
+    from markets import reminders
+    from markets.resolvers import asking
+
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE market SET closes_at = now()")
+    asking.configure(listing(engine), "json_url", {**BY_VALUE, "url": source.url})
+    close(engine)
+    assert reminders.remind() == 0
+    asking.start()
+    source.says({})
+    assert (run_jobs(), reminders.remind()) == (["postponed"], 0)
+    source.says({"result": "abandoned"})
+    assert (run_jobs(HOUR), reminders.remind()) == (["dead"], 1)
+
+
+def test_staff_is_told_that_a_market_is_overdue_whoever_is_asked(
+    asked: EngineAtHand, source: Any, settings: Any
+) -> None:
+    from markets import reminders
+
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE market SET closes_at = now() - interval '25 hours'")
+    assert reminders.remind() == 1
 
 
 # Plug-ins -----------------------------------------------------------------------------------------
