@@ -140,6 +140,43 @@ def test_positions_that_do_not_add_up_stop_the_settlement_before_it_pays(payouts
     assert events_of(winner) == events_of(loser) == []
 
 
+def test_counting_may_take_longer_than_a_transaction_may(monkeypatch):
+    market = Ended(holdings=crowd(20), payouts=(10_000, 0))
+    real = course.count_accounts
+
+    def slow(cursor, settlement):
+        cursor.execute("SELECT pg_sleep(0.3)")
+        return real(cursor, settlement)
+
+    monkeypatch.setattr(course, "count_accounts", slow)
+    with connection.cursor() as cursor:
+        cursor.execute("SET transaction_timeout = '200ms'")
+        try:
+            assert market.settle() == "done"
+        finally:
+            cursor.execute("RESET transaction_timeout")
+
+
+def test_who_finds_another_counting_comes_again(monkeypatch):
+    market = Ended(holdings=crowd(20), payouts=(10_000, 0))
+    real, met = course.count_accounts, []
+
+    def meanwhile():
+        try:
+            met.append(market.settle())
+        finally:
+            connection.close()
+
+    def counted(cursor, settlement):
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(meanwhile).result()
+        return real(cursor, settlement)
+
+    monkeypatch.setattr(course, "count_accounts", counted)
+    assert market.settle() == "done"
+    assert met == ["waiting"]
+
+
 def test_settling_again_pays_nothing_more():
     market = Ended(holdings=crowd(20), payouts=(10_000, 0))
     assert market.settle() == "done"
@@ -204,7 +241,7 @@ def test_workers_at_the_same_settlement_share_the_work(monkeypatch):
             connection.close()
 
     with ThreadPoolExecutor(6) as pool:
-        assert set(pool.map(worker, range(6))) <= {"done", "busy"}
+        assert set(pool.map(worker, range(6))) <= {"done", "busy", "waiting"}
     assert market.settle() == "done"
     assert_paid_exactly_once(market, (0, 10_000))
 

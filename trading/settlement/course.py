@@ -37,7 +37,8 @@ ORDER BY slot FOR UPDATE SKIP LOCKED LIMIT 1
 def settle(settlement_id: str, *, time_limit_s: float = 20.0) -> str:
     """Do as much of a settlement as fits into the time; call again until it says `done`.
 
-    `waiting`: the positions projection or an earlier settlement of the market is not there yet, nothing was done.
+    `waiting`: the positions projection or an earlier settlement of the market is not there yet, or somebody is about to
+    begin; nothing was done.
     `running`: time was up. `busy`: others are at all that is left. Raises NotFound; Unbalanced where the market does
     not add up, which leaves the settlement failed until it is called again. Safe to call from any number of processes
     at once, which share the account slots out among them.
@@ -65,12 +66,20 @@ def settle(settlement_id: str, *, time_limit_s: float = 20.0) -> str:
 
 
 def _begin(settlement: Settlement) -> None:
-    """Check that the market adds up before the first pip leaves it, and count who is to be paid."""
+    """Check that the market adds up before the first pip leaves it, and count who is to be paid.
+
+    One worker does; others find its lock and come again. A million takes longer than a transaction may otherwise.
+    """
     with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL transaction_timeout = 0")
         cursor.execute(
-            "SELECT status FROM settlement WHERE settlement_id = %s FOR UPDATE", [settlement.settlement_id]
+            "SELECT status FROM settlement WHERE settlement_id = %s FOR UPDATE SKIP LOCKED",
+            [settlement.settlement_id],
         )
-        if cursor.fetchone()[0] not in ("pending", "failed"):
+        row = cursor.fetchone()
+        if row is None:
+            raise Behind
+        if row[0] not in ("pending", "failed"):
             return
         cursor.execute(
             "UPDATE settlement SET status = 'running', finished_at = NULL, accounts_total = %s, collateral_pips = %s "
