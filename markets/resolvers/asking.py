@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from markets import resolutions, selectors
 from markets.models import MarketResolver, new_uuid
+from markets.resolution_reads import UNDER_REVIEW
 from markets.resolvers.plugin import LONGEST_RETRY_S, AskedMarket, Decision, NotYet
 from markets.resolvers.registry import resolvers
 from markets.selectors import Listing
@@ -52,7 +53,6 @@ KEPT_ANSWER, KEPT_REASON = 2_000, 1_000
 UNSHOWN = "\N{REPLACEMENT CHARACTER}"
 """For control characters, which evidence may not hold, and for those that change how what follows is read."""
 
-UNDER_REVIEW = ("proposed", "approved", "disputed")
 DECIDED_BEFORE = (RejectReason.NOT_SUPPORTED, RejectReason.MARKET_NOT_OPEN)
 
 

@@ -32,10 +32,16 @@ _SUPERSEDE = """
 UPDATE resolution SET status = 'superseded', updated_at = %s
 WHERE market_id = %s AND status IN ('proposed', 'approved', 'disputed')
 """
+# One that was withdrawn may be proposed again under its id.
 _INSERT = """
 INSERT INTO resolution (resolution_id, market_id, payouts, evidence, status, proposed_by, proposed_at,
                         approvals_needed, window_us, disputable_until, updated_at)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (resolution_id) DO UPDATE SET
+    payouts = excluded.payouts, evidence = excluded.evidence, status = excluded.status,
+    proposed_by = excluded.proposed_by, proposed_at = excluded.proposed_at, approvals_needed = excluded.approvals_needed,
+    window_us = excluded.window_us, disputable_until = excluded.disputable_until, updated_at = excluded.updated_at,
+    approved_by = '{}', disputes = 0
 """
 _APPROVE = """
 UPDATE resolution SET approved_by = approved_by || %s::text, disputable_until = %s, updated_at = %s,
