@@ -3,7 +3,6 @@
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, TypeVar
 
 from django.utils.module_loading import autodiscover_modules
@@ -86,7 +85,6 @@ def job_type(name: str) -> JobType:
     return _types[name]
 
 
-@cache
 def _import_all() -> None:
     """A worker has imported these already; a process that only enqueues has not."""
     autodiscover_modules("tasks", "jobs")

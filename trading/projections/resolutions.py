@@ -39,7 +39,8 @@ INSERT INTO resolution (resolution_id, market_id, payouts, evidence, status, pro
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (resolution_id) DO UPDATE SET
     payouts = excluded.payouts, evidence = excluded.evidence, status = excluded.status,
-    proposed_by = excluded.proposed_by, proposed_at = excluded.proposed_at, approvals_needed = excluded.approvals_needed,
+    proposed_by = excluded.proposed_by, proposed_at = excluded.proposed_at,
+    approvals_needed = excluded.approvals_needed,
     window_us = excluded.window_us, disputable_until = excluded.disputable_until, updated_at = excluded.updated_at,
     approved_by = '{}', disputes = 0
 """
