@@ -21,8 +21,9 @@ class Command(BaseCommand):
     help = (
         "Measures the exchange on throw-away servers of its own (fsync on, synchronous_commit on, THROTTLE=0): "
         "matching beside packages from PyPI, the commit path beside raw COPY, eventsourcing's recorder and a plain "
-        "SQL loop, and over HTTP, through both lanes, single orders, orders at a fixed rate and batches. Takes about "
-        "six minutes; docs/BENCHMARKS.md says how to read it. Prints one table and writes bench.json. Exits non-zero "
+        "SQL loop, over HTTP, through both lanes, single orders, orders at a fixed rate and batches, and how fast a "
+        "market of many holders is settled. Takes about twelve minutes; docs/BENCHMARKS.md says how to read it. Prints "
+        "one table and writes bench.json. Exits non-zero "
         "if an acknowledged order was not committed."
     )
     # It has servers of its own; the configured ones need not be there.
