@@ -62,6 +62,15 @@ _configure_environment(SERVERS, FOLDER)
 from django.conf import settings  # noqa: E402  (its environment is complete only now)
 
 assert settings.DATABASES, "pytest-django sets Django up once its settings are read"
+assert os.environ["VALKEY_URL"] == settings.VALKEY_URL, (
+    "the settings were read before this process had its servers"
+)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """Further processes inherit this variable, and would read the settings before they have servers of their own."""
+    del os.environ["DJANGO_SETTINGS_MODULE"]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
