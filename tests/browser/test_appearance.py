@@ -207,6 +207,7 @@ def test_market_is_made_halted_resumed_and_resolved_in_the_admin(
     page.get_by_label("Evidence").fill("https://example.org/report")
     page.get_by_role("button", name="Resolve").click()
     expect(page.locator(".messagelist")).to_contain_text("is being settled")
+    page.get_by_role("link", name="Does the admin work from end to end?").click()
     page.get_by_role("link", name="View page").click()
     expect(page.locator("#verdict")).to_contain_text("Resolved: Partly", timeout=20_000)
     operator("trading/event/?q=does-the-admin-work-from-end-to-end")

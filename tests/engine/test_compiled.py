@@ -13,7 +13,7 @@ from trading import compiled
 
 ROOT = compiled.ROOT
 ASK = "import trading.shard.batch as batch; print(batch.__file__)"
-OUTER = ("PYTEST_XDIST", "PMARKET_TEST")
+OUTER = ("PYTEST_XDIST", "PMARKET_TEST", "DJANGO_SETTINGS_MODULE")
 # Cases of every rule on both exchanges, what earlier releases have recorded, snapshots, and a shard at work.
 CASES = [
     "tests/engine/test_self_trade.py", "tests/engine/test_conditions.py", "tests/engine/test_amend_priority.py",
