@@ -177,9 +177,7 @@ class MarketAdmin(AuditFileAdmin):
             **self.admin_site.each_context(request),
             **(extra_context or {}),
             "title": "Create market",
-            "adminform": helpers.AdminForm(
-                form, [(None, {"fields": list(form.fields)})], {}, model_admin=self
-            ),
+            "adminform": _admin_form(form, self),
             "errors": form.errors,
             "inline_admin_formsets": [],
             "media": self.media + form.media,

@@ -78,20 +78,31 @@ _HOLDINGS = """
     LEFT JOIN (
         SELECT account_id, sum(quantity * coalesce((%(payouts)s::integer[])[outcome + 1], 0))::bigint AS pays_pips,
                CASE WHEN count(*) FILTER (WHERE quantity > 0) = %(outcomes)s THEN min(quantity) ELSE 0 END AS sets
-        FROM position WHERE market_id = %(market)s AND account_id > %(after)s GROUP BY account_id
+        FROM position WHERE market_id = %(market)s GROUP BY account_id
     ) h USING (account_id)
     LEFT JOIN settlement_account paid
         ON paid.settlement_id = %(settlement)s AND paid.account_id = n.account_id AND paid.step = 'pay'
     LEFT JOIN settlement_account taken
         ON taken.settlement_id = %(settlement)s AND taken.account_id = n.account_id AND taken.step = 'take_back'
-    WHERE n.market_id = %(market)s AND n.account_id > %(after)s
+    WHERE n.market_id = %(market)s
 """
+# All that is asked of the accounts in one pass over them.
 _OF_A_RESOLUTION = f"""
-SELECT holdings.account_id::text, 0::bigint AS taken_pips, coalesce(paid_pips, pays_pips)::bigint AS payout_pips,
-       (flow_pips + coalesce(paid_pips, pays_pips))::bigint AS profit_pips, sets::bigint FROM ({_HOLDINGS}) holdings
+WITH parts AS MATERIALIZED (
+    SELECT account_id, coalesce(paid_pips, pays_pips)::bigint AS payout_pips,
+           (flow_pips + coalesce(paid_pips, pays_pips))::bigint AS profit_pips, sets::bigint
+    FROM ({_HOLDINGS}) holdings
+)
+SELECT 'sums', NULL, coalesce(sum(payout_pips), 0)::bigint, count(*), coalesce(sum(sets), 0)::bigint FROM parts
+UNION ALL (SELECT 'page', account_id::text, payout_pips, profit_pips, 0 FROM parts
+           WHERE account_id > %(after)s ORDER BY account_id LIMIT %(limit)s)
+UNION ALL (SELECT 'best', account_id::text, payout_pips, profit_pips, 0 FROM parts
+           ORDER BY profit_pips DESC, account_id LIMIT %(top)s)
+UNION ALL (SELECT 'worst', account_id::text, payout_pips, profit_pips, 0 FROM parts
+           ORDER BY profit_pips, account_id LIMIT %(top)s)
 """  # noqa: S608
 _OF_A_VOID = f"""
-SELECT h.account_id::text, h.flow_pips::bigint, h.sets::bigint, h.paid_pips, coalesce(h.taken_pips, least(
+SELECT h.account_id::text, h.flow_pips::bigint, h.sets::bigint, coalesce(h.taken_pips, least(
            greatest(h.flow_pips, 0), c.cash_pips + coalesce(o.reserved_pips, 0) + %(dollar)s * h.sets))::bigint
 FROM ({_HOLDINGS}) h JOIN cash_account c USING (account_id) LEFT JOIN (
     SELECT account_id, sum(reserved_pips) AS reserved_pips FROM "order"
@@ -112,7 +123,6 @@ def preview(decision: Decision, *, after: str | None, limit: int) -> Preview:
         "outcomes": decision.outcomes,
         "payouts": list(decision.payouts or ()),
         "settlement": decision.settlement_id,
-        "after": BEFORE_ALL_ACCOUNTS,
         "dollar": SHARE_PIPS,
     }
     with reading().cursor() as cursor:
@@ -124,25 +134,20 @@ def preview(decision: Decision, *, after: str | None, limit: int) -> Preview:
 def _of_a_resolution(
     cursor: Any, decision: Decision, arguments: dict[str, Any], *, after: str | None, limit: int
 ) -> Preview:
-    def ask(rest: str, **more: Any) -> list[tuple[Any, ...]]:
-        cursor.execute(f"{_OF_A_RESOLUTION} {rest}", {**arguments, **more})
-        return list(cursor.fetchall())
-
-    cursor.execute(
-        f"SELECT count(*), coalesce(sum(payout_pips), 0)::bigint, coalesce(sum(sets), 0)::bigint "  # noqa: S608
-        f"FROM ({_OF_A_RESOLUTION}) parts",
-        arguments,
+    bounds = {"after": after or BEFORE_ALL_ACCOUNTS, "limit": limit, "top": TOP}
+    cursor.execute(_OF_A_RESOLUTION, {**arguments, **bounds})
+    found: dict[str, list[tuple[Any, ...]]] = {"page": [], "best": [], "worst": [], "sums": []}
+    for kind, account_id, payout, profit, sets in cursor.fetchall():
+        found[kind].append((account_id, payout, profit, sets))
+    _, paid, accounts, netted = found["sums"][0]
+    totals = _totals(
+        cursor, arguments, accounts=accounts, paid=paid, sets=netted, taken=0, returns_fees=False
     )
-    accounts, paid, sets = cursor.fetchone()
-    totals = _totals(cursor, arguments, accounts=accounts, paid=paid, sets=sets, taken=0, returns_fees=False)
-    page = ask(
-        "ORDER BY holdings.account_id LIMIT %(limit)s", after=after or BEFORE_ALL_ACCOUNTS, limit=limit
-    )
-    best = ask("ORDER BY profit_pips DESC, account_id LIMIT %(limit)s", limit=TOP)
-    worst = ask("ORDER BY profit_pips, account_id LIMIT %(limit)s", limit=TOP)
+    page, best, worst = found["page"], found["best"], found["worst"]
     shares = _quantities(cursor, decision, [*page, *best, *worst])
     parts, winners, losers = (
-        [Part(row[0], shares[row[0]], *row[1:4]) for row in rows] for rows in (page, best, worst)
+        [Part(account_id, shares[account_id], 0, payout, profit) for account_id, payout, profit, _ in rows]
+        for rows in (page, best, worst)
     )
     return _preview(totals, parts, winners, losers)
 
@@ -152,7 +157,7 @@ def _of_a_void(
 ) -> Preview:
     cursor.execute(_OF_A_VOID, arguments)
     rows = cursor.fetchall()
-    taken = sum(row[4] for row in rows)
+    taken = sum(row[3] for row in rows)
     refunds = _refunds(cursor, arguments, rows, taken)
     totals = _totals(
         cursor, arguments, accounts=len(rows), paid=sum(refunds.values()), sets=sum(row[2] for row in rows),
@@ -160,7 +165,7 @@ def _of_a_void(
     )  # fmt: skip
     results = [
         (account_id, took, refunds.get(account_id, 0), flow + refunds.get(account_id, 0) - took)
-        for account_id, flow, _, _, took in rows
+        for account_id, flow, _, took in rows
     ]
     page = [row for row in results if after is None or row[0] > after][:limit]
     best = sorted(results, key=lambda row: (-row[3], row[0]))[:TOP]
