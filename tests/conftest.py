@@ -91,12 +91,19 @@ def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningExchan
 
     Use accounts and markets of your own; nothing here is rolled back.
     """
-    running = RunningExchange(tmp_path_factory.mktemp("exchange"), database_url=os.environ[POSTGRES_VARIABLE])
-    try:
-        running.start()
+    folder, database_url = tmp_path_factory.mktemp("exchange"), os.environ[POSTGRES_VARIABLE]
+    with RunningExchange.running(folder, database_url=database_url) as running:
         yield running
-    finally:
-        running.stop()
+
+
+@pytest.fixture(scope="session")
+def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningExchange]:
+    """Another one, where one further person has to approve how a market ends, and holders have an hour to object."""
+    folder, database_url = tmp_path_factory.mktemp("reviewed"), os.environ[POSTGRES_VARIABLE]
+    with RunningExchange.running(
+        folder, database_url=database_url, RESOLUTION_APPROVALS="1", DISPUTE_WINDOW="3600"
+    ) as running:
+        yield running
 
 
 @pytest.fixture(autouse=True, scope="session")

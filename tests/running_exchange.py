@@ -9,10 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import psycopg
@@ -84,6 +85,17 @@ class RunningExchange:
             process.stop()
         self._processes.clear()
         self._valkey.stop()
+
+    @classmethod
+    @contextmanager
+    def running(cls, folder: Path, *, database_url: str, **variables: str) -> Iterator[Self]:
+        """One that runs for as long as the `with` lasts."""
+        exchange = cls(folder, database_url=database_url, **variables)
+        try:
+            exchange.start()
+            yield exchange
+        finally:
+            exchange.stop()
 
     def start_process(self, name: str, **variables: str) -> None:
         """Start a line of the Procfile, with further variables; `engine.2` is a second process of the line `engine`."""
@@ -179,6 +191,13 @@ class RunningExchange:
             made = self.manage("create_api_key", OPERATOR, "--scopes", "read,trade,admin")
             self._staff_key = made.stdout.strip()
         return self._staff_key
+
+    def new_colleague(self, name: str, password: str) -> str:
+        """A member of staff with every right, made by the operator's own means; answers the username."""
+        username = f"{name}_{secrets.token_hex(3)}"
+        make = f"User.objects.create_superuser({username!r}, '', {password!r})"
+        self.manage("shell", "-c", f"from accounts.models import User; {make}")
+        return username
 
     def staff_headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.staff_key()}"}

@@ -25,14 +25,9 @@ def smtp_port() -> int:
 
 @pytest.fixture
 def own_exchange(tmp_path: Any, smtp_port: int) -> Any:
-    running = RunningExchange(
-        tmp_path, database_url=os.environ[POSTGRES_VARIABLE], EMAIL_URL=f"smtp://127.0.0.1:{smtp_port}"
-    )
-    try:
-        running.start()
+    database_url, email_url = os.environ[POSTGRES_VARIABLE], f"smtp://127.0.0.1:{smtp_port}"
+    with RunningExchange.running(tmp_path, database_url=database_url, EMAIL_URL=email_url) as running:
         yield running
-    finally:
-        running.stop()
 
 
 def until(check: Any, *, timeout_s: float) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import secrets
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.conftest import POSTGRES_VARIABLE
 from tests.markets.reviewers import wait_until
 from tests.running_exchange import RunningExchange
 
@@ -20,20 +18,6 @@ PASSWORD = "correct-horse-battery"
 QUESTION = "Will two people agree on this?"
 # Where to leave pictures for whoever wants to look; nowhere by default.
 PICTURES = os.environ.get("PICTURES")
-
-
-@pytest.fixture(scope="module")
-def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningExchange]:
-    """One further person has to approve; holders have an hour to object."""
-    running = RunningExchange(
-        tmp_path_factory.mktemp("reviewed"), database_url=os.environ[POSTGRES_VARIABLE],
-        RESOLUTION_APPROVALS="1", DISPUTE_WINDOW="3600",
-    )  # fmt: skip
-    try:
-        running.start()
-        yield running
-    finally:
-        running.stop()
 
 
 def picture(page: Page, name: str) -> None:
@@ -49,15 +33,6 @@ def signed_in(browser: Browser, exchange: RunningExchange, username: str) -> Pag
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url(f"{exchange.http}/")
     return page
-
-
-def member_of_staff(exchange: RunningExchange) -> str:
-    username = f"staff_{secrets.token_hex(3)}"
-    exchange.manage(
-        "shell", "-c",
-        f"from accounts.models import User; User.objects.create_superuser({username!r}, '', {PASSWORD!r})",
-    )  # fmt: skip
-    return username
 
 
 def trader(exchange: RunningExchange) -> tuple[str, httpx.Client]:
@@ -98,7 +73,7 @@ def test_a_market_is_made_halted_proposed_disputed_upheld_paid_and_undone(
     browser: Browser, reviewed: RunningExchange
 ) -> None:
     exchange = reviewed
-    ann, bea = (signed_in(browser, exchange, member_of_staff(exchange)) for _ in range(2))
+    ann, bea = (signed_in(browser, exchange, exchange.new_colleague("staff", PASSWORD)) for _ in range(2))
     name, holder_api = trader(exchange)
     _, other_api = trader(exchange)
     # ann makes a market.

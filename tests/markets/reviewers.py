@@ -40,13 +40,8 @@ class Person:
 
 
 def member_of_staff(exchange: RunningExchange, name: str) -> Person:
-    """A colleague with every right, made by the operator's own means."""
-    username = f"{name}_{secrets.token_hex(3)}"
-    exchange.manage(
-        "shell", "-c",
-        "from accounts.models import User; "
-        f"User.objects.create_superuser({username!r}, '', {secrets.token_urlsafe(12)!r})",
-    )  # fmt: skip
+    """A colleague with every right, and a key."""
+    username = exchange.new_colleague(name, secrets.token_urlsafe(12))
     key = exchange.manage("create_api_key", username, "--scopes", "read,trade,admin").stdout.strip()
     return Person(exchange, username, {"Authorization": f"Bearer {key}"})
 

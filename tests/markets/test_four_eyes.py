@@ -1,35 +1,18 @@
 """How a market ends where it takes two persons and holders may object, as each of them sees it. One exchange, one story
 a test; every step that is not a person's to take is refused, by the API, and by the database where code is left out."""
 
-import os
 import secrets
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import psycopg
 import pytest
 
-from tests.conftest import POSTGRES_VARIABLE
 from tests.markets.reviewers import Person, member_of_staff, trader, wait_until
 from tests.running_exchange import RunningExchange
 
 pytestmark = pytest.mark.slow
 NOT_HIS = "403 permission_denied"
 CLOSED = "422 market_not_open"
-
-
-@pytest.fixture(scope="module")
-def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningExchange]:
-    """One further person has to approve, and holders have an hour to object."""
-    running = RunningExchange(
-        tmp_path_factory.mktemp("reviewed"), database_url=os.environ[POSTGRES_VARIABLE],
-        RESOLUTION_APPROVALS="1", DISPUTE_WINDOW="3600",
-    )  # fmt: skip
-    try:
-        running.start()
-        yield running
-    finally:
-        running.stop()
 
 
 class Cast(NamedTuple):

@@ -19,15 +19,11 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningExchange]:
     """One person has to approve, and holders have two seconds to object."""
-    running = RunningExchange(
-        tmp_path_factory.mktemp("resolved"), database_url=os.environ[POSTGRES_VARIABLE],
-        RESOLUTION_APPROVALS="1", DISPUTE_WINDOW="2",
-    )  # fmt: skip
-    try:
-        running.start()
+    folder, database_url = tmp_path_factory.mktemp("resolved"), os.environ[POSTGRES_VARIABLE]
+    with RunningExchange.running(
+        folder, database_url=database_url, RESOLUTION_APPROVALS="1", DISPUTE_WINDOW="2"
+    ) as running:
         yield running
-    finally:
-        running.stop()
 
 
 def configure(exchange: RunningExchange, market_id: str, url: str) -> None:
