@@ -210,10 +210,6 @@ def in_seconds(seconds: float) -> str:
 
 def colleague_headers(exchange: RunningExchange) -> dict[str, str]:
     """A second member of staff."""
-    exchange.manage(
-        "shell",
-        "-c",
-        "from accounts.models import User; User.objects.create_superuser('colleague', '', 'x' * 20)",
-    )
-    made = exchange.manage("create_api_key", "colleague", "--scopes", "read,trade,admin")
+    username = exchange.new_colleague("colleague", "x" * 20)
+    made = exchange.manage("create_api_key", username, "--scopes", "read,trade,admin")
     return {"Authorization": f"Bearer {made.stdout.strip()}"}
