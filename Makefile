@@ -17,11 +17,12 @@ run: $(VENV)/.installed ## Start a whole exchange with a demo and print its addr
 test: $(VENV)/.installed-dev ## Run all tests against throw-away servers; ARGS="-k word" narrows
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: $(VENV)/.installed-dev ## Format, lint, types, import contracts, missing migrations, deployment settings
+check: $(VENV)/.installed-dev ## Format, lint, types, import contracts, collected tests, missing migrations, deployment settings
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@collected=$$($(BIN)/python -m pytest --collect-only -qq) || { echo "$$collected"; exit 1; }
 	DB_POOL_MAX=0 PYTHONWARNINGS=ignore $(BIN)/python manage.py makemigrations --check --dry-run
 	HTTPS=1 DEBUG=0 SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))') \
 		ALLOWED_ORIGINS=https://exchange.example $(BIN)/python manage.py check --deploy --fail-level WARNING

@@ -10,7 +10,6 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.test_resolution import PASSWORD, member_of_staff
 from tests.running_exchange import RunningExchange
 from tests.trading.outside.local_server import LocalServer, local_server
 
@@ -56,13 +55,13 @@ def new_market(exchange: RunningExchange, question: str, *, open_for: dt.timedel
 def test_staff_tries_and_saves_a_resolver_and_sees_what_is_due(
     exchange: RunningExchange, page: Page, server: LocalServer
 ) -> None:
-    tag = secrets.token_hex(3)
+    tag, password = secrets.token_hex(3), secrets.token_urlsafe(12)
     due = f"Will {tag} be due?"
     new_market(exchange, due, open_for=dt.timedelta(seconds=3))
     market_id = new_market(exchange, f"Will the home team {tag} win?", open_for=dt.timedelta(days=30))
     page.goto(f"{exchange.http}/admin/")
-    page.get_by_label("Username").fill(member_of_staff(exchange))
-    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_label("Username").fill(exchange.new_colleague("ann", password))
+    page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Log in").click()
 
     page.goto(f"{exchange.http}/admin/markets/market/{market_id}/change/")
