@@ -17,7 +17,7 @@ from trading.projections.runner import Projector
 from trading.settlement import course, settle
 from trading.settlement.preview import Decision, Preview, preview
 
-ACCOUNTS, CASH_PIPS, ALL = 9, 3_000_000, 1_000
+ACCOUNTS, AHEAD, CASH_PIPS, ALL = 9, 4, 6_000_000, 1_000
 
 
 def payouts_of(outcomes: int, how: str) -> tuple[int, ...] | None:
@@ -40,16 +40,24 @@ def paid_by_the_log(market: WrittenMarket, account_id: str) -> tuple[int, int]:
     return taken, paid
 
 
+def get_ahead(market: WrittenMarket, account_id: str, other: str) -> None:
+    """Buys for less than it sells for: what a void takes back."""
+    market.place(other, "sell", 0, 3_000, 200)
+    market.place(account_id, "buy", 0, 3_000, 200)
+    market.place(other, "buy", 0, 7_000, 200)
+    market.place(account_id, "sell", 0, 7_000, 200)
+
+
 def spend_elsewhere(accounts: list[str], chance: random.Random) -> None:
-    """Some have little cash left, so that a void cannot take back all that they are ahead."""
+    """Some keep little cash or none, so that a void takes back what their orders set free, and not all of it then."""
     for account_id in accounts:
-        if chance.random() < 0.5:
+        if chance.random() < 0.7:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT cash_pips FROM cash_account WHERE account_id = %s", [account_id])
                 (left,) = cursor.fetchone()
-            if left > 1:
-                cash.withdraw(account_id=account_id, amount_pips=left - chance.randrange(left // 2 + 1),
-                              client_id=None, actor="tests")  # fmt: skip
+            keeps = chance.choice((0, chance.randrange(20_000)))
+            if left > keeps:
+                cash.withdraw(account_id=account_id, amount_pips=left - keeps, client_id=None, actor="tests")
 
 
 def said_of(found: Preview) -> dict[str, tuple[int, int]]:
@@ -62,6 +70,8 @@ def assert_preview_is_paid(
     chance = random.Random(seed)
     accounts = [funded_account(CASH_PIPS) for _ in range(ACCOUNTS)]
     market = WrittenMarket(tuple(f"outcome {n}" for n in range(outcomes)), taker_fee_e4=fee_e4)
+    for account_id in accounts[:AHEAD]:
+        get_ahead(market, account_id, accounts[-1])
     market.trade_randomly(accounts, 45, seed)
     spend_elsewhere(accounts, chance)
     project()
