@@ -163,8 +163,7 @@ class ReadCache:
         if found is None:
             self._count("worked_out")
             return work_out()
-        mark = found.get(marked_as)
-        if (answer := _fitting(found.get(stored_as), mark)) is not None:
+        if (answer := _fitting(found.get(stored_as), found.get(marked_as))) is not None:
             self._count("l2")
             return answer
         flight, mine = f"{stored_as}:flight", secrets.token_hex(8)
@@ -173,11 +172,17 @@ class ReadCache:
             if answer is not None:
                 self._count("l2")
                 return answer
-        self._count("worked_out")
-        if _is_young(mark):
-            # A replica may not have what the mark tells of, and what it has would be stored as if it had.
-            leave_replica()
         try:
+            # Whoever was at it may have ended between the first look and this flight.
+            found = shared.call(cache.get_many, [stored_as, marked_as]) or found
+            mark = found.get(marked_as)
+            if (answer := _fitting(found.get(stored_as), mark)) is not None:
+                self._count("l2")
+                return answer
+            self._count("worked_out")
+            if _is_young(mark):
+                # A replica may not have what the mark tells of, and what it has would be stored as if it had.
+                leave_replica()
             answer = work_out()
             shared.call(cache.set, stored_as, (mark, *answer), self._l2_s)
         finally:

@@ -128,6 +128,21 @@ def test_many_who_ask_at_once_cost_one_answer(processes):
     assert (bodies, source.asked) == ([b"one"] * 20, 1)
 
 
+def test_one_who_looked_before_another_had_ended_works_out_nothing(monkeypatch):
+    source, name = Source(), new_id()
+    first, second = a_cache(name=name), a_cache(name=name)
+    call = module.shared.call
+
+    def add_late(operation: Callable[..., Any], *arguments: Any) -> Any:
+        if operation.__name__ == "add":
+            monkeypatch.setattr(module.shared, "call", call)
+            first.read("k", source.work_out)
+        return call(operation, *arguments)
+
+    monkeypatch.setattr(module.shared, "call", add_late)
+    assert (second.read("k", source.work_out).body, source.asked) == (b"one", 1)
+
+
 def test_a_failure_reaches_who_asked_and_is_not_remembered():
     def fail() -> Answer:
         raise ValueError("no")
