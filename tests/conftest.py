@@ -10,7 +10,8 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+from unittest.mock import patch
 
 import pytest
 
@@ -97,13 +98,10 @@ def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningExchan
 
 
 @pytest.fixture(scope="session")
-def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningExchange]:
-    """Another one, where one further person has to approve how a market ends, and holders have an hour to object."""
-    folder, database_url = tmp_path_factory.mktemp("reviewed"), os.environ[POSTGRES_VARIABLE]
-    with RunningExchange.running(
-        folder, database_url=database_url, RESOLUTION_APPROVALS="1", DISPUTE_WINDOW="3600"
-    ) as running:
-        yield running
+def reviewed(exchange: RunningExchange) -> Iterator[RunningExchange]:
+    """The same, where one further person has to approve how a market ends, and holders have an hour to object."""
+    with exchange.second_door(RESOLUTION_APPROVALS="1", DISPUTE_WINDOW="3600") as door:
+        yield door
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -112,6 +110,18 @@ def _cheap_passwords() -> Iterator[None]:
     from django.test import override_settings
 
     with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _cheap_flushes() -> Iterator[None]:
+    """TRUNCATE, after each test that may commit, makes new files for every table and index: a tenth of a second."""
+    from django.db.backends.postgresql.operations import DatabaseOperations
+
+    def deletes(operations: Any, _style: Any, tables: list[str], **_more: Any) -> list[str]:
+        return [f"DELETE FROM {operations.quote_name(table)}" for table in tables]
+
+    with patch.object(DatabaseOperations, "sql_flush", deletes):
         yield
 
 

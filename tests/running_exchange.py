@@ -3,6 +3,7 @@
 It has a database of its own beside Django's test database, and a Valkey of its own. Nothing is rolled back.
 """
 
+import copy
 import os
 import secrets
 import signal
@@ -57,12 +58,15 @@ class RunningExchange:
         self._staff_key = ""
         (folder / "logs").mkdir(parents=True, exist_ok=True)
         self._console = Console((folder / "logs" / "all.txt").open("w"), folder / "logs")
+        self._take_ports()
+        self.database_url = _with_database(database_url, self._database)
+        self.env = self._environment()
+
+    def _take_ports(self) -> None:
         self.port, self.ws_port = free_port(), free_port()
         self.http = f"http://127.0.0.1:{self.port}"
         self.live_http = f"http://127.0.0.1:{self.ws_port}"
         self.ws = f"ws://127.0.0.1:{self.ws_port}/ws/v1"
-        self.database_url = _with_database(database_url, self._database)
-        self.env = self._environment()
 
     # Life -----------------------------------------------------------------------------------------
 
@@ -81,7 +85,10 @@ class RunningExchange:
     def stop(self) -> None:
         """Ends the processes. The database goes with its throw-away server: to drop it, vacuum had to be ended first,
         which only a superuser may."""
-        for process in reversed(self._processes.values()):
+        for name in self._processes:
+            if self.is_alive(name):
+                self.signal(name, signal.SIGTERM)
+        for process in self._processes.values():
             process.stop()
         self._processes.clear()
         self._valkey.stop()
@@ -104,6 +111,33 @@ class RunningExchange:
         process = CommandProcess(name, command, environment=environment, cwd=PROJECT, console=self._console)
         process.start()
         self._processes[name] = process
+
+    @contextmanager
+    def running_as(self, name: str, **variables: str) -> Iterator[None]:
+        """A process that has further variables for as long as the `with` lasts."""
+        self.kill(name, signal.SIGTERM)
+        self.start_process(name, **variables)
+        try:
+            yield
+        finally:
+            self.kill(name, signal.SIGTERM)
+            self.start_process(name)
+
+    @contextmanager
+    def second_door(self, **variables: str) -> Iterator[Self]:
+        """This exchange behind another pair of `web` and `live`, which have further variables."""
+        door = copy.copy(self)
+        door._take_ports()
+        environment = {"PORT": str(door.port), "WS_PORT": str(door.ws_port), **variables}
+        names = [f"{name}.{door.port}" for name in ("web", "live")]
+        for name in names:
+            self.start_process(name, **environment)
+        try:
+            door.wait_healthy()
+            yield door
+        finally:
+            for name in names:
+                self.kill(name, signal.SIGTERM)
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
         """Send a signal to a process and wait for its end; it is not started again by itself."""

@@ -125,7 +125,9 @@ def test_up_again_finds_its_data_and_ctrl_c_leaves_no_process(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_several_engines_share_the_slots_and_one_that_is_killed_is_replaced(tmp_path: Path) -> None:
+def test_several_engines_share_the_slots_one_that_is_killed_is_replaced_and_none_outlives_a_killed_up(
+    tmp_path: Path,
+) -> None:
     def wait_for_shares(*, without: int | None = None) -> None:
         deadline = time.monotonic() + PATIENCE_S
         while True:
@@ -143,6 +145,10 @@ def test_several_engines_share_the_slots_and_one_that_is_killed_is_replaced(tmp_
         os.kill(killed, signal.SIGKILL)
         wait_for_shares(without=killed)
         _wait_for_200(f"{running.url}/matching/health")
+
+        family = running.family()
+        running.end(signal.SIGKILL)
+        assert _survivors(family, timeout_s=30) == []
 
 
 @pytest.mark.slow
@@ -166,7 +172,9 @@ def test_replica_is_read_from_and_one_that_is_killed_comes_back(tmp_path: Path) 
         wait_for_replica()
 
 
-def test_a_killed_process_comes_back_and_other_terminals_find_the_servers(tmp_path: Path) -> None:
+def test_a_killed_process_comes_back_other_terminals_find_the_servers_and_many_signals_end_all(
+    tmp_path: Path,
+) -> None:
     with up(tmp_path) as running:
         running.wait_for_line("pmarket is ready")
         for marker in ("manage.py engine", "uvicorn", "valkey-server"):
@@ -190,19 +198,7 @@ def test_a_killed_process_comes_back_and_other_terminals_find_the_servers(tmp_pa
         assert made.returncode == 0, made.stderr
         assert made.stdout.startswith("pm_")
 
-
-def test_nothing_outlives_an_up_that_was_killed(tmp_path: Path) -> None:
-    with up(tmp_path) as running:
-        running.wait_for_line("pmarket is ready")
-        family = running.family()
-        running.end(signal.SIGKILL)
-        assert _survivors(family, timeout_s=30) == []
-
-
-def test_many_signals_at_once_end_a_projector_and_an_up(tmp_path: Path) -> None:
-    """A handler that a further signal interrupts must not wait for itself."""
-    with up(tmp_path) as running:
-        running.wait_for_line("pmarket is ready")
+        # A handler that a further signal interrupts must not wait for itself.
         family = running.family()
         projector = _pid_of(running, "manage.py projector")
         for _ in range(300):

@@ -2,28 +2,23 @@
 clock once its holders had their time to object. Nobody says more than one "approved"."""
 
 import datetime as dt
-import os
 import secrets
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.conftest import POSTGRES_VARIABLE
 from tests.markets.reviewers import member_of_staff, trader, wait_until
 from tests.running_exchange import RunningExchange
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningExchange]:
-    """One person has to approve, and holders have two seconds to object."""
-    folder, database_url = tmp_path_factory.mktemp("resolved"), os.environ[POSTGRES_VARIABLE]
-    with RunningExchange.running(
-        folder, database_url=database_url, RESOLUTION_APPROVALS="1", DISPUTE_WINDOW="2"
-    ) as running:
-        yield running
+@pytest.fixture
+def reviewed(exchange: RunningExchange) -> Iterator[RunningExchange]:
+    """One person has to approve what the worker proposes, and holders have two seconds to object."""
+    with exchange.running_as("market", RESOLUTION_APPROVALS="1", DISPUTE_WINDOW="2"):
+        yield exchange
 
 
 def configure(exchange: RunningExchange, market_id: str, url: str) -> None:
@@ -40,7 +35,7 @@ def test_a_market_is_asked_about_approved_by_one_and_settled_by_the_clock(
 ) -> None:
     ann = member_of_staff(reviewed, "ann")
     yan, noa = trader(reviewed, "10.0000"), trader(reviewed, "10.0000")
-    closes_at = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=15)
+    closes_at = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=5)
     status, made = ann.post("/markets", {
         "question": f"Will the home team win {secrets.token_hex(4)}?", "resolution_criteria": "The result says.",
         "category": "resolvers", "outcomes": ["Yes", "No"], "closes_at": closes_at.isoformat(),
@@ -57,9 +52,7 @@ def test_a_market_is_asked_about_approved_by_one_and_settled_by_the_clock(
     assert dt.datetime.now(dt.UTC) >= closes_at
     assert ann.get(f"/markets/{market_id}/resolutions")[1]["results"] == []
     source.says({"result": "home"})
-    with reviewed.connect() as database:
-        # Asked again after a minute; now will do.
-        database.execute("UPDATE job SET due_at = now() WHERE name = 'markets.ask_resolver'")
+    wait_until(lambda: ask_now(reviewed, market_id), "it would be asked again after a minute; now will do")
 
     def resolutions() -> list[dict[str, Any]]:
         return list(ann.get(f"/markets/{market_id}/resolutions")[1]["results"])
@@ -68,7 +61,7 @@ def test_a_market_is_asked_about_approved_by_one_and_settled_by_the_clock(
     (proposed,) = resolutions()
     assert (proposed["status"], proposed["outcome"], proposed["proposed_by"]) == ("proposed", "Yes", "system")
     assert source.url in proposed["evidence"]
-    run_the_job_again(reviewed)
+    run_the_job_again(reviewed, market_id)
 
     path = f"/markets/{market_id}/resolutions/{proposed['resolution_id']}"
     assert ann.post(f"{path}/approve")[0] == 202
@@ -78,11 +71,22 @@ def test_a_market_is_asked_about_approved_by_one_and_settled_by_the_clock(
     assert noa.cash() == ("6.0000", "0.0000")
 
 
-def run_the_job_again(exchange: RunningExchange) -> None:
+def ask_now(exchange: RunningExchange, market_id: str) -> bool:
+    """Whether there was an asking that waited for its time."""
+    with exchange.connect() as database:
+        changed = database.execute(
+            "UPDATE job SET due_at = now() WHERE name = 'markets.ask_resolver' AND payload->>'market' = %s "
+            "AND claimed_until IS NULL AND due_at > now()",
+            [market_id],
+        )
+        return changed.rowcount == 1
+
+
+def run_the_job_again(exchange: RunningExchange, market_id: str) -> None:
     """As after a worker that died when all but the deletion of the row was done."""
     exchange.manage(
         "shell", "-c",
         "from markets.models import MarketResolver; from markets.resolvers import asking; "
-        "row = MarketResolver.objects.get(); "
+        f"row = MarketResolver.objects.get(market_id={market_id!r}); "
         "asking.ask({'market': str(row.market_id), 'revision': str(row.revision)})",
     )  # fmt: skip
