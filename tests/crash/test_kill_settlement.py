@@ -4,7 +4,6 @@ A market of real trades ends three times: resolved, that undone, and void with t
 by SIGKILL. What each account must have is worked out here, from what it traded.
 """
 
-import contextlib
 import os
 import random
 import secrets
@@ -12,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -86,21 +86,22 @@ class Workers:
 
     def __init__(self, exchange: RunningExchange) -> None:
         self.exchange = exchange
-        self.deaths: list[str] = []
-        self._forked: dict[int, str] = {}
+        self.deaths: Counter[str] = Counter()
         self._settlers = subprocess.Popen(
             [sys.executable, "-m", "tests.crash.settlers"], cwd=PROJECT, env=exchange.env | CHUNK,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
-        exchange.kill("settlement", signal.SIGTERM)
+
+    def start(self) -> None:
+        self.exchange.kill("settlement", signal.SIGTERM)
         for name in WORKERS:
-            exchange.start_process(name, **CHUNK)
+            self.exchange.start_process(name, **CHUNK)
         assert self._answer() == "ready"
 
     def close(self) -> None:
-        self._settlers.kill()
+        os.killpg(self._settlers.pid, signal.SIGKILL)
         self._settlers.wait()
-        for name in WORKERS:
+        for name in filter(self.exchange.has, WORKERS):
             self.exchange.kill(name)
         self.exchange.start_process("settlement")
 
@@ -117,17 +118,22 @@ class Workers:
 
     def _kill_one(self, forked: dict[int, str], settlement_id: str, chance: random.Random) -> None:
         """A worker that lives, which is then replaced."""
-        alive: list[Any] = [*forked, *(name for name in WORKERS if self.exchange.is_alive(name))]
-        victim = chance.choice(alive)
-        if isinstance(victim, str):
-            self.exchange.kill(victim)
-            self.exchange.start_process(victim, **CHUNK)
-        else:
+        while True:
+            alive: list[Any] = [*forked, *(name for name in WORKERS if self.exchange.is_alive(name))]
+            victim = chance.choice(alive)
+            if isinstance(victim, str):
+                self.exchange.kill(victim)
+                self.exchange.start_process(victim, **CHUNK)
+                self.deaths["of the Procfile"] += 1
+                return
             guard = forked.pop(victim)
-            with contextlib.suppress(ProcessLookupError):  # It has just paid the last one.
+            try:
                 os.kill(victim, signal.SIGKILL)
+            except ProcessLookupError:  # It has just paid the last one.
+                continue
             forked[self._fork(settlement_id, guard)] = guard
-        self.deaths.append(str(victim))
+            self.deaths[guard] += 1
+            return
 
     def _fork(self, settlement_id: str, guard: str) -> int:
         assert self._settlers.stdin is not None
@@ -145,6 +151,7 @@ def workers(exchange: RunningExchange) -> Iterator[Workers]:
     """In the place of the exchange's one settlement worker, which comes back afterwards."""
     made = Workers(exchange)
     try:
+        made.start()
         yield made
     finally:
         made.close()
@@ -165,7 +172,7 @@ def test_each_holder_is_paid_once_whichever_workers_die(workers: Workers) -> Non
         course = Course(workers, database, staff, crowd, chance)
         course.resolve_undo_and_void()
         let_jobs_end(database)
-    assert len(workers.deaths) == 3 * KILLS
+    assert workers.deaths.total() == 3 * KILLS
     exchange.manage("reconcile")
     exchange.manage("verify_log")
 

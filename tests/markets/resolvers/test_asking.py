@@ -239,18 +239,20 @@ def test_evidence_names_the_url_the_value_the_time_the_hash_and_the_bodys_beginn
 
     body = b'{"result": "home", "by": "\\u202e<b>\\u0007' + b"x" * 3_000 + b'"}'
     source.sends(body)
+    before = dt.datetime.now(dt.UTC)
     assert run_jobs() == ["done"]
     evidence = Resolution.objects.get().evidence
     assert evidence.startswith("The resolver json_url says Yes. $.result is home, which means Yes.\n")
     for part in (
         f"URL: {source.url}\n",
         "Value: home\n",
-        f"Read at: {dt.datetime.now(dt.UTC):%Y-%m-%dT%H:}",
         f"SHA-256 of the body: {hashlib.sha256(body).hexdigest()}\n",
         f"The first 1024 of its {len(body)} bytes:\n" + '{"result": "home", "by": "',
     ):
         assert part in evidence
     assert evidence.count("x") < 1_024
+    read_at = evidence.partition("Read at: ")[2].partition("\n")[0]
+    assert before - dt.timedelta(seconds=1) <= dt.datetime.fromisoformat(read_at) <= dt.datetime.now(dt.UTC)
 
 
 def test_control_characters_of_a_value_and_a_body_are_replaced_in_evidence(
