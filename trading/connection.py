@@ -1,10 +1,12 @@
 """PostgreSQL connections that Django does not make: a process's own, outside the pool, for the shard, the projector and
 the watches of replicas, which hold one for as long as they live; and the kind that gives a silent replica up."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
 
@@ -26,6 +28,22 @@ class ImpatientConnection(psycopg.Connection[Any]):
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 self.close()  # The answer may come yet, and would be taken for the next one's.
             raise
+
+
+@contextmanager
+def preparing_cursor() -> Iterator[psycopg.Cursor[Any]]:
+    """A cursor of Django's connection, inside its transaction, whose statements PostgreSQL plans once and not each time.
+
+    For what runs the same few statements again and again; parameters are bound by the server, so some need a cast.
+    """
+    connection.ensure_connection()
+    raw = connection.connection
+    before, raw.prepare_threshold = raw.prepare_threshold, 1
+    try:
+        with psycopg.Cursor(raw) as cursor:
+            yield cursor
+    finally:
+        raw.prepare_threshold = before
 
 
 def own_connection(

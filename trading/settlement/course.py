@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from django.conf import settings
 from django.db import connection, transaction
 
+from trading.connection import preparing_cursor
 from trading.ids import ACCOUNT_SLOTS, MARKET_SLOTS
 from trading.settlement.dues import (
     PAY,
@@ -110,7 +111,7 @@ def _run_step(settlement: Settlement, step: str, deadline: float) -> str:
 
 def _settle_chunk(settlement: Settlement, step: str, refunds: Mapping[str, int]) -> bool:
     """Settle the next accounts of a slot that nobody is at; False if there is no such slot."""
-    with transaction.atomic(), connection.cursor() as cursor:
+    with transaction.atomic(), preparing_cursor() as cursor:
         cursor.execute(_TAKE_SLOT, [settlement.settlement_id, step])
         row = cursor.fetchone()
         if row is None:

@@ -142,7 +142,7 @@ def _mark(
     keeps = step == PAY
     cursor.execute(
         "INSERT INTO settlement_account (settlement_id, account_id, step, amount_pips, quantities, costs) "
-        "SELECT %s, account_id, %s, amount, quantities::bigint[], costs::bigint[] "
+        "SELECT %s::uuid, account_id, %s::text, amount, quantities::bigint[], costs::bigint[] "
         "FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::text[]) AS m(account_id, amount, quantities, costs)",
         [
             settlement.settlement_id,
