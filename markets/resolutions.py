@@ -28,11 +28,11 @@ from trading.engine.commands import (
     WithdrawResolution,
 )
 from trading.engine.rejection import RejectReason
-from trading.errors import InvalidRequest, NotFound, OutcomeUnknown, PermissionDenied, Refused
+from trading.errors import ArchivedEvents, InvalidRequest, NotFound, OutcomeUnknown, PermissionDenied, Refused
 from trading.ids import is_id, new_id
 from trading.models import Resolution, Settlement
 from trading.money import SHARE_PIPS, format_pips
-from trading.settlement.dues import can_be_undone
+from trading.settlement.dues import can_be_undone, has_its_cause
 
 Act, Role = Signature.Act, Signature.Role
 ENDING = ("closed", "resolved", "voided")
@@ -153,15 +153,19 @@ def reverse(market_id: str, resolution_id: str, *, evidence: str, actor: Actor) 
         raise NotFound("The market has no settled resolution of this id.")
     if ended.status != "done":
         raise Refused("market_not_open", "Its settlement is not done yet.")
+    if not has_its_cause(resolution_id):
+        raise ArchivedEvents("The month in which the market ended is archived: restore it first.")
     if not can_be_undone(resolution_id):
         raise Refused("not_supported", "It was settled by a version that did not keep what undoing takes.")
     undoing, signed = new_id(), Resolution.objects.filter(resolution_id=resolution_id).first()
+    # Whoever upheld it after a dispute has approved it too.
+    approvals = () if signed is None else (signed.approvals_needed, len(signed.approved_by))
     command = ReverseResolution(
         market_id=market_id,
         settlement_id=undoing,
         evidence=_evidence(evidence),
         by=actor.name,
-        approvals=max(settings.RESOLUTION_APPROVALS, 0 if signed is None else signed.approvals_needed),
+        approvals=max(settings.RESOLUTION_APPROVALS, *approvals),
         reverses=resolution_id,
     )
     change = _sign_and_submit(command, resolution_id, Act.REVERSE, Role.APPROVER, actor)

@@ -21,7 +21,7 @@ from trading.eventlog.archive import GONE, place_of
 from trading.eventlog.codec import to_us
 from trading.eventlog.read import read_creations
 from trading.eventlog.upcast import stored_names
-from trading.ids import ACCOUNT_SLOTS, MARKET_SLOTS, first_id_after, first_id_at
+from trading.ids import ACCOUNT_SLOTS, BEFORE_ALL, MARKET_SLOTS, first_id_after, first_id_at
 
 PROJECTIONS = ("candles", "markets", "orders", "positions")
 PAGE_EVENTS = 20_000
@@ -241,7 +241,7 @@ def _name(kind: str, how: str) -> str:
 def _largest(month: Month) -> tuple[str | None, int]:
     """The market in which most was traded, and how much; the one that is older where two are even."""
     best: tuple[str | None, int] = (None, 0)
-    after = "00000000-0000-0000-0000-000000000000"
+    after = BEFORE_ALL
     while page := [row[0] for row in _query(_LIVING, [month.end, after, MARKETS_AT_ONCE])]:
         for market_id, volume in _query(_VOLUMES, [page, month.begin, month.end]):
             if volume > best[1]:

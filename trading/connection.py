@@ -32,7 +32,7 @@ class ImpatientConnection(psycopg.Connection[Any]):
 
 @contextmanager
 def preparing_cursor() -> Iterator[psycopg.Cursor[Any]]:
-    """A cursor of Django's connection, inside its transaction, whose statements PostgreSQL plans once and not each time.
+    """A cursor of Django's connection, in its transaction, whose statements PostgreSQL plans once and not each time.
 
     For what runs the same few statements again and again; parameters are bound by the server, so some need a cast.
     """
@@ -40,7 +40,7 @@ def preparing_cursor() -> Iterator[psycopg.Cursor[Any]]:
     raw = connection.connection
     before, raw.prepare_threshold = raw.prepare_threshold, 1
     try:
-        with psycopg.Cursor(raw) as cursor:
+        with connection.wrap_database_errors, psycopg.Cursor(raw) as cursor:
             yield cursor
     finally:
         raw.prepare_threshold = before

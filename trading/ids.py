@@ -13,6 +13,8 @@ from uuid_utils import uuid7
 
 MARKET_SLOTS = 16
 ACCOUNT_SLOTS = 16
+BEFORE_ALL = "00000000-0000-0000-0000-000000000000"
+"""Less than any id: where a walk through them begins."""
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 

@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from trading import dead_man, debts
 from trading.connection import own_connection
 from trading.engine.commands import CloseMarket, Command, OpenMarket, SettleResolution
-from trading.errors import ExchangeError, Refused
+from trading.errors import ExchangeError, OutcomeUnknown, Refused, Unreachable
 from trading.eventlog import heads, partitions
 from trading.eventlog.signing import signing_key
 from trading.gateway import gateway_sync
@@ -73,9 +73,10 @@ def close_due_markets() -> int:
         except Refused as refusal:
             log.info("%s of market %s: %s", type(command).__name__, command.market_id, refusal.code)
         except ExchangeError as error:
-            # The engine does not answer: what is due stays due, and is found again.
+            # What is due stays due, and is found again. One market that cannot be loaded keeps no other waiting.
             log.warning("%s of market %s: %s", type(command).__name__, command.market_id, error)
-            break
+            if isinstance(error, OutcomeUnknown | Unreachable):
+                break  # The engine does not answer, and would be waited for as long for each of them.
     return accepted
 
 

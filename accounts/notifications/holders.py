@@ -18,6 +18,7 @@ from accounts.notifications.texts import Market, Note
 from accounts.notifications.writing import tell
 from trading.eventlog.codec import LoggedEvent
 from trading.eventlog.read import read_creations
+from trading.ids import BEFORE_ALL
 from trading.jobs import NewJob, enqueue, new_job
 
 PAGE = 1_000
@@ -40,7 +41,6 @@ SELECT market_id, now() FROM market
 WHERE status IN ('open', 'suspended') AND closes_at > now() AND closes_at <= now() + make_interval(secs => %s)
 ON CONFLICT DO NOTHING RETURNING market_id::text
 """
-NOBODY = "00000000-0000-0000-0000-000000000000"
 
 
 @transaction.atomic
@@ -103,7 +103,7 @@ def _tell_pages(page: str, market: Market, note: Callable[[str], Note]) -> None:
 
 
 def _pages(page: str, market_id: str) -> Iterator[list[str]]:
-    after = NOBODY
+    after = BEFORE_ALL
     while True:
         with connection.cursor() as cursor:
             cursor.execute(page, {"market": market_id, "after": after, "limit": PAGE})

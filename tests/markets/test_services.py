@@ -1,12 +1,14 @@
 """What services send, and what they leave behind when the answer is no, or none."""
 
 import pytest
+from django.db import connection
 
 from markets import resolutions, services
 from markets.models import Market
 from markets.services import Actor
 from tests.markets.conftest import new_market
-from trading.errors import InvalidRequest, OutcomeUnknown, Refused
+from trading.errors import ArchivedEvents, InvalidRequest, OutcomeUnknown, Refused
+from trading.ids import new_id
 
 pytestmark = pytest.mark.django_db
 
@@ -114,6 +116,41 @@ def test_resolving_at_once_is_not_supported_where_approvals_are_asked_for(listed
     with pytest.raises(Refused) as refusal:
         resolutions.resolve(row, outcome="Yes", evidence="seen", actor=ACTOR)
     assert (refusal.value.code, gateway.commands) == ("not_supported", [])
+
+
+def settled(row, **signed):
+    """The id of an end of the market that is paid out; who has signed it."""
+    resolution_id = new_id()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO settlement (settlement_id, market_id, kind, status, cause_slot, cause_offset, created_at) "
+            "VALUES (%s, %s, 'resolve', 'done', 1, 0, now())",
+            [resolution_id, row.market_id],
+        )
+        cursor.execute(
+            "INSERT INTO resolution (resolution_id, market_id, payouts, evidence, status, proposed_by, proposed_at, "
+            "approvals_needed, approved_by, window_us, updated_at) "
+            "VALUES (%s, %s, '{10000,0}', 'Seen.', 'settled', 'user:1', now(), %s, %s, 0, now())",
+            [resolution_id, row.market_id, signed["needed"], signed["by"]],
+        )
+    return resolution_id
+
+
+def test_an_end_whose_month_is_archived_is_not_undone(listed, gateway):
+    row = listed("Will the log still have it?")
+    with pytest.raises(ArchivedEvents):
+        resolutions.reverse(row.market_id, settled(row, needed=0, by=[]), evidence="Seen anew.", actor=ACTOR)
+    assert gateway.commands == []
+
+
+@pytest.mark.parametrize(
+    ("needed", "by"), [(0, []), (0, ["user:2"]), (1, ["user:2"]), (1, ["user:2", "user:3"])]
+)
+def test_an_end_is_undone_by_as_many_as_brought_it_about(listed, gateway, monkeypatch, needed, by):
+    monkeypatch.setattr(resolutions, "has_its_cause", lambda resolution_id: True)
+    row = listed("Will it take as many?")
+    resolutions.reverse(row.market_id, settled(row, needed=needed, by=by), evidence="Seen anew.", actor=ACTOR)
+    assert [command.approvals for command in gateway.commands] == [len(by)]
 
 
 def test_resolution_needs_evidence(listed, gateway):

@@ -73,9 +73,10 @@ class Ended:
                     )
             cursor.execute(
                 "INSERT INTO settlement (settlement_id, market_id, kind, status, payouts, cause_slot, "
-                "cause_offset, created_at) VALUES (%s, %s, %s, 'pending', %s, %s, %s, now())",
+                "cause_offset, collateral_pips, created_at) VALUES (%s, %s, %s, 'pending', %s, %s, %s, %s, now())",
                 [self.settlement_id, self.market_id, "void" if payouts is None else "resolve",
-                 list(payouts) if payouts else None, self.slot, self.offset],
+                 list(payouts) if payouts else None, self.slot, self.offset,
+                 self.sets * 10_000],
             )  # fmt: skip
         self.project_up_to(self.offset + 1)
 

@@ -5,7 +5,7 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -114,6 +114,24 @@ def test_nothing_is_paid_before_the_positions_are_there():
     assert market.row()[0] == "pending"
     assert cash_of(winner) == (0, 0)
     market.project_up_to(market.offset + 1)
+    assert market.settle() == "done"
+
+
+def test_a_chunk_that_fails_after_others_is_no_failure_of_theirs(monkeypatch):
+    market = Ended(holdings=crowd(40), payouts=(0, 10_000))
+    real, left = course._settle_chunk, [2]
+
+    def until_a_lock_is_held(*arguments):
+        if not left[0]:
+            raise OperationalError("canceling statement due to lock timeout")
+        left[0] -= 1
+        return real(*arguments)
+
+    monkeypatch.setattr(course, "_settle_chunk", until_a_lock_is_held)
+    assert market.settle() == "running"
+    with pytest.raises(OperationalError):
+        market.settle()
+    monkeypatch.undo()
     assert market.settle() == "done"
 
 

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from trading import tasks
 from trading.engine.commands import CloseMarket, OpenMarket, SettleResolution
-from trading.errors import OutcomeUnknown, Refused
+from trading.errors import OutcomeUnknown, Overloaded, Refused
 from trading.ids import market_slot, new_id
 
 pytestmark = pytest.mark.django_db
@@ -79,6 +79,14 @@ def test_a_refusal_does_not_keep_the_others_from_closing(gateway):
     gateway.answers = {first: Refused("market_not_open")}
     assert tasks.close_due_markets() == 1
     assert [command.market_id for command in gateway.commands] == [first, second]
+
+
+def test_a_market_that_cannot_be_loaded_keeps_no_other_from_closing_or_settling(gateway):
+    first, second = add_market("open", closes=-2 * HOUR), add_market("proposed", closes=-HOUR)
+    over = add_resolution(second, "approved", disputable=-HOUR)
+    gateway.answers = {first: Overloaded("The market is out of order.")}
+    assert tasks.close_due_markets() == 1
+    assert gateway.commands == [CloseMarket(first), SettleResolution(second, over)]
 
 
 def test_while_the_engine_does_not_answer_one_command_is_tried(gateway):

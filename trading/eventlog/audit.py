@@ -27,11 +27,10 @@ from trading.eventlog.audit_file import (
 from trading.eventlog.codec import GENESIS, StoredEvent, decode_json
 from trading.eventlog.read import STORED_COLUMNS, stored_event
 from trading.eventlog.tail import StreamEnd, stream_end
-from trading.ids import MARKET_SLOTS
+from trading.ids import BEFORE_ALL, MARKET_SLOTS
 
 PAGE_EVENTS = 2000
 ACCOUNTS_AT_ONCE = 200
-BEFORE_ALL_ACCOUNTS = "00000000-0000-0000-0000-000000000000"
 CLOCKS_DIFFER_BY = dt.timedelta(hours=1)
 """More than the clocks of two hosts do; events of accounts are looked for from the decision on, less this."""
 
@@ -136,7 +135,7 @@ def _account_events(
     if not settlements:
         return
     settlement_ids = [settlement_id for settlement_id, _ in settlements]
-    since, after = settlements[0][1] - CLOCKS_DIFFER_BY, BEFORE_ALL_ACCOUNTS
+    since, after = settlements[0][1] - CLOCKS_DIFFER_BY, BEFORE_ALL
     with connection.cursor() as cursor:
         while True:
             cursor.execute(_ACCOUNTS, [settlement_ids, after, ACCOUNTS_AT_ONCE, ACCOUNTS_AT_ONCE])

@@ -11,6 +11,7 @@ from typing import Any
 
 from trading.engine.snapshot import FORMAT
 from trading.eventlog.read import slot_heads
+from trading.ids import BEFORE_ALL
 
 STREAMS_AT_ONCE = 500
 POLL_S = 0.1
@@ -30,11 +31,13 @@ def wait_for_projections(cursor: Any, projections: Sequence[str], *, wait_s: flo
 def why_needed(cursor: Any, partition: str) -> str | None:
     """Who has to read a month's events again, or None. Statements are short: each looks at a few streams."""
     cursor.execute(
-        "SELECT settlement_id::text FROM settlement WHERE status <> 'done' AND EXISTS ("  # noqa: S608
-        f'SELECT FROM "{partition}" WHERE slot = cause_slot AND slot_offset = cause_offset) LIMIT 1'
+        # A reversal is folded with a look at what it reverses.
+        "SELECT s.settlement_id::text FROM settlement s LEFT JOIN settlement r ON r.settlement_id = s.reverses "  # noqa: S608
+        f"WHERE s.status <> 'done' AND EXISTS (SELECT FROM \"{partition}\" WHERE "
+        "(slot, slot_offset) IN ((s.cause_slot, s.cause_offset), (r.cause_slot, r.cause_offset))) LIMIT 1"
     )
     if (row := cursor.fetchone()) is not None:
-        return f"settlement {row[0]} began in it and is not done"
+        return f"settlement {row[0]} began in it, or undoes one that did, and is not done"
     market_id = _market_without_snapshot(cursor, partition)
     if market_id is not None:
         return f"market {market_id} has events in it and no snapshot beyond them"
@@ -55,7 +58,7 @@ def _behind(cursor: Any, projections: Sequence[str], heads: dict[int, int]) -> l
 
 
 def _market_without_snapshot(cursor: Any, partition: str) -> str | None:
-    after = "00000000-0000-0000-0000-000000000000"
+    after = BEFORE_ALL
     while True:
         cursor.execute(
             "WITH w AS MATERIALIZED (SELECT id FROM stream JOIN slot USING (slot) "  # noqa: S608

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 
 log = logging.getLogger(__name__)
 
@@ -49,13 +49,13 @@ class Lease:
         self._ended.set()
 
     def _keep(self) -> None:
-        over_at = time.monotonic() + self._limit_s
+        over_at, is_ours = time.monotonic() + self._limit_s, True
         try:
             while not self._ended.wait(max(0.0, min(RENEW_S, over_at - time.monotonic()))):
                 if time.monotonic() >= over_at:
                     self._end_process()
-                elif not self._renew():
-                    return
+                # One whose job is another worker's by now works on all the same, and has to end all the same.
+                is_ours = is_ours and self._renew()
         finally:
             connection.close()
 
@@ -69,7 +69,7 @@ class Lease:
                     [LEASE.total_seconds(), *self._claim],
                 )
                 return cursor.rowcount == 1
-        except DatabaseError as error:
+        except Error as error:
             log.warning("the lease of job %s was not renewed: %s", self._claim[0], error)
             connection.close_if_unusable_or_obsolete()
             return True

@@ -28,8 +28,6 @@ class PeriodicTask(Task):
     """Runs as any task does, but a round that beat sends only where nobody has done it yet."""
 
     abstract = True
-    acks_late = True
-    reject_on_worker_lost = True
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         headers = self.request.headers or {}

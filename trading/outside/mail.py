@@ -18,10 +18,10 @@ from trading.outside.breaker import Breaker, BreakerOpen
 logger = logging.getLogger(__name__)
 
 RETRY_S = 5.0
+# A server that refuses for now wants to be left alone for a while: greylisting takes minutes, a full mailbox longer.
+REFUSED_RETRY_S = 300.0
 
 MAIL = Breaker("mail")
-
-Connecting = (smtplib.SMTPException, OSError)
 
 
 def hand_over(
@@ -55,11 +55,11 @@ def _connection() -> Iterator[Any]:
     """An open connection to the mail server, or NotYet: that it is down is no failure of the mail's."""
     connection = get_connection()
     try:
-        with MAIL.guarding(*Connecting):
+        with MAIL.guarding(OSError):
             connection.open()
     except BreakerOpen as error:
         raise NotYet(str(error), retry_in_s=error.retry_in_s) from None
-    except Connecting as error:
+    except OSError as error:
         raise NotYet(f"the mail server does not answer: {error}", retry_in_s=RETRY_S) from None
     try:
         yield connection
@@ -73,4 +73,4 @@ def _refused(error: Exception, code: int, release: Callable[[], None]) -> None:
         logger.warning("the mail server refuses a mail: %s", error)
         return
     release()
-    raise NotYet(f"the mail server refuses for now: {error}", retry_in_s=RETRY_S) from None
+    raise NotYet(f"the mail server refuses for now: {error}", retry_in_s=REFUSED_RETRY_S) from None

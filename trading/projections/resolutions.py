@@ -112,18 +112,14 @@ def _withdrawn(connection: Any, event: LoggedEvent) -> list[str]:
 
 
 def _resolved(connection: Any, event: LoggedEvent) -> list[str]:
-    return _end(
-        connection, event, status="resolved", kind="resolve", collateral_pips=SHARE_PIPS * event.data["sets"]
-    )
+    return _end(connection, event, status="resolved", kind="resolve")
 
 
 def _voided(connection: Any, event: LoggedEvent) -> list[str]:
-    # A void gives the fees back too.
-    collateral_pips = SHARE_PIPS * event.data["sets"] + event.data["fees"]
-    return _end(connection, event, status="voided", kind="void", collateral_pips=collateral_pips)
+    return _end(connection, event, status="voided", kind="void")
 
 
-def _end(connection: Any, event: LoggedEvent, *, status: str, kind: str, collateral_pips: int) -> list[str]:
+def _end(connection: Any, event: LoggedEvent, *, status: str, kind: str) -> list[str]:
     """Ends the market and opens its settlement; answers the settlement's id unless it was there before."""
     payouts, settlement_id = event.data.get("payouts"), event.data["settlement"]
     resolution = {
@@ -136,7 +132,7 @@ def _end(connection: Any, event: LoggedEvent, *, status: str, kind: str, collate
     ended = [status, at, canonical_json(resolution).decode(), settlement_id, event.version, event.stream_id]
     _change_one(connection, event, _END_MARKET, ended)
     connection.execute(_SET_STATUS, ["settled", at, settlement_id])
-    return _open_settlement(connection, event, kind, payouts, collateral_pips, None)
+    return _open_settlement(connection, event, kind, payouts, reverses=None)
 
 
 def _reversal_requested(connection: Any, event: LoggedEvent) -> list[str]:
@@ -151,7 +147,7 @@ def _reversed(connection: Any, event: LoggedEvent) -> list[str]:
     connection.execute(_REVERSE, [data["settlement"], data["reverses"]])
     undecided = ["reversed", None, None, data["settlement"], event.version, event.stream_id]
     _change_one(connection, event, _END_MARKET, undecided)
-    return _open_settlement(connection, event, "reverse", None, SHARE_PIPS * data["sets"], data["reverses"])
+    return _open_settlement(connection, event, "reverse", None, reverses=data["reverses"])
 
 
 def _open_settlement(
@@ -159,10 +155,11 @@ def _open_settlement(
     event: LoggedEvent,
     kind: str,
     payouts: Any,
-    collateral_pips: int,
+    *,
     reverses: str | None,
 ) -> list[str]:
     settlement_id, at = event.data["settlement"], moment(event.recorded_us)
+    collateral_pips = SHARE_PIPS * event.data["sets"]
     opened = connection.execute(
         _INSERT_SETTLEMENT,
         [

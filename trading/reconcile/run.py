@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from trading.connection import own_connection
 from trading.eventlog.codec import StoredEvent
 from trading.eventlog.read import read_slot
-from trading.ids import ACCOUNT_SLOTS, MARKET_SLOTS
+from trading.ids import ACCOUNT_SLOTS, BEFORE_ALL, MARKET_SLOTS
 from trading.reconcile.accounts import LedgerFold, StandingsFold
 from trading.reconcile.compare import compare_ledger, compare_market, compare_money, compare_standing
 from trading.reconcile.ledger import Ledger
@@ -29,7 +29,6 @@ from trading.reconcile.rows import (
 PAGE_EVENTS = 5000
 MARKETS_AT_ONCE = 50
 ACCOUNTS_AT_ONCE = 500
-BEFORE_ALL_ACCOUNTS = "00000000-0000-0000-0000-000000000000"
 POLL_S = 0.05
 
 Progress = Callable[[int], None]
@@ -208,7 +207,7 @@ class _Run:
         if not self._projections_are_there:
             return
         account_ids = sorted(self._account_folds.ledger.events)
-        after: str | None = BEFORE_ALL_ACCOUNTS
+        after: str | None = BEFORE_ALL
         for start in range(0, max(1, len(account_ids)), ACCOUNTS_AT_ONCE):
             chunk = account_ids[start : start + ACCOUNTS_AT_ONCE]
             # Rows of whoever is beyond the last account of the log are strangers'.

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from trading.eventlog.codec import to_us
-from trading.ids import first_id_after, first_id_at
+from trading.ids import BEFORE_ALL, first_id_after, first_id_at
 from trading.replicas import reading
 
 PAGE_ROWS = 1000
@@ -100,7 +100,6 @@ FROM fill WHERE account_id = %(account)s AND trade_id >= %(trade)s AND trade_id 
 AND (trade_id, order_id) > (%(trade)s, %(order)s) AND executed_at >= %(begin)s AND executed_at < %(end)s
 ORDER BY trade_id, order_id LIMIT %(limit)s
 """
-NO_ID = "00000000-0000-0000-0000-000000000000"
 
 
 def opening_balance(account_id: str, begin: dt.datetime, anchor: Anchor = NOTHING_YET) -> int:
@@ -130,7 +129,7 @@ def entries(account_id: str, begin: dt.datetime, end: dt.datetime) -> Iterator[S
 
 def fills(account_id: str, begin: dt.datetime, end: dt.datetime) -> Iterator[StatementFill]:
     """The executions of the account's orders from `begin` to before `end`, oldest first."""
-    key = {"trade": first_id_at(max(EPOCH, begin - IDS_DIFFER_BY)), "order": NO_ID}
+    key = {"trade": first_id_at(max(EPOCH, begin - IDS_DIFFER_BY)), "order": BEFORE_ALL}
     terms = {"account": account_id, "begin": begin, "end": end, "limit": PAGE_ROWS,
              "beyond": first_id_after(to_us(end + IDS_DIFFER_BY))}  # fmt: skip
     while True:

@@ -1,7 +1,8 @@
 """Pays out a resolved market, unwinds a voided one, or undoes either, exactly once whatever dies when.
 
     pending ── begin: the shares (or flows) add up to what the market holds ──► running ──► done
-        └──────────────────────── they do not ────────────────────────────────────────────► failed
+      ▲  └───────────────────── they do not, and nothing is paid ─────────────────────────► failed
+      └──────────────────────── the read model is mended, the job requeued ◄──────────────────┘
 
     jobs.py     the jobs that carry it, and what their ends mean
     course.py   the whole of it, a bounded piece at a time

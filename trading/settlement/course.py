@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 
 from trading.connection import preparing_cursor
 from trading.ids import ACCOUNT_SLOTS, MARKET_SLOTS
@@ -83,9 +83,9 @@ def _begin(settlement: Settlement) -> None:
         if row[0] not in ("pending", "failed"):
             return
         cursor.execute(
-            "UPDATE settlement SET status = 'running', finished_at = NULL, accounts_total = %s, collateral_pips = %s "
+            "UPDATE settlement SET status = 'running', finished_at = NULL, accounts_total = %s "
             "WHERE settlement_id = %s",
-            [count_accounts(cursor, settlement), settlement.collateral_pips, settlement.settlement_id],
+            [count_accounts(cursor, settlement), settlement.settlement_id],
         )
         cursor.execute(
             "INSERT INTO settlement_slot (settlement_id, step, slot) "
@@ -103,9 +103,18 @@ def _begin(settlement: Settlement) -> None:
 def _run_step(settlement: Settlement, step: str, deadline: float) -> str:
     """`done` when the step is complete for every account; else as `settle`."""
     refunds = void_refunds(settlement) if step == PAY and settlement.kind == "void" else {}
+    has_settled = False
     while time.monotonic() <= deadline:
-        if not _settle_chunk(settlement, step, refunds):
-            return DONE if _is_complete(settlement, step) else BUSY
+        try:
+            if not _settle_chunk(settlement, step, refunds):
+                return DONE if _is_complete(settlement, step) else BUSY
+        except OperationalError as error:
+            # A lock that was waited for too long, say. What was settled before it is no failure.
+            if not has_settled:
+                raise
+            log.warning("a chunk of settlement %s has to be tried again: %s", settlement.settlement_id, error)
+            return RUNNING
+        has_settled = True
     return RUNNING
 
 

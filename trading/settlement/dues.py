@@ -148,6 +148,17 @@ def count_accounts(cursor: Any, settlement: Settlement) -> int:
     return int(accounts)
 
 
+def has_its_cause(settlement_id: str) -> bool:
+    """Whether the event that ended the market is at hand; what undoes the end is folded with a look at it."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM settlement JOIN event ON slot = cause_slot AND slot_offset = cause_offset "
+            "WHERE settlement_id = %s)",
+            [settlement_id],
+        )
+        return bool(cursor.fetchone()[0])
+
+
 def can_be_undone(settlement_id: str) -> bool:
     """Whether the marks of a settlement say what was closed; those of before there were reversals do not."""
     with connection.cursor() as cursor:

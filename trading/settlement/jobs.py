@@ -13,7 +13,7 @@ LOOK_AGAIN_S = 0.5
 def settle_share(payload: dict[str, Any]) -> Again | None:
     """Pay for a while. Where the market does not add up the first share becomes the dead letter, the others end.
 
-    Requeued, it begins anew: nobody who was paid is paid again.
+    Requeued, it begins anew: what does not add up is found before the first is paid.
     """
     leads = payload["share"] == 0
     if not leads and load_settlement(payload["settlement"]).status == "failed":

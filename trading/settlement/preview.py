@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from trading.errors import NotFound
+from trading.ids import BEFORE_ALL
 from trading.money import SHARE_PIPS
 from trading.replicas import reading
 from trading.settlement.split import split_pool
@@ -113,7 +114,6 @@ _QUANTITIES = """
 SELECT account_id::text, outcome, quantity FROM position
 WHERE market_id = %(market)s AND account_id = ANY(%(accounts)s::uuid[]) AND quantity > 0
 """
-BEFORE_ALL_ACCOUNTS = "00000000-0000-0000-0000-000000000000"
 
 
 def preview(decision: Decision, *, after: str | None, limit: int) -> Preview:
@@ -134,7 +134,7 @@ def preview(decision: Decision, *, after: str | None, limit: int) -> Preview:
 def _of_a_resolution(
     cursor: Any, decision: Decision, arguments: dict[str, Any], *, after: str | None, limit: int
 ) -> Preview:
-    bounds = {"after": after or BEFORE_ALL_ACCOUNTS, "limit": limit, "top": TOP}
+    bounds = {"after": after or BEFORE_ALL, "limit": limit, "top": TOP}
     cursor.execute(_OF_A_RESOLUTION, {**arguments, **bounds})
     found: dict[str, list[tuple[Any, ...]]] = {"page": [], "best": [], "worst": [], "sums": []}
     for kind, account_id, payout, profit, sets in cursor.fetchall():

@@ -126,6 +126,7 @@ def test_a_refusal_for_now_is_tried_again_and_one_for_good_is_not(sold, run_jobs
     smtp.replies["RCPT"] = "451 later"
     sold()
     assert run_jobs() == [("accounts.send_email", "postponed")]
+    assert run_jobs(dt.timedelta(minutes=4)) == [], "it is left alone for a while"
     smtp.replies["RCPT"] = "550 nobody here"
     assert run_jobs(HOUR) == [("accounts.send_email", "done")]
     assert "refuses a mail" in caplog.text

@@ -22,7 +22,7 @@ from trading.eventlog.codec import to_us
 from trading.eventlog.partitions import KEY, make_partitions
 from trading.eventlog.read import read_creations, read_slot, read_slots, read_stream
 from trading.eventlog.signing import signing_key
-from trading.ids import account_slot, market_slot
+from trading.ids import account_slot, market_slot, new_id
 from trading.projections.projection import load_projections
 from trading.projections.runner import Projector
 from trading.selectors.history import events_page
@@ -227,9 +227,21 @@ def test_a_month_stays_as_long_as_a_settlement_that_began_in_it_is_not_done(cloc
             "VALUES (%s, %s, 'void', 'failed', %s, 3, now())",
             [market.settlement_id, market.market_id, market_slot(market.market_id)],
         )
-    assert f"settlement {market.settlement_id} began in it and is not done" in refused(
-        "archive", "--before", "2026-03"
-    )
+    said = f"settlement {market.settlement_id} began in it, or undoes one that did, and is not done"
+    assert said in refused("archive", "--before", "2026-03")
+
+
+def test_a_month_stays_as_long_as_what_undoes_its_settlement_is_not_done(clock, market):
+    slot, undoing = market_slot(market.market_id), new_id()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO settlement (settlement_id, market_id, kind, status, cause_slot, cause_offset, created_at, "
+            "reverses) VALUES (%(end)s, %(market)s, 'void', 'done', %(slot)s, 3, now(), NULL), "
+            "(%(undoing)s, %(market)s, 'reverse', 'running', %(slot)s, 1000000, now(), %(end)s)",
+            {"end": market.settlement_id, "market": market.market_id, "slot": slot, "undoing": undoing},
+        )
+    said = f"settlement {undoing} began in it, or undoes one that did, and is not done"
+    assert said in refused("archive", "--before", "2026-03")
 
 
 def test_months_that_are_not_over_and_nonsense_are_refused():

@@ -3,6 +3,7 @@
 import datetime as dt
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 from django.db import connection, transaction
@@ -11,6 +12,7 @@ from django.utils import timezone
 from tests.trading.jobs import work
 from tests.trading.jobs.conftest import row
 from tests.trading.jobs.processes import change, notes, wait_for
+from trading.ids import new_id
 from trading.jobs import enqueue, lease
 from trading.jobs.periodic import claim_round
 from trading.jobs.run import claim, run
@@ -79,6 +81,15 @@ def test_lease_is_renewed_while_a_job_works(monkeypatch, register):
         wait_for(lambda: row("k")["claimed_until"] > held_until, "a renewal")
 
     assert run(enqueue_silently("tests.long", {})) == "done"
+
+
+def test_worker_that_lost_its_lease_is_ended_at_its_limit_all_the_same(monkeypatch):
+    ended = threading.Event()
+    monkeypatch.setattr("trading.jobs.lease.RENEW_S", 0.01)
+    monkeypatch.setattr("trading.jobs.lease.os", SimpleNamespace(_exit=lambda code: ended.set()))
+    limit = dt.timedelta(seconds=0.1)
+    with lease.Lease(new_id(), 1, limit=limit, on_overrun=lambda: None):
+        assert ended.wait(10)
 
 
 def test_worker_that_outlived_its_lease_leaves_the_job_to_the_next_one(register):

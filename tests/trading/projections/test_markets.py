@@ -116,7 +116,7 @@ def test_a_void_holds_the_fees_too(project, hinted):
     market.void()
     project()
     ((_, kind, _, payouts, _, collateral, _, _),) = settlements(market)
-    assert (status(market)[0], kind, payouts, collateral) == ("voided", "void", None, 1_000_000 + 15_925)
+    assert (status(market)[0], kind, payouts, collateral) == ("voided", "void", None, 1_000_000)
     assert len(hinted) == len(job_keys()) == 4
 
 
