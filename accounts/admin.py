@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from accounts.models import ApiKey, Notification, User, Webhook, WebhookDelivery
 from accounts.revocations import announce
 from trading import cash
+from trading.read_only_admin import ReadOnlyAdmin
 
 
 @admin.register(User)
@@ -63,19 +64,6 @@ class ApiKeyAdmin(admin.ModelAdmin):
         transaction.on_commit(announce)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
-class ReadOnlyAdmin(admin.ModelAdmin):
-    """Rows that are written elsewhere."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:

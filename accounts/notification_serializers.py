@@ -8,7 +8,7 @@ from rest_framework import serializers
 from accounts.models import Notification, NotificationPreferences, PriceAlert, Webhook, WebhookDelivery
 from accounts.notifications.alerts import outcome_name
 from accounts.notifications.preferences import KINDS, channels_of
-from trading.api.strict import PipsField, StrictCharField, StrictSerializer
+from trading.api.strict import PipsField, StrictBooleanField, StrictCharField, StrictSerializer
 from trading.money import SHARE_PIPS
 from trading.outside.address import MAX_URL
 
@@ -22,15 +22,6 @@ _GRID = {
     "properties": {kind: _cells(kind) for kind in KINDS},
     "example": {"market_resolved": {"in_app": True, "email": False, "webhook": True}},
 }
-
-
-class StrictBooleanField(serializers.BooleanField):
-    """A JSON true or false; "true" and 1 are refused."""
-
-    def to_internal_value(self, data: Any) -> bool:
-        if type(data) is not bool:
-            self.fail("invalid", input=repr(data)[:64])
-        return data
 
 
 class StrictChoiceField(serializers.ChoiceField):

@@ -12,7 +12,7 @@ from django.contrib import admin, messages
 from django.contrib.admin import helpers
 from django.core.exceptions import PermissionDenied
 from django.db.models import OuterRef, QuerySet, Subquery
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -26,7 +26,7 @@ from markets.awaiting_admin import AwaitingMarketAdmin
 from markets.figures import compact_money_text, price_text, rate_text
 from markets.models import AwaitingMarket, Market
 from markets.quotes import quotes_of
-from markets.resolution_admin import PAGE, ResolutionPages, actor_of, to_page, wait_for_reads
+from markets.resolution_admin import PAGE, ResolutionPages, actor_of, market_for, to_page, wait_for_reads
 from markets.resolver_admin import PAGE as RESOLVER_PAGE
 from markets.resolver_admin import ResolverPages, resolver_line
 from markets.selectors import STATUSES, Listing
@@ -220,13 +220,7 @@ class MarketAdmin(AuditFileAdmin):
 
     def _command_view(self, name: str) -> Callable[[HttpRequest, str], HttpResponse]:
         def view(request: HttpRequest, object_id: str) -> HttpResponse:
-            if not self.has_change_permission(request):
-                raise PermissionDenied
-            try:
-                row = selectors.find(object_id)
-            except NotFound:
-                raise Http404("The engine has not confirmed this market.") from None
-            return self._form_view(request, row, name)
+            return self._form_view(request, market_for(self, request, object_id), name)
 
         return view
 

@@ -54,6 +54,8 @@ class AuditFileAdmin(admin.ModelAdmin):
 
     def _ask_view(self, request: HttpRequest, market_id: uuid.UUID) -> HttpResponse:
         self._refuse_strangers(request)
+        if not self.has_change_permission(request):
+            raise PermissionDenied
         if request.method != "POST" or not Market.objects.filter(market_id=market_id).exists():
             raise Http404
         if audits.ask_for_audit(str(market_id), by=request.user.get_username()):
@@ -72,6 +74,6 @@ class AuditFileAdmin(admin.ModelAdmin):
         return response
 
     def _refuse_strangers(self, request: HttpRequest) -> None:
-        """Its events name accounts, so it is for whoever may look at markets here."""
-        if not self.has_view_permission(request):
+        """It holds events of accounts, so it is for whoever may look at those here, and at markets."""
+        if not (self.has_view_permission(request) and request.user.has_perm("trading.view_event")):
             raise PermissionDenied

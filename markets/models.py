@@ -112,6 +112,11 @@ class MarketResolver(models.Model):
 
     market = models.OneToOneField(Market, on_delete=models.CASCADE, primary_key=True, related_name="resolver")
     name = models.CharField(max_length=40)
+    configured_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
+    )
+    """Whose settings these are: to what comes of them that person does not say yes as another one."""
+
     settings = models.JSONField()
     revision = models.UUIDField(default=new_uuid)
     changed_at = models.DateTimeField(auto_now=True)

@@ -67,7 +67,7 @@ def send_reminder(payload: dict[str, Any]) -> None:
     if user is None or not still:
         return
     message = EmailMultiAlternatives(_subject(still), _text(still), to=[user.email])
-    hand_over(message, claim=lambda: True, release=lambda: None)
+    hand_over(lambda: message, release=lambda: None)
 
 
 def _untold() -> QuerySet[Any]:

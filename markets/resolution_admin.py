@@ -58,7 +58,7 @@ class ResolutionPages:
     def page(self, request: HttpRequest, market_id: Any) -> HttpResponse:
         """Everything about how the market ends, waiting a moment for what has just been done to be readable."""
         wait_for_reads(request)
-        row = self._market(request, market_id)
+        row = market_for(self._admin, request, market_id)
         found = resolutions_of(row.market_id)
         current = found[0] if found else None
         context = {
@@ -81,7 +81,7 @@ class ResolutionPages:
         """Approve, withdraw or reverse; then back to the page, with what has become of it."""
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
-        row = self._market(request, market_id)
+        row = market_for(self._admin, request, market_id)
         as_of = ""
         try:
             change, said = _take(step, row, str(resolution_id), request)
@@ -92,13 +92,15 @@ class ResolutionPages:
             messages.success(request, said)
         return to_page(PAGE, row.market_id, as_of)
 
-    def _market(self, request: HttpRequest, market_id: Any) -> Listing:
-        if not self._admin.has_change_permission(request):
-            raise PermissionDenied
-        try:
-            return selectors.find(str(market_id))
-        except NotFound:
-            raise Http404("The engine has not confirmed this market.") from None
+
+def market_for(model_admin: ModelAdmin, request: HttpRequest, market_id: Any) -> Listing:
+    """The market, for somebody who may change markets."""
+    if not model_admin.has_change_permission(request):
+        raise PermissionDenied
+    try:
+        return selectors.find(str(market_id))
+    except NotFound:
+        raise Http404("The engine has not confirmed this market.") from None
 
 
 def actor_of(request: HttpRequest) -> Actor:

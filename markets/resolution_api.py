@@ -35,10 +35,12 @@ from trading.api.errors import request_id_of
 from trading.api.query import FRESHNESS, FRESHNESS_NAMES, PAGE, Query
 from trading.api.schema import problems
 from trading.api.strict import StrictSerializer
+from trading.eventlog.codec import to_us
 from trading.ids import MARKET_SLOTS
+from trading.models import Resolution
 from trading.principal import TRADE, require_principal
 from trading.replicas import may_lag
-from trading.selectors.pages import Cursor
+from trading.selectors.pages import Cursor, Moment
 from trading.settlement.preview import preview
 
 RESOLUTION = OpenApiParameter("resolution_id", OpenApiTypes.UUID, OpenApiParameter.PATH)
@@ -49,7 +51,12 @@ class _AccountKey(NamedTuple):
     account_id: uuid.UUID
 
 
-_ACCOUNTS = Cursor("preview", _AccountKey)
+class _ProposalKey(NamedTuple):
+    proposed_us: Moment
+    resolution_id: uuid.UUID
+
+
+_ACCOUNTS, _PROPOSALS = Cursor("preview", _AccountKey), Cursor("resolutions", _ProposalKey)
 
 
 class ResolutionsView(APIView):
@@ -62,15 +69,17 @@ class ResolutionsView(APIView):
         tags=TAGS,
         summary="How a market is to end: all proposals, newest first",
         auth=[],
-        parameters=[MARKET, *FRESHNESS],
+        parameters=[MARKET, *PAGE, *FRESHNESS],
         responses={200: ResolutionListSerializer, **problems(400, 404, 503)},
     )
     @may_lag
     def get(self, request: Request, market: str) -> Response:
-        as_of = Query(request, *FRESHNESS_NAMES).reach(PROJECTIONS, range(MARKET_SLOTS))
-        row = selectors.find(market)
-        found = resolutions_json(row, resolutions_of(row.market_id))
-        return Response({"results": found, "next": None, "as_of": as_of})
+        query = Query(request, "limit", "cursor", *FRESHNESS_NAMES)
+        as_of = query.reach(PROJECTIONS, range(MARKET_SLOTS))
+        row, last, limit = selectors.find(market), _PROPOSALS.read(query.text("cursor")), query.limit()
+        following = [each for each in resolutions_of(row.market_id) if last is None or _key_of(each) < last]
+        page = _PROPOSALS.page(following[: limit + 1], limit=limit, key_of=_key_of)
+        return Response({"results": resolutions_json(row, page.rows), "next": page.next, "as_of": as_of})
 
     @extend_schema(
         operation_id="resolution_propose",
@@ -216,13 +225,17 @@ class ReverseView(APIView):
         "`settlement_id`.",
         parameters=[MARKET, RESOLUTION],
         request=EvidenceRequestSerializer,
-        responses={202: ChangeSerializer, **problems(*STAFF_ERRORS)},
+        responses={202: ChangeSerializer, **problems(*STAFF_ERRORS, 410)},
     )
     def post(self, request: Request, market: str, resolution_id: str) -> Response:
         actor = staff_actor(request)
         body = EvidenceRequestSerializer.of(request).validated_data
         change = resolutions.reverse(selectors.find(market).market_id, resolution_id, actor=actor, **body)
         return Response(change_json(change), status=status.HTTP_202_ACCEPTED)
+
+
+def _key_of(proposal: Resolution) -> _ProposalKey:
+    return _ProposalKey(to_us(proposal.proposed_at), proposal.resolution_id)
 
 
 def _proposed_json(change: Change) -> dict[str, object]:

@@ -77,13 +77,15 @@ def propose(
     evidence: str,
     actor: Actor,
     resolution_id: str | None = None,
+    on_behalf_of: int | None = None,
 ) -> Change:
     """Halt the market and say how it should end: $1 a share of `outcome`, by `payouts` (pips by name), or a void.
 
     Exactly one of the three is given; outcomes that `payouts` leaves out pay nothing. Takes the place of an earlier
     proposal. Raises InvalidRequest for unknown names and sums other than $1; Refused with `market_not_open` if the
     market has been decided before. The change's settlement_id is the resolution's id: a new one, or `resolution_id`
-    of somebody who may have to send it again, which is Refused with `not_supported` if it was carried out.
+    of somebody who may have to send it again, which is Refused with `not_supported` if it was carried out. A proposal
+    that a program makes counts as that of the user whom `on_behalf_of` names.
     """
     if voids and (outcome is not None or payouts is not None):
         raise InvalidRequest("A void pays no outcome.")
@@ -98,7 +100,8 @@ def propose(
         approvals=settings.RESOLUTION_APPROVALS,
         window_us=settings.DISPUTE_WINDOW_S * 1_000_000,
     )
-    change = _sign_and_submit(command, resolution_id, Act.RESOLVE, Role.PROPOSER, actor)
+    signer = actor.user_id if on_behalf_of is None else on_behalf_of
+    change = _sign_and_submit(command, resolution_id, Act.RESOLVE, Role.PROPOSER, actor, signer=signer)
     return _with_settlement(change, resolution_id, kind="void" if voids else "resolve")
 
 
@@ -108,7 +111,7 @@ def approve(market_id: str, resolution_id: str, *, actor: Actor) -> Change:
     Refused with `market_not_open` where nothing is left to approve, NotFound if it is not the market's present one.
     """
     command = ApproveResolution(market_id=market_id, resolution_id=_known_id(resolution_id), by=actor.name)
-    change = _sign_and_submit(command, resolution_id, Act.RESOLVE, Role.APPROVER, actor)
+    change = _sign_and_submit(command, resolution_id, Act.RESOLVE, Role.APPROVER, actor, signer=actor.user_id)
     signed = Resolution.objects.filter(resolution_id=resolution_id).first()
     kind = "void" if signed is not None and signed.payouts is None else "resolve"
     return _with_settlement(change, resolution_id, kind=kind)
@@ -168,7 +171,7 @@ def reverse(market_id: str, resolution_id: str, *, evidence: str, actor: Actor) 
         approvals=max(settings.RESOLUTION_APPROVALS, *approvals),
         reverses=resolution_id,
     )
-    change = _sign_and_submit(command, resolution_id, Act.REVERSE, Role.APPROVER, actor)
+    change = _sign_and_submit(command, resolution_id, Act.REVERSE, Role.APPROVER, actor, signer=actor.user_id)
     return replace(change, settlement_id=undoing if change.status == "reversed" else None)
 
 
@@ -215,10 +218,16 @@ def _known_id(resolution_id: str) -> str:
 
 
 def _sign_and_submit(
-    command: Command, resolution_id: str, act: Signature.Act, role: Signature.Role, actor: Actor
+    command: Command,
+    resolution_id: str,
+    act: Signature.Act,
+    role: Signature.Role,
+    actor: Actor,
+    *,
+    signer: int | None,
 ) -> Change:
     """Sign, then send. A signature whose command was refused is taken back; one without an answer stays."""
-    unsign = _sign(resolution_id, act, role, actor)
+    unsign = _sign(resolution_id, act, role, signer)
     try:
         return _submitted(command, actor)
     except OutcomeUnknown:
@@ -228,21 +237,23 @@ def _sign_and_submit(
         raise
 
 
-def _sign(resolution_id: str, act: Signature.Act, role: Signature.Role, actor: Actor) -> Callable[[], object]:
-    """Write the person's row; answers how to take it back. PermissionDenied to whoever has proposed it.
+def _sign(
+    resolution_id: str, act: Signature.Act, role: Signature.Role, signer: int | None
+) -> Callable[[], object]:
+    """Write the person's row; answers how to take it back. PermissionDenied to an approver who has proposed it.
 
-    An approver's row that is there already stays: a command without an answer may be sent again, and after a
-    dispute he is asked again. The engine counts.
+    A row of the same role that is there already stays: a command without an answer may be sent again, and after a
+    dispute an approver is asked again. The engine counts.
     """
-    if actor.user_id is None:
+    if signer is None:
         return lambda: None
-    person = {"resolution_id": uuid.UUID(resolution_id), "act": act, "user_id": actor.user_id}
+    person = {"resolution_id": uuid.UUID(resolution_id), "act": act, "user_id": signer}
     try:
         with transaction.atomic():
             signature = Signature.objects.create(**person, role=role)
     except IntegrityError:
         known = Signature.objects.filter(**person).first()
-        if known is None or known.role == Role.PROPOSER:
+        if known is None or known.role != role:
             raise PermissionDenied(SAYS_WHO_MAY[RejectReason.SECOND_PERSON_NEEDED]) from None
         return lambda: None
     return signature.delete

@@ -5,22 +5,21 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
-from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from markets import selectors
 from markets.admin_forms import add_errors
 from markets.models import Market, MarketResolver
+from markets.resolution_admin import market_for
 from markets.resolvers import asking
 from markets.resolvers.plugin import NotYet, SettingsForm
 from markets.resolvers.registry import resolvers
 from markets.selectors import Listing
-from trading.errors import ExchangeError, NotFound
+from trading.errors import ExchangeError
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +38,7 @@ class ResolverPages:
 
     def page(self, request: HttpRequest, market_id: Any) -> HttpResponse:
         """The choice of resolvers, and the form of the one that is chosen; a POST saves, tries or removes."""
-        row = self._market(request, market_id)
+        row = market_for(self._admin, request, market_id)
         current = MarketResolver.objects.filter(market_id=row.market_id).first()
         if "_remove" in request.POST:
             return self._remove(request, row)
@@ -64,17 +63,9 @@ class ResolverPages:
         }
         return TemplateResponse(request, "admin/markets/market/resolver.html", context)
 
-    def _market(self, request: HttpRequest, market_id: Any) -> Listing:
-        if not self._admin.has_change_permission(request):
-            raise PermissionDenied
-        try:
-            return selectors.find(str(market_id))
-        except NotFound:
-            raise Http404("The engine has not confirmed this market.") from None
-
     def _saved(self, request: HttpRequest, row: Listing, name: str, form: SettingsForm) -> bool:
         try:
-            asking.configure(row, name, form.cleaned_data)
+            asking.configure(row, name, form.cleaned_data, by=request.user.pk)
         except ExchangeError as error:
             add_errors(form, error)
             return False

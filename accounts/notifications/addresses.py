@@ -73,7 +73,7 @@ def send_question(payload: dict[str, Any]) -> None:
         f"If that was you, confirm it within three days:\n{link}\n\nIf not, do nothing: nothing more will come.\n"
     )
     message = EmailMultiAlternatives("Is this your address?", text, to=[email])
-    hand_over(message, claim=lambda: True, release=lambda: None)
+    hand_over(lambda: message, release=lambda: None)
 
 
 def read_token(token: str) -> tuple[str, str]:

@@ -1,8 +1,8 @@
 """Price alerts: a user names a market, an outcome, a price and a direction, and is told once when a trade gets there.
 
-They are judged where trades are read anyway: one statement a batch, over the markets that have traded in it. A batch
-counts with its highest and lowest price of an outcome, so a price that is only touched fires too. Trades from before
-an alert was set do not.
+They are judged where trades are read anyway: one statement a batch, over the markets that have traded in it, by the
+highest and lowest price of an outcome. Of the few alerts that these reach each trade is looked at: the first one from
+after the alert was set fires it, one that was only touched too.
 """
 
 import datetime as dt
@@ -25,15 +25,18 @@ MAX_ARMED = 50
 SPENT_KEPT = dt.timedelta(days=30)
 
 # The alerts first, by their index: nearly always there are none.
-_FIRE = """
-UPDATE accounts_pricealert a SET fired_at = p.at
+_REACHED = """
+SELECT a.id::text, a.account_id::text, a.market_id::text, a.outcome, a.direction, a.price_pips,
+       (extract(epoch FROM a.created_at) * 1000000)::bigint
 FROM unnest(%s::uuid[], %s::smallint[], %s::integer[], %s::integer[], %s::timestamptz[])
-     AS p(market_id, outcome, low_pips, high_pips, at)
+     AS p(market_id, outcome, low_pips, high_pips, at), accounts_pricealert a
 WHERE a.market_id = p.market_id AND a.outcome = p.outcome AND a.fired_at IS NULL AND a.created_at < p.at
   AND CASE a.direction WHEN 'at_or_above' THEN p.high_pips >= a.price_pips ELSE p.low_pips <= a.price_pips END
-RETURNING a.id::text, a.account_id::text, a.market_id::text, a.outcome, a.direction, a.price_pips,
-          CASE a.direction WHEN 'at_or_above' THEN p.high_pips ELSE p.low_pips END,
-          (extract(epoch FROM p.at) * 1000000)::bigint
+ORDER BY a.id
+"""
+_FIRE = """
+UPDATE accounts_pricealert a SET fired_at = p.at FROM unnest(%s::uuid[], %s::timestamptz[]) AS p(id, at)
+WHERE a.id = p.id AND a.fired_at IS NULL RETURNING a.id::text
 """
 
 
@@ -50,17 +53,8 @@ class Fired(NamedTuple):
     at_us: int
 
 
-class _Range:
-    """The lowest and highest price of an outcome in a batch, and when it traded last."""
-
-    __slots__ = ("at_us", "high_pips", "low_pips")
-
-    def __init__(self) -> None:
-        self.low_pips, self.high_pips, self.at_us = SHARE_PIPS, 0, 0
-
-    def add(self, price_pips: int, at_us: int) -> None:
-        self.low_pips, self.high_pips = min(self.low_pips, price_pips), max(self.high_pips, price_pips)
-        self.at_us = at_us
+_Trades = dict[tuple[str, int], list[tuple[int, int]]]
+"""(price in pips, when) of each trade, by market and outcome."""
 
 
 def fire(connection: Any, creations: Creations, trades: Sequence[LoggedEvent]) -> list[Fired]:
@@ -68,16 +62,35 @@ def fire(connection: Any, creations: Creations, trades: Sequence[LoggedEvent]) -
     if not trades:
         return []
     creations.learn(connection, {event.stream_id for event in trades})
+    traded = _by_outcome(trades, creations)
     rows = [
-        (market_id, outcome, each.low_pips, each.high_pips, timestamp_text(each.at_us))
-        for (market_id, outcome), each in sorted(_ranges(trades, creations).items())
+        (*key, min(price for price, _ in each), max(price for price, _ in each), timestamp_text(each[-1][1]))
+        for key, each in sorted(traded.items())
     ]
-    return [Fired(*row) for row in connection.execute(_FIRE, columns(rows)).fetchall()]
+    reached = connection.execute(_REACHED, columns(rows)).fetchall()
+    fired = [found for row in reached if (found := _first_after(traded, *row)) is not None]
+    if not fired:
+        return []
+    spent = columns([(each.alert_id, timestamp_text(each.at_us)) for each in fired])
+    mine = {alert_id for (alert_id,) in connection.execute(_FIRE, spent).fetchall()}
+    return [each for each in fired if each.alert_id in mine]
 
 
-def _ranges(trades: Sequence[LoggedEvent], creations: Creations) -> dict[tuple[str, int], _Range]:
-    """By market and outcome. A binary market's one book gives both prices, which are complements."""
-    ranges: dict[tuple[str, int], _Range] = {}
+def _first_after(
+    traded: _Trades, alert_id: str, account_id: str, market_id: str, outcome: int, direction: str,
+    wanted_pips: int, created_us: int,
+) -> Fired | None:  # fmt: skip
+    """The alert as the first trade from after it was set fires it, if one does."""
+    for price_pips, at_us in traded[market_id, outcome]:
+        is_there = price_pips >= wanted_pips if direction == "at_or_above" else price_pips <= wanted_pips
+        if is_there and at_us > created_us:
+            return Fired(alert_id, account_id, market_id, outcome, direction, wanted_pips, price_pips, at_us)
+    return None
+
+
+def _by_outcome(trades: Sequence[LoggedEvent], creations: Creations) -> _Trades:
+    """A binary market's one book gives both prices, which are complements."""
+    traded: _Trades = {}
     for event in trades:
         data = event.data
         if len(data["legs"]) == 2:
@@ -87,9 +100,8 @@ def _ranges(trades: Sequence[LoggedEvent], creations: Creations) -> dict[tuple[s
         else:
             prices = {leg["outcome"]: leg["price"] for leg in data["legs"]}
         for outcome, price_pips in prices.items():
-            key = (event.stream_id, outcome)
-            ranges.setdefault(key, _Range()).add(price_pips, event.recorded_us)
-    return ranges
+            traded.setdefault((event.stream_id, outcome), []).append((price_pips, event.recorded_us))
+    return traded
 
 
 @transaction.atomic

@@ -4,11 +4,11 @@ A mail server that has taken a mail cannot be asked whether it did, so each mail
 it is handed over. A worker that dies in between loses it; the notification itself stays in the app.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
+from django.db.models import QuerySet
 from django.template.loader import render_to_string
 from django.utils import timezone
 
@@ -22,35 +22,40 @@ MAX_IN_DIGEST = 200
 
 def send_email(payload: dict[str, Any]) -> None:
     """Mail one notification."""
-    note = Notification.objects.filter(id=payload["notification"], by_email=True, mailed_at=None).first()
-    if note is None:
-        return  # It was mailed, or a worker died at it.
-    address = _address(str(note.account_id))
-    if address:
-        _send(address, note.title, [note], unsubscribe.link(str(note.account_id), note.kind))
+    waiting = _waiting(id=payload["notification"])
+    note = waiting.first()
+    if note is not None:  # Else it was mailed, or a worker died at it, or it is not wanted any more.
+        account_id = str(note.account_id)
+        _send(account_id, waiting, unsubscribe.link(account_id, note.kind))
 
 
 def send_digest(payload: dict[str, Any]) -> None:
     """Mail everything of an account that has gathered since the last digest, as one."""
     account_id = payload["account"]
-    waiting = Notification.objects.filter(account_id=account_id, by_email=True, mailed_at=None)
-    notes = list(waiting.order_by("id"))
+    _send(account_id, _waiting(account_id=account_id), unsubscribe.link(account_id, None))
+
+
+def _waiting(**which: Any) -> QuerySet[Notification]:
+    return Notification.objects.filter(**which, by_email=True, mailed_at=None)
+
+
+def _send(account_id: str, waiting: QuerySet[Notification], link: str) -> None:
+    """One mail of what waits at the moment of sending, which is what it then claims and no other mail tells."""
     address = _address(account_id)
-    if notes and address:
-        subject = notes[0].title if len(notes) == 1 else f"{len(notes)} notifications"
-        _send(address, subject, notes, unsubscribe.link(account_id, None))
+    if not address or not waiting.exists():
+        return
+    # The moment is the claim's name: an account has one digest at a time.
+    at = timezone.now()
+    claimed = Notification.objects.filter(account_id=account_id, mailed_at=at)
 
-
-def _send(address: str, subject: str, notes: Sequence[Notification], link: str) -> None:
-    rows = Notification.objects.filter(id__in=[note.id for note in notes])
-
-    def claim() -> bool:
-        return bool(rows.filter(mailed_at=None).update(mailed_at=timezone.now()))
+    def claim() -> EmailMultiAlternatives | None:
+        count = waiting.update(mailed_at=at)
+        return _message(address, claimed, count, link) if count else None
 
     def release() -> None:
-        rows.update(mailed_at=None)
+        claimed.update(mailed_at=None)
 
-    hand_over(_message(address, subject, notes, link), claim=claim, release=release)
+    hand_over(claim, release=release)
 
 
 def _address(account_id: str) -> str:
@@ -59,9 +64,10 @@ def _address(account_id: str) -> str:
     return user.email if user is not None and addresses.is_confirmed(user) else ""
 
 
-def _message(address: str, subject: str, notes: Sequence[Notification], link: str) -> EmailMultiAlternatives:
-    shown = list(notes)[-MAX_IN_DIGEST:]
-    context = {"notes": shown, "more": len(notes) - len(shown), "site": settings.SITE_URL, "link": link}
+def _message(address: str, notes: QuerySet[Notification], count: int, link: str) -> EmailMultiAlternatives:
+    shown = list(notes.order_by("-id")[:MAX_IN_DIGEST])[::-1]
+    subject = shown[0].title if count == 1 else f"{count} notifications"
+    context = {"notes": shown, "more": count - len(shown), "site": settings.SITE_URL, "link": link}
     message = EmailMultiAlternatives(
         # A header is one line.
         " ".join(subject.split()),

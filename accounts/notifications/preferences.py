@@ -120,6 +120,12 @@ def change(
     if digest is not None:
         row.digest = digest
     row.save()
+    # What waits to be mailed, for a digest or for a server that is away, is not wanted any more either.
+    ended = [kind for kind, channels in (cells or {}).items() if channels.get(EMAIL) is False]
+    waiting = Notification.objects.filter(
+        account_id=account_id, kind__in=ended, by_email=True, mailed_at=None
+    )
+    waiting.update(by_email=False)
 
 
 def wanting_statements() -> QuerySet[NotificationPreferences]:

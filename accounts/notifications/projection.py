@@ -216,7 +216,9 @@ def _sort(events: Sequence[LoggedEvent]) -> _News:
         elif kind == "funds_deposited/1":
             news.deposits.append(event)
         elif kind == "resolution_proposed/1":
-            news.proposals.append(event)
+            # One that nobody has to agree with and nobody may object to is the end itself, of which holders are told.
+            if event.data["approvals"] or event.data["window_us"]:
+                news.proposals.append(event)
         elif kind not in KNOWN_EVENTS:
             raise UnknownEvent(event)
     return news

@@ -24,6 +24,8 @@ from trading.jobs import NewJob, hint, insert_jobs, new_job
 _encode = msgspec.json.Encoder().encode
 
 MAX_TITLE = 200
+LATE = dt.timedelta(seconds=10)
+"""How long after its period a digest goes: what is being written at that moment still comes to it."""
 MAX_HINTS = 100
 """Jobs of one batch of which the workers are told at once; the dispatcher finds the others a second later."""
 DIGEST_PERIODS = {
@@ -123,7 +125,7 @@ def _jobs(route: _Routed, now: dt.datetime) -> list[NewJob]:
         ]
     # One job gathers all of a period; what comes while it runs belongs to the next period's.
     account_id, number = route.note.account_id, int(now.timestamp() // period.total_seconds())
-    due_at = dt.datetime.fromtimestamp((number + 1) * period.total_seconds(), dt.UTC)
+    due_at = dt.datetime.fromtimestamp((number + 1) * period.total_seconds(), dt.UTC) + LATE
     digest = new_job(
         SEND_DIGEST,
         {"account": account_id},

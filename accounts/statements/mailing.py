@@ -97,14 +97,14 @@ def send_statement(payload: dict[str, Any]) -> None:
 def _hand_over(message: EmailMultiAlternatives, row: DailyStatement, statement: Statement) -> None:
     rows = DailyStatement.objects.filter(pk=row.pk)
 
-    def claim() -> bool:
+    def claim() -> EmailMultiAlternatives | None:
         proven = {"mailed_at": timezone.now(), "closing_pips": statement.closing_pips}
-        return bool(rows.filter(mailed_at=None).update(**proven))
+        return message if rows.filter(mailed_at=None).update(**proven) else None
 
     def release() -> None:
         rows.update(mailed_at=None)
 
-    hand_over(message, claim=claim, release=release)
+    hand_over(claim, release=release)
 
 
 def forget_old_statements() -> int:

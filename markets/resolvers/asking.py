@@ -2,7 +2,7 @@
 
 A change of the settings is a new revision: what an older one was asked comes to nothing. The proposal's id is written
 before it is sent, so a job that runs again sends the same one, which the engine refuses. It is "system" that proposes,
-so any member of staff may approve it, and nobody does by itself.
+on behalf of whoever has given the settings: it takes somebody else's yes.
 """
 
 import datetime as dt
@@ -56,8 +56,10 @@ UNSHOWN = "\N{REPLACEMENT CHARACTER}"
 DECIDED_BEFORE = (RejectReason.NOT_SUPPORTED, RejectReason.MARKET_NOT_OPEN)
 
 
-def configure(market: Listing, name: str, data: Mapping[str, Any]) -> MarketResolver:
-    """Give a market a resolver, in place of the one it has. One that has closed is asked about at once.
+def configure(
+    market: Listing, name: str, data: Mapping[str, Any], *, by: int | None = None
+) -> MarketResolver:
+    """Give a market a resolver, in place of the one it has; `by` is the user. One that has closed is asked at once.
 
     Raises InvalidRequest for settings that its form refuses, NotFound for an unknown name, Refused with
     `market_not_open` for a market that has ended.
@@ -73,7 +75,7 @@ def configure(market: Listing, name: str, data: Mapping[str, Any]) -> MarketReso
         market_id=market.market_id,
         defaults={
             "name": name, "settings": form.cleaned_data, "revision": new_uuid(), "started_at": None, "kept": {},
-            "asked_at": None, "answer": "", "proposal": None,
+            "asked_at": None, "answer": "", "proposal": None, "configured_by_id": by,
         },
     )  # fmt: skip
     return row
@@ -187,8 +189,9 @@ def _propose(row: MarketResolver, decision: Decision) -> None:
         return
     evidence = evidence_text(row.name, decision)
     send = partial(
-        resolutions.propose, market, outcome=decision.outcome, evidence=evidence, actor=Actor(None)
-    )
+        resolutions.propose, market, outcome=decision.outcome, evidence=evidence, actor=Actor(None),
+        on_behalf_of=row.configured_by_id,
+    )  # fmt: skip
     try:
         send(resolution_id=str(proposal))
     except (OutcomeUnknown, Overloaded) as error:

@@ -102,6 +102,11 @@ class PriceFeed(Resolver):
         fault = _fault(quote, reading.read_at, counts_from=counts_from, oldest=oldest)
         if fault is not None:
             return NotYet(fault, retry_in_s=BETWEEN_S)
+        if not market.kept and quote.time > counts_from + dt.timedelta(seconds=settings["max_age_s"]):
+            raise GiveUp(
+                f"the price of {quote.time.isoformat()} is not the first one from {counts_from.isoformat()} on: "
+                "that was missed"
+            )
         return _agreed(settings, market.kept, quote, reading)
 
 

@@ -49,6 +49,21 @@ def person(**more):
     return client
 
 
+def clerk(*permissions):
+    """Of staff, with these rights."""
+    from django.contrib.auth.models import Permission
+
+    from accounts.models import User
+
+    user = User.objects.create_user(f"c{new_id()[-12:]}", "", "correct-horse-battery", is_staff=True)
+    for permission in permissions:
+        app, _, name = permission.partition(".")
+        user.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=name))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
 @pytest.fixture
 def operator():
     return person(is_staff=True, is_superuser=True)
@@ -99,9 +114,14 @@ def test_nobody_but_staff_who_may_look_at_markets_gets_near_it(market, operator,
     _, ask, events, manifest = pages(market)
     operator.post(ask)
     run_jobs()
-    for client, status in ((Client(), 302), (person(), 302), (person(is_staff=True), 403)):
+    for client, status in (
+        (Client(), 302), (person(), 302), (person(is_staff=True), 403), (clerk("markets.change_market"), 403),
+    ):  # fmt: skip
         assert client.post(ask).status_code == status
         assert client.get(events).status_code == client.get(manifest).status_code == status
+    reader = clerk("markets.view_market", "trading.view_event")
+    assert (reader.post(ask).status_code, reader.get(events).status_code) == (403, 200)
+    assert clerk("markets.change_market", "trading.view_event").post(ask).status_code == 302
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,18 @@ def test_a_holder_objects_and_the_proposal_waits_for_another_look(cast: Cast) ->
     assert cast.noa.cash() == ("6.0000", "0.0000")
 
 
+def test_proposals_are_read_by_pages_newest_first(cast: Cast) -> None:
+    first, second = (proposed(cast, cast.ann, outcome) for outcome in ("Yes", "No"))
+    ids = [path.rpartition("/")[2] for path in (second, first)]
+    shown(cast.dan, second, status="proposed")
+    page = cast.dan.get(f"{cast.market}/resolutions", limit=1)[1]
+    assert [each["resolution_id"] for each in page["results"]] == ids[:1]
+    rest = cast.dan.get(f"{cast.market}/resolutions", limit=1, cursor=page["next"])[1]
+    assert ([each["resolution_id"] for each in rest["results"]], rest["next"]) == (ids[1:], None)
+    for wrong in ({"limit": 0}, {"limit": 501}, {"cursor": "x"}, {"x": 1}):
+        assert cast.dan.get(f"{cast.market}/resolutions", **wrong)[0] == 400
+
+
 def test_a_withdrawn_proposal_lets_the_market_trade_again(cast: Cast) -> None:
     resolution = proposed(cast, cast.ann)
     assert cast.noa.refused(f"{resolution}/withdraw", {"reason": "no"}) == NOT_HIS

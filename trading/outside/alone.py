@@ -3,15 +3,14 @@
 The hold is a key in Valkey that runs out by itself; without Valkey nobody is held up.
 """
 
-import functools
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import redis
-from django.conf import settings
 
 from trading.jobs import NotYet
+from trading.outside.valkey import valkey
 
 
 @contextmanager
@@ -19,7 +18,7 @@ def alone_at(place: str, *, busy_s: int) -> Iterator[None]:
     """Hold a place for a job's call, or NotYet while another does. It is free after `busy_s` though its holder died."""
     key = f"busy:{place}"
     try:
-        is_free = _valkey().set(key, 1, nx=True, ex=busy_s)
+        is_free = valkey().set(key, 1, nx=True, ex=busy_s)
     except redis.RedisError:
         is_free = True
     if not is_free:
@@ -29,9 +28,4 @@ def alone_at(place: str, *, busy_s: int) -> Iterator[None]:
         yield
     finally:
         with suppress(redis.RedisError):  # It runs out by itself.
-            _valkey().delete(key)
-
-
-@functools.cache
-def _valkey() -> redis.Redis:
-    return redis.Redis.from_url(settings.VALKEY_URL, socket_timeout=1, socket_connect_timeout=1)
+            valkey().delete(key)

@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from typing import NamedTuple, cast
 
 import redis
-from django.conf import settings
+
+from trading.outside.valkey import valkey
 
 FAILURES = 5
 REST_S = 30
@@ -121,10 +122,10 @@ class Breaker:
 
 def open_services() -> dict[str, int]:
     """How many services of each kind are open or half-open. Raises redis.RedisError."""
-    valkey = _valkey()
-    valkey.zremrangebyscore(_OPEN, "-inf", int(time.time()) - IDLE_S)
+    client = valkey()
+    client.zremrangebyscore(_OPEN, "-inf", int(time.time()) - IDLE_S)
     counts: dict[str, int] = {}
-    for service in cast("list[bytes]", valkey.zrange(_OPEN, 0, -1)):
+    for service in cast("list[bytes]", client.zrange(_OPEN, 0, -1)):
         kind = service.decode().partition(":")[0]
         counts[kind] = counts.get(kind, 0) + 1
     return counts
@@ -137,11 +138,6 @@ class _Scripts(NamedTuple):
 
 
 @functools.cache
-def _valkey() -> redis.Redis:
-    return redis.Redis.from_url(settings.VALKEY_URL, socket_timeout=1, socket_connect_timeout=1)
-
-
-@functools.cache
 def _scripts() -> _Scripts:
-    register = _valkey().register_script
+    register = valkey().register_script
     return _Scripts(register(_ASK), register(_FAIL), register(_SUCCEED))

@@ -24,16 +24,15 @@ REFUSED_RETRY_S = 300.0
 MAIL = Breaker("mail")
 
 
-def hand_over(
-    message: EmailMultiAlternatives, *, claim: Callable[[], bool], release: Callable[[], None]
-) -> None:
+def hand_over(claim: Callable[[], EmailMultiAlternatives | None], *, release: Callable[[], None]) -> None:
     """Give a message to the mail server. Raises NotYet where that is to be tried again.
 
-    `claim` notes that it is being sent, just before; False if it was. `release` takes that back where the server says
-    that it has not taken it. What ends in neither way may have been sent, and is not sent again.
+    `claim` notes that it is being sent, just before, and answers it; None if it was. `release` takes that back where
+    the server says that it has not taken it. What ends in neither way may have been sent, and is not sent again.
     """
     with _connection() as connection:
-        if not claim():
+        message = claim()
+        if message is None:
             return
         # From here on it may have been sent.
         message.connection = connection

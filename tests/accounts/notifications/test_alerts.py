@@ -102,6 +102,21 @@ def test_trades_from_before_it_was_set_do_not_fire_it(mia, market, trade, follow
     assert told(mia) == []
 
 
+def test_of_trades_that_are_read_at_once_those_from_before_it_was_set_do_not_fire_it(
+    mia, market, trade, follow
+):
+    trade(market, 8_000)
+    mia.post("/price-alerts", wanted(market, price="0.7500"))
+    trade(market, 4_000)
+    follow()
+    assert told(mia) == []
+    trade(market, 7_600)
+    trade(market, 9_000)
+    follow()
+    assert len(told(mia)) == 1
+    assert "traded at $0.7600" in told(mia)[0]
+
+
 def test_a_trade_in_another_market_fires_nothing(mia, market, trade, follow):
     mia.post("/price-alerts", wanted(market))
     trade(WrittenMarket(), 9_000)
@@ -182,10 +197,10 @@ def test_spent_alerts_are_kept_for_thirty_days(mia, market):
 def test_looking_for_alerts_reads_an_index_of_those_that_wait(mia, market):
     from django.db import connection, transaction
 
-    from accounts.notifications.alerts import _FIRE
+    from accounts.notifications.alerts import _REACHED
 
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
-        cursor.execute(f"EXPLAIN {_FIRE}", [[market.market_id], [0], [1], [2], ["2030-01-01T00:00:00Z"]])
+        cursor.execute(f"EXPLAIN {_REACHED}", [[market.market_id], [0], [1], [2], ["2030-01-01T00:00:00Z"]])
         plan = "\n".join(line for (line,) in cursor.fetchall())
     assert "accounts_alert_armed" in plan

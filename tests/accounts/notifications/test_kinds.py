@@ -30,7 +30,8 @@ def opened(market: WrittenMarket) -> WrittenMarket:
 
 
 def proposal(market: WrittenMarket, **data: Any) -> LoggedEvent:
-    given = {"resolution": "r-1", "payouts": [10_000, 0], "evidence": "seen"} | data
+    terms = {"resolution": "r-1", "payouts": [10_000, 0], "evidence": "seen", "approvals": 1, "window_us": 0}
+    given = terms | data
     slot = market_slot(market.market_id)
     return LoggedEvent(
         slot, 10**6, market.market_id, 99, "resolution_proposed/1", given, True, 1_700_000_000_000_000
@@ -155,6 +156,21 @@ def test_holders_are_told_that_a_resolution_was_proposed(someone, follow, run_jo
         "payouts": ["1.0000", "0.0000"],
         "evidence": "seen",
     }
+
+
+def test_an_end_at_once_is_told_of_as_an_end_alone(someone, follow, jobs):
+    from accounts.notifications.projection import NotificationsProjection
+
+    market = WrittenMarket()
+    market.place(someone("holder"), "buy", 0, 6000, 10)
+    market.place(someone("seller"), "sell", 0, 6000, 10)
+    follow()
+    with connection.cursor() as cursor:
+        NotificationsProjection().apply(cursor, [proposal(market, approvals=0)])
+    assert jobs() == []
+    with connection.cursor() as cursor:
+        NotificationsProjection().apply(cursor, [proposal(market, approvals=0, window_us=1)])
+    assert [name for name, _ in jobs()] == ["accounts.tell_proposed"]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from django.test import Client
 
 from tests.accounts.smtp_server import MailServer, mail_server
 from tests.trading.projections.written_log import WrittenMarket
+from trading.jobs import NotYet
 
 HOUR, DAY = dt.timedelta(hours=1), dt.timedelta(days=1)
 
@@ -148,6 +149,46 @@ def test_a_digest_gathers_everything_since_the_last_one(sold, run_jobs, smtp, jo
     sold(1)
     run_jobs(2 * HOUR)
     assert [subject(each) for each in smtp.mails] == ["3 notifications", "Sold 2 Yes at $0.6000"]
+
+
+def test_what_waits_is_not_mailed_once_its_kind_is_switched_off(sold, run_jobs, smtp):
+    from accounts.notifications.preferences import change, end_email
+
+    account_id = sold()
+    change(account_id, cells={"order_filled": {"email": False}})
+    assert run_jobs() == [("accounts.send_email", "done")]
+    change(account_id, cells={"order_filled": {"email": True}}, digest="hourly")
+    sold(2)
+    end_email(account_id, None)
+    assert run_jobs(2 * HOUR) == [("accounts.send_digest", "done")]
+    assert smtp.mails == []
+
+
+def test_a_digest_beside_a_single_mail_tells_nothing_twice_and_frees_nothing_of_the_others(
+    sold, run_jobs, smtp, monkeypatch
+):
+    from accounts.models import Notification
+    from accounts.notifications import mail
+    from accounts.notifications.preferences import change
+
+    account_id = sold()
+    change(account_id, digest="hourly")
+    sold(2)
+    real, single = mail.hand_over, Notification.objects.filter(account_id=account_id).order_by("id")[0]
+
+    def after_the_other(claim, *, release):
+        monkeypatch.setattr(mail, "hand_over", real)
+        mail.send_email({"notification": str(single.id)})
+        smtp.replies["RCPT"] = "451 later"
+        real(claim, release=release)
+
+    monkeypatch.setattr(mail, "hand_over", after_the_other)
+    with pytest.raises(NotYet):
+        mail.send_digest({"account": account_id})
+    smtp.replies.clear()
+    assert Notification.objects.exclude(mailed_at=None).get(kind="order_filled") == single
+    mail.send_digest({"account": account_id})
+    assert [subject(each) for each in smtp.mails] == ["Sold 2 Yes at $0.6000", "2 notifications"]
 
 
 def test_a_mail_program_ends_a_kind_by_one_post_and_a_person_by_a_button(sold, run_jobs, smtp):

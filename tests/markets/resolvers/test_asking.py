@@ -294,6 +294,38 @@ def test_any_one_of_staff_may_approve_it_and_the_system_never_does(
     assert proposals() == [("system", "settled", [10_000, 0])]
 
 
+def test_whoever_gave_the_settings_is_no_second_person(
+    engine: EngineAtHand, source: Any, settings: Any
+) -> None:
+    from accounts.models import User
+    from markets import resolutions
+    from markets.resolvers import asking
+    from markets.services import Actor
+    from trading.errors import PermissionDenied
+    from trading.models import Resolution
+
+    settings.RESOLUTION_APPROVALS = 1
+    ann, bea = (
+        User.objects.create_user(name, "", "correct-horse-battery", is_staff=True) for name in ("ann", "bea")
+    )
+    asking.configure(listing(engine), "json_url", {**BY_VALUE, "url": source.url}, by=ann.pk)
+    close(engine)
+    asking.start()
+    source.says({"result": "home"})
+    # One whose answer is lost is sent again, on behalf of the same person.
+    engine.loses = 1
+    assert run_jobs() == ["postponed"]
+    engine.follow()
+    assert run_jobs(HOUR) == ["done"]
+    assert proposals() == [("system", "proposed", [10_000, 0])]
+    resolution_id = str(Resolution.objects.get().resolution_id)
+    with pytest.raises(PermissionDenied):
+        resolutions.approve(engine.market.market_id, resolution_id, actor=Actor(ann.pk))
+    assert proposals() == [("system", "proposed", [10_000, 0])]
+    resolutions.approve(engine.market.market_id, resolution_id, actor=Actor(bea.pk))
+    assert proposals() == [("system", "settled", [10_000, 0])]
+
+
 # Exactly one proposal -----------------------------------------------------------------------------
 
 

@@ -90,6 +90,12 @@ def test_a_price_of_another_time_does_not_count_and_breaks_the_row(source: Any, 
     assert isinstance(asked.at(51, "100001"), Decision)
 
 
+def test_the_first_price_is_not_one_of_hours_later(source: Any) -> None:
+    asked = Asked(source)
+    with pytest.raises(GiveUp, match="is not the first one"):
+        asked.at(7_200, "100001")
+
+
 def test_a_failure_between_them_breaks_the_row(source: Any) -> None:
     asked = Asked(source)
     asked.at(1, "100001")

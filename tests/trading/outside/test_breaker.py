@@ -109,7 +109,7 @@ def test_an_emptied_valkey_counts_every_service_as_well(valkey: redis.Redis) -> 
 
 def test_without_valkey_services_are_called(monkeypatch: pytest.MonkeyPatch) -> None:
     down = redis.Redis.from_url("redis://127.0.0.1:1/0")
-    monkeypatch.setattr(module, "_valkey", lambda: down)
+    monkeypatch.setattr(module, "valkey", lambda: down)
     module._scripts.cache_clear()
     fail(Breaker("mail"), 9)
     Breaker("mail").ask()
