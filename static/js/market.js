@@ -276,7 +276,7 @@ if (bar) {
   }).observe(find("#ticket"));
 }
 
-// Status: not on the feed yet, so it is asked for --------------------------------------------------
+// Status: the feed says that it has changed, the exchange what that means ---------------------------
 
 const REASONS = {
   draft: "Trading has not begun yet.",
@@ -305,6 +305,16 @@ async function readStatus() {
   }
 }
 setInterval(readStatus, REFRESH_MS);
+
+feed.subscribe("lifecycle", marketId, async ({ status }) => {
+  // Reads follow the feed by a moment, and not all who watch ask at the same one.
+  for (const ms of [300 * Math.random(), 300, 1_000]) {
+    if (status === market.status) return;
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    await readStatus();
+  }
+});
+
 const untilClose = market.closes_at_ms - Date.now();
 if (untilClose > 0 && untilClose < 86_400_000) setTimeout(readStatus, untilClose + 1_000);
 

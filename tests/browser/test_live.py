@@ -140,12 +140,12 @@ def test_suspension_and_result_reach_a_page_that_is_open(
     sign_in(person)
     visit(page, exchange, market)
     assert staff.post(f"/markets/{market['slug']}/suspend", json={"reason": "a test"}).status_code == 200
-    expect(page.locator("#status")).to_have_text("suspended", timeout=30_000)
+    expect(page.locator("#status")).to_have_text("suspended", timeout=10_000)
     expect(page.locator("#ticket-closed")).to_contain_text("suspended")
     expect(page.locator("#send")).to_be_hidden()
     body = {"outcome": "Yes", "evidence": "https://example.org/log"}
     assert staff.post(f"/markets/{market['slug']}/resolve", json=body).status_code == 202
-    expect(page.locator("#verdict")).to_contain_text("Resolved: Yes", timeout=30_000)
+    expect(page.locator("#verdict")).to_contain_text("Resolved: Yes", timeout=10_000)
     page.get_by_role("button", name="Notifications").click()
     expect(page.locator("#bell-panel")).to_contain_text("Market resolved: you were paid $10.0000")
     expect(page.locator("#book")).to_have_count(0)

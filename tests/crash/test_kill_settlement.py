@@ -171,7 +171,7 @@ def test_each_holder_is_paid_once_whichever_workers_die(workers: Workers) -> Non
         crowd = trade(exchange, database, chance)
         course = Course(workers, database, staff, crowd, chance)
         course.resolve_undo_and_void()
-        let_jobs_end(database)
+        let_jobs_end(database, crowd.market_id)
     assert workers.deaths.total() == 3 * KILLS
     exchange.manage("reconcile")
     exchange.manage("verify_log")
@@ -326,14 +326,17 @@ def check_totals(database: psycopg.Connection[Any], settlement_id: str) -> None:
     assert row[4] == 0 or row[3] == "void"
 
 
-def let_jobs_end(database: psycopg.Connection[Any]) -> None:
+def let_jobs_end(database: psycopg.Connection[Any], market_id: str) -> None:
     """Those of workers that died are found once their leases are over, which is now."""
     database.execute("UPDATE job SET claimed_until = now() WHERE name = 'trading.settle'")
     left = "SELECT count(*) FROM job WHERE name = 'trading.settle'"
     wait_for(lambda: database.execute(left).fetchone() == (0,), "the jobs' end")
-    assert database.execute(
-        "SELECT count(*) FROM dead_letter WHERE job_name = 'trading.settle'"
-    ).fetchone() == (0,)
+    given_up = database.execute(
+        "SELECT error FROM dead_letter JOIN settlement ON payload->>'settlement' = settlement_id::text "
+        "WHERE job_name = 'trading.settle' AND market_id = %s",
+        [market_id],
+    )
+    assert given_up.fetchall() == []
 
 
 def wait_for(done: Callable[[], bool], what: str) -> None:
