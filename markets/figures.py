@@ -83,7 +83,8 @@ def distance_text(moment: dt.datetime, now: dt.datetime) -> str:
             break
     else:
         text = "less than a minute"
-    return f"in {text}" if seconds >= 0 else f"{text} ago"
+    # What has just happened may be ahead of this clock by a moment.
+    return f"in {text}" if seconds > 0 else f"{text} ago"
 
 
 def chance_pips(*, last: int | None, bid: int | None, ask: int | None) -> int | None:

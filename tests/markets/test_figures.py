@@ -76,6 +76,8 @@ def test_distances_are_told_in_the_largest_fitting_unit():
     now = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
     told = [
         figures.distance_text(now + dt.timedelta(seconds=s), now)
-        for s in (30, 90, 7_200, 90_000, 200_000, -90)
+        for s in (30, 90, 7_200, 90_000, 200_000, -90, 0.3)
     ]
-    assert told == ["in less than a minute", "in 1 min", "in 2 h", "in 25 h", "in 2 days", "1 min ago"]
+    assert told == [
+        "in less than a minute", "in 1 min", "in 2 h", "in 25 h", "in 2 days", "1 min ago", "less than a minute ago",
+    ]  # fmt: skip
