@@ -12,7 +12,7 @@ from accounts import selectors, services
 from accounts.forms import EmailForm, KeyForm, MoneyForm, WebhookForm
 from accounts.models import Notification, NotificationPreferences, PriceAlert, User, Webhook, WebhookDelivery
 from accounts.notifications import addresses, alerts, preferences, webhooks
-from accounts.notifications.texts import ABOUT, LABELS
+from accounts.notifications.texts import LABELS
 from trading.eventlog.read import read_creations
 from trading.replicas import reading
 
@@ -94,7 +94,6 @@ def _channels(user: User) -> dict[str, Any]:
             _ShownWebhook(row, list(webhooks.deliveries_of(row)[:DELIVERIES_SHOWN]))
             for row in webhooks.webhooks_of(account_id)
         ],
-        "kind_labels": {str(kind): label for kind, label in ABOUT.items()} | {webhooks.TEST: "Test"},
         "all_kinds": len(Notification.Kind.values),
     }
 
