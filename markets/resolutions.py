@@ -162,13 +162,13 @@ def reverse(market_id: str, resolution_id: str, *, evidence: str, actor: Actor) 
         raise Refused("not_supported", "It was settled by a version that did not keep what undoing takes.")
     undoing, signed = new_id(), Resolution.objects.filter(resolution_id=resolution_id).first()
     # Whoever upheld it after a dispute has approved it too.
-    approvals = () if signed is None else (signed.approvals_needed, len(signed.approved_by))
+    approvals = 0 if signed is None else max(signed.approvals_needed, len(signed.approved_by))
     command = ReverseResolution(
         market_id=market_id,
         settlement_id=undoing,
         evidence=_evidence(evidence),
         by=actor.name,
-        approvals=max(settings.RESOLUTION_APPROVALS, *approvals),
+        approvals=max(settings.RESOLUTION_APPROVALS, approvals),
         reverses=resolution_id,
     )
     change = _sign_and_submit(command, resolution_id, Act.REVERSE, Role.APPROVER, actor, signer=actor.user_id)

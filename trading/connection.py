@@ -1,5 +1,6 @@
 """PostgreSQL connections that Django does not make: a process's own, outside the pool, for the shard, the projector and
-the watches of replicas, which hold one for as long as they live; and the kind that gives a silent replica up."""
+the watches of replicas, which hold one for as long as they live; and the kind that gives a silent replica up. On one of
+Django's, a cursor that Django does not make."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

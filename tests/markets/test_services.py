@@ -143,6 +143,19 @@ def test_an_end_whose_month_is_archived_is_not_undone(listed, gateway):
     assert gateway.commands == []
 
 
+def test_an_end_from_before_there_were_proposals_is_undone_by_the_present_rule(
+    listed, gateway, settings, monkeypatch
+):
+    monkeypatch.setattr(resolutions, "has_its_cause", lambda resolution_id: True)
+    settings.RESOLUTION_APPROVALS = 1
+    row = listed("Did it end in another way?")
+    resolution_id = settled(row, needed=0, by=[])
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM resolution WHERE resolution_id = %s", [resolution_id])
+    resolutions.reverse(row.market_id, resolution_id, evidence="Seen anew.", actor=ACTOR)
+    assert [command.approvals for command in gateway.commands] == [1]
+
+
 @pytest.mark.parametrize(
     ("needed", "by"), [(0, []), (0, ["user:2"]), (1, ["user:2"]), (1, ["user:2", "user:3"])]
 )

@@ -108,7 +108,7 @@ def test_a_resolution_opens_one_settlement_and_asks_for_it_after_the_commit(proj
     assert '"payouts": [10000, 0]' in resolution
 
 
-def test_a_void_holds_the_fees_too(project, hinted):
+def test_a_void_is_of_the_collateral_without_the_fees(project, hinted):
     buyer, seller = funded_account(), funded_account()
     market = WrittenMarket(taker_fee_e4=700)
     market.place(buyer, "buy", 0, 6500, 100)
